@@ -1,0 +1,74 @@
+"""What can differ next time, and how the broker reaches it: time, chance, network, threads.
+
+The real ones live in `server`, the simulated ones in `sim`; the same broker code runs on both.
+Timers and monotonic time come from the running asyncio loop (the simulator has its own loop).
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Clock(Protocol):
+    """Wall time; monotonic time is `loop.time()`."""
+
+    def wall_ms(self) -> int:
+        """Return milliseconds since the Unix epoch; may jump."""
+
+
+class Chance(Protocol):
+    """The only source of randomness."""
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a float in [low, high]."""
+
+    def bytes(self, count: int) -> bytes:
+        """Return `count` random bytes."""
+
+
+class Work(Protocol[T_co]):
+    """A piece of blocking work: `run` in a thread, nothing else."""
+
+    def run(self) -> T_co:
+        """Do the blocking part. Touches no state that the event loop owns."""
+
+
+class Lane(Enum):
+    """Which thread does the work. Works of one lane run one at a time, in order."""
+
+    JOURNAL = "journal"
+    SEGMENTS = "segments"
+    READS = "reads"
+
+
+class Workers(Protocol):
+    """Threads for write, fsync, pread and checksums of big ranges; nothing else has a thread."""
+
+    def submit(self, lane: Lane, work: Work[T_co]) -> "asyncio.Future[T_co]":
+        """Run `work` off the loop; the future gets its result or its exception, on the loop."""
+
+
+class Listener(Protocol):
+    """A listening socket."""
+
+    port: int
+
+    def close(self) -> None:
+        """Stop accepting."""
+
+
+class Network(Protocol):
+    """TCP, or its simulated twin. Protocols and transports are asyncio's."""
+
+    async def connect(
+        self, host: str, port: int, factory: Callable[[], asyncio.Protocol]
+    ) -> None:
+        """Connect and call `connection_made` on the factory's protocol. Raises OSError."""
+
+    async def listen(
+        self, host: str, port: int, factory: Callable[[], asyncio.Protocol]
+    ) -> Listener:
+        """Accept connections, a protocol for each. Port 0 picks a free one. Raises OSError."""
