@@ -94,3 +94,11 @@ class CorruptionError(StorageError):
         super().__init__(f"{path} at byte {position}: {found}")
         self.path = path
         self.position = position
+
+
+class NotLeaderError(TrimaranError):
+    """A proposal was put to a member that does not lead its group."""
+
+
+class ProposalRefusedError(TrimaranError):
+    """A leader takes no proposal: its uncommitted tail is full, or it is handing over."""

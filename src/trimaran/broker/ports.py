@@ -6,8 +6,11 @@ Timers and monotonic time come from the running asyncio loop (the simulator has 
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
+
+from trimaran.storage.files import Files
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -72,3 +75,15 @@ class Network(Protocol):
         self, host: str, port: int, factory: Callable[[], asyncio.Protocol]
     ) -> Listener:
         """Accept connections, a protocol for each. Port 0 picks a free one. Raises OSError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything a node reaches the world through."""
+
+    clock: Clock
+    chance: Chance
+    network: Network
+    workers: Workers
+    files: Files
+    """The node's data directory."""

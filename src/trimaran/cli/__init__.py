@@ -1,1 +1,1 @@
-"""cli."""
+"""The command line: one file per noun, imported only when its noun is typed."""

@@ -10,6 +10,9 @@ from typing import TypeAlias
 from trimaran.ids import Index, Term
 from trimaran.records.entry import Entry, LogPosition
 
+_NO_INDEX = Index(0)
+_NO_TERM = Term(0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreVote:
@@ -56,6 +59,9 @@ class AppendEntries:
     prev_term: Term
     commit: Index
     entries: Sequence[Entry] = field(default_factory=tuple)
+    match: Index = _NO_INDEX
+    """What the follower has acknowledged in this term. One that must refuse an entry up to here
+    has lost synced data (a disk set back in time) and says so with `counts`."""
 
 
 @dataclass(slots=True)
@@ -70,8 +76,10 @@ class AppendAnswer:
     term: Term
     success: bool
     index: Index
-    hint_index: Index = Index(0)
-    hint_term: Term = Term(0)
+    hint_index: Index = _NO_INDEX
+    hint_term: Term = _NO_TERM
+    counts: bool = True
+    """False: this node may not vote (damaged, new disk); the leader counts it for no commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

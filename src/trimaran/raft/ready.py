@@ -18,7 +18,9 @@ from enum import Enum
 
 from trimaran.ids import Index, NodeId, Term
 from trimaran.raft.messages import Message
-from trimaran.records.entry import Entry, HardState
+from trimaran.records.entry import Entry, HardState, LogPosition
+
+_NO_TERM = Term(0)
 
 
 class Role(Enum):
@@ -72,6 +74,8 @@ class Ready:
     hard_state: HardState | None = None
     entries: Sequence[Entry] = ()
     """To journal, in order. A first index at or below what was journaled before truncates."""
+    prev_term: Term = _NO_TERM
+    """Term of the entry before `entries[0]`."""
     truncated_from: Index | None = None
     """Lowest index whose entry was replaced since the last call (waiters, dedup fold back)."""
     committed_from: Index | None = None
@@ -79,6 +83,9 @@ class Ready:
     """Entries [committed_from, committed_to] became committed; both None if none did."""
     reads: list[ReadState] = field(default_factory=list)
     older: list[OlderEntries] = field(default_factory=list)
+    install: LogPosition | None = None
+    """The leader cannot send what is missing here: move the files of this boundary, sync them and
+    the boundary, then call `node.boundary_installed`."""
     role_change: RoleChange | None = None
 
     @property

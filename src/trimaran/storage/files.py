@@ -2,12 +2,28 @@
 
 Everything here blocks; callers run it off the event loop. The simulator implements the same two
 protocols with volatile and durable state per file and per directory entry.
+
+Invariants: every failure of the disk is a `StorageError` that names the file; a write that finds no
+space is a `DiskFullError`, a sync that fails never is: what it left behind is unknown.
+Does not: retry, cache, or know what is in a file.
 """
 
-from collections.abc import Sequence
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import Protocol
 
+from trimaran.errors import DiskFullError, StorageError
+
 Buffer = bytes | bytearray | memoryview
+
+BUFFERS_PER_WRITE_MAX = 1024
+"""IOV_MAX on Linux: more buffers go into further calls."""
+LOCK_NAME = "lock"
 
 
 class File(Protocol):
@@ -76,3 +92,191 @@ class Files(Protocol):
 
     def free_bytes(self) -> int:
         """Return the space left for us on this file system."""
+
+
+class RealFile:
+    """An open file of the operating system."""
+
+    __slots__ = ("_descriptor", "path")
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        """Take over `descriptor`; `path` names the file in errors."""
+        self.path = path
+        self._descriptor = descriptor
+
+    def pwrite(self, buffers: Sequence[Buffer], position: int) -> None:
+        """Write all of `buffers` from `position` on, in as few calls as the system allows."""
+        assert self._descriptor >= 0, "the file is open"
+        assert position >= 0
+        with _translated(self.path, "write", full_allowed=True):
+            for start in range(0, len(buffers), BUFFERS_PER_WRITE_MAX):
+                part = buffers[start : start + BUFFERS_PER_WRITE_MAX]
+                size = sum(len(buffer) for buffer in part)
+                written = os.pwritev(self._descriptor, part, position)
+                if written < size:
+                    self._write_rest(b"".join(part)[written:], position + written)
+                position += size
+
+    def _write_rest(self, rest: bytes, position: int) -> None:
+        """Finish a short write; a disk that takes nothing at all is full."""
+        while rest:
+            written = os.pwrite(self._descriptor, rest, position)
+            if written == 0:
+                raise OSError(errno.ENOSPC, "write took no bytes")
+            rest = rest[written:]
+            position += written
+
+    def pread(self, length: int, position: int) -> bytes:
+        """Return up to `length` bytes; fewer only at the end of the file."""
+        assert self._descriptor >= 0, "the file is open"
+        with _translated(self.path, "read"):
+            data = os.pread(self._descriptor, length, position)
+            while 0 < len(data) < length:
+                more = os.pread(self._descriptor, length - len(data), position + len(data))
+                if not more:
+                    break
+                data += more
+            return data
+
+    def sync(self) -> None:
+        """Make all written bytes (and the size) durable: fdatasync."""
+        assert self._descriptor >= 0, "the file is open"
+        with _translated(self.path, "sync"):
+            os.fdatasync(self._descriptor)
+
+    def size(self) -> int:
+        """Return the length of the file in bytes."""
+        with _translated(self.path, "stat"):
+            return os.fstat(self._descriptor).st_size
+
+    def truncate(self, size: int) -> None:
+        """Cut (or extend with zeros) to `size` bytes; not durable before `sync`."""
+        with _translated(self.path, "truncate", full_allowed=True):
+            os.ftruncate(self._descriptor, size)
+
+    def allocate(self, size: int) -> None:
+        """Reserve `size` bytes that read as zeros."""
+        with _translated(self.path, "allocate", full_allowed=True):
+            os.posix_fallocate(self._descriptor, 0, size)
+
+    def close(self) -> None:
+        """Close; does not sync. Closing again does nothing."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            with _translated(self.path, "close"):
+                os.close(descriptor)
+
+
+class RealFiles:
+    """A directory of the operating system, and what is below it."""
+
+    __slots__ = ("_lock", "_read_only", "root")
+
+    def __init__(self, root: str, *, read_only: bool = False) -> None:
+        """Use `root`, which need not exist yet; it and its parents are created on first need.
+
+        `read_only` opens every file for reading only: nothing below `root` can be changed by it.
+        """
+        self.root = os.path.abspath(root)
+        self._read_only = read_only
+        self._lock = -1
+
+    def lock(self) -> None:
+        """Keep every other process out of this directory until this one ends (flock).
+
+        Raises:
+            StorageError: another process holds it.
+        """
+        assert self._lock < 0, "locked once"
+        self.make_directory(".")
+        path = self._absolute(LOCK_NAME)
+        with _translated(path, "lock (does another node run on this directory?)"):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                raise
+            self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Let others in again."""
+        if self._lock >= 0:
+            descriptor, self._lock = self._lock, -1
+            os.close(descriptor)
+
+    def open(self, path: str, *, create: bool = False) -> RealFile:
+        """Open for reading and writing. `create` demands that the file does not exist yet."""
+        assert not (create and self._read_only)
+        flags = os.O_CLOEXEC | (os.O_RDONLY if self._read_only else os.O_RDWR)
+        flags |= os.O_CREAT | os.O_EXCL if create else 0
+        absolute = self._absolute(path)
+        with _translated(absolute, "create" if create else "open", full_allowed=create):
+            return RealFile(os.open(absolute, flags, 0o644), absolute)
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or directory of that name exists."""
+        return os.path.lexists(self._absolute(path))
+
+    def list(self, directory: str) -> "list[str]":
+        """Return the names in `directory`, sorted; empty if it does not exist."""
+        absolute = self._absolute(directory)
+        with _translated(absolute, "list"):
+            try:
+                return sorted(os.listdir(absolute))
+            except FileNotFoundError:
+                return []
+
+    def make_directory(self, path: str) -> None:
+        """Create it and its parents where missing; durable after `sync_directory(parent)`."""
+        absolute = self._absolute(path)
+        with _translated(absolute, "create", full_allowed=True):
+            os.makedirs(absolute, exist_ok=True)
+
+    def rename(self, source: str, target: str) -> None:
+        """Replace `target` atomically; durable after `sync_directory`."""
+        absolute = self._absolute(source)
+        with _translated(absolute, "rename", full_allowed=True):
+            os.rename(absolute, self._absolute(target))
+
+    def remove(self, path: str) -> None:
+        """Delete a file, or a directory with all that is in it."""
+        absolute = self._absolute(path)
+        with _translated(absolute, "remove"):
+            if os.path.isdir(absolute) and not os.path.islink(absolute):
+                shutil.rmtree(absolute)
+            else:
+                os.unlink(absolute)
+
+    def sync_directory(self, path: str) -> None:
+        """Make the entries of a directory durable."""
+        absolute = self._absolute(path)
+        with _translated(absolute, "sync"):
+            descriptor = os.open(absolute, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def free_bytes(self) -> int:
+        """Return the space left for us on this file system."""
+        with _translated(self.root, "stat"):
+            found = os.statvfs(self.root)
+            return found.f_bavail * found.f_frsize
+
+    def _absolute(self, path: str) -> str:
+        parts = PurePosixPath(path)
+        assert not parts.is_absolute(), "paths are relative to the root"
+        assert ".." not in parts.parts, "and stay below it"
+        return os.path.join(self.root, path)
+
+
+@contextmanager
+def _translated(path: str, action: str, *, full_allowed: bool = False) -> Iterator[None]:
+    """Turn the system's errors into ours; only with `full_allowed` is "no space" DiskFullError."""
+    try:
+        yield
+    except OSError as error:
+        full = full_allowed and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = DiskFullError if full else StorageError
+        raise kind(f"{path}: {action} failed: {error.strerror or error}") from error

@@ -1,0 +1,33 @@
+# From a bare checkout: `make demo`, `make test`. Everything is set up in .venv, once.
+VENV := .venv
+BIN := $(VENV)/bin
+SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
+ARGS ?=
+
+.PHONY: demo test check soak bench fmt clean
+demo: $(VENV)/.installed-demo            # three nodes, two kills, every event accounted for
+	@$(BIN)/trimaran demo $(ARGS)
+test: $(VENV)/.installed-test            # static checks and the whole suite
+	@$(BIN)/python -m pytest $(ARGS)
+check: $(VENV)/.installed-test           # static checks and documents only
+	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_layers.py tests/test_docs.py $(ARGS)
+soak: $(VENV)/.installed-test            # the simulator and the property tests, for longer
+	@TRIMARAN_PROFILE=nightly $(BIN)/python -m pytest tests/sim tests/raft tests/storage $(ARGS)
+bench: $(VENV)/.installed-demo           # the table of docs/performance.md
+	@$(BIN)/python -m trimaran.bench all $(ARGS)
+fmt: $(VENV)/.installed-test             # format, and fix what can be fixed by machine
+	@$(BIN)/ruff format src tests && $(BIN)/ruff check --fix src tests
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' || { echo "trimaran needs Python >= 3.11 and\
+	 found none (tried: $(or $(PYTHON),$(CANDIDATES))); make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@echo "virtualenv in $(VENV) with $(PYTHON)" && $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	 -e '.[$(if $(filter test,$*),demo$(comma)test,$*)]'
+	@touch $@ $(if $(filter test,$*),$(VENV)/.installed-demo)
+comma := ,

@@ -1,0 +1,171 @@
+"""What is measured: any Kafka-protocol address, a local cluster of our own, or a null broker.
+
+A target is used only through the Kafka protocol; a local one can also kill, freeze and restart its
+nodes and tells their process ids, so that their CPU and memory can be read.
+`local_cluster` is the one place of this package that imports from a layer above: it composes.
+Does not: measure.
+"""
+
+import contextlib
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from trimaran.bench.crew import BenchError
+from trimaran.bench.filesystem import MEMORY_FILE_SYSTEMS, file_system
+
+CONNECT_S = 10.0
+LEADERS_S = 30.0
+"""How long a new topic may take until every partition has a leader."""
+
+REPLICAS_MAX = 3
+
+
+class Nodes(Protocol):
+    """What can be done to the nodes of a local cluster."""
+
+    def kill(self, node_id: int) -> None:
+        """SIGKILL."""
+
+    def pause(self, node_id: int) -> None:
+        """SIGSTOP."""
+
+    def resume(self, node_id: int) -> None:
+        """SIGCONT."""
+
+    def restart(self, node_id: int) -> None:
+        """Start a killed node again and wait until it is ready."""
+
+    def pid(self, node_id: int) -> int:
+        """Return the node's process id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Something that speaks Kafka's protocol."""
+
+    name: str
+    bootstrap: str
+    disk: Path
+    """A directory on the disk that stores the events, as far as we know it."""
+    node_count: int
+    nodes: Nodes | None = None
+    """None: not ours to touch."""
+    settings: Mapping[str, str | int | bool] = field(default_factory=dict)
+    """Extra client settings."""
+
+    def pids(self) -> dict[int, int]:
+        """Return node id -> process id, empty for foreign targets."""
+        nodes = self.nodes
+        if nodes is None:
+            return {}
+        return {node: nodes.pid(node) for node in range(1, self.node_count + 1)}
+
+    def admin(self) -> AdminClient:
+        """Return a fresh admin client."""
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2})
+
+
+def refuse_memory_file_system(directory: Path) -> None:
+    """Raise BenchError if `directory` lies on a file system without a disk."""
+    kind, mount = file_system(directory)
+    if kind in MEMORY_FILE_SYSTEMS:
+        raise BenchError(
+            f"{directory} lies on {kind} (mounted at {mount}): nothing is durable there and the "
+            "figures would mean nothing; choose a directory on a disk with --data"
+        )
+
+
+def foreign(bootstrap: str, *, disk: Path) -> Target:
+    """Return the target behind `bootstrap`, after asking it for its brokers.
+
+    Raises:
+        BenchError: nothing answers there, or it does not speak Kafka's protocol.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        brokers = admin.list_topics(timeout=CONNECT_S).brokers
+    except KafkaException as error:
+        reason = error.args[0].str()
+        raise BenchError(
+            f"no Kafka-protocol broker answers at {bootstrap} within {CONNECT_S:.0f} s ({reason})"
+        ) from error
+    return Target(name=bootstrap, bootstrap=bootstrap, disk=disk, node_count=len(brokers))
+
+
+@contextlib.contextmanager
+def local_cluster(count: int, *, directory: Path) -> Iterator[Target]:
+    """Start `count` Trimaran nodes below `directory` and end them with the block.
+
+    Raises:
+        BenchError: `directory` has no disk under it.
+    """
+    from trimaran.testing import Cluster  # noqa: PLC0415  a foreign target needs no nodes of ours
+
+    directory.mkdir(parents=True, exist_ok=True)
+    refuse_memory_file_system(directory)
+    with Cluster(nodes=count, directory=directory) as cluster:
+        yield Target(
+            name=f"{count} node{'s' if count > 1 else ''}",
+            bootstrap=cluster.bootstrap_servers,
+            disk=directory,
+            node_count=count,
+            nodes=cluster,
+        )
+
+
+@contextlib.contextmanager
+def null_broker(*, disk: Path) -> Iterator[Target]:
+    """Start a broker that stores nothing, to see what the client alone costs and can do."""
+    command = [sys.executable, "-m", "trimaran.bench.null_broker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            bootstrap = process.stdout.readline().decode().strip()
+            if not bootstrap:
+                raise BenchError("the null broker did not start; its message stands above")
+            yield Target(name="null", bootstrap=bootstrap, disk=disk, node_count=1)
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def fresh_topic(target: Target, *, partitions: int) -> Iterator[str]:
+    """Create a topic whose partitions all have leaders; delete it with the block.
+
+    Raises:
+        BenchError: the target refuses it or elects no leaders in time.
+    """
+    name = f"bench-{uuid.uuid4().hex[:12]}"
+    admin = target.admin()
+    replicas = min(REPLICAS_MAX, target.node_count)
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas)
+    try:
+        admin.create_topics([topic])[name].result(timeout=LEADERS_S)
+    except KafkaException as error:
+        raise BenchError(f"{target.name} refuses to create a topic: {error}") from error
+    _wait_for_leaders(admin, name, partitions)
+    try:
+        yield name
+    finally:
+        with contextlib.suppress(KafkaException):
+            target.admin().delete_topics([name])[name].result(timeout=LEADERS_S)
+
+
+def _wait_for_leaders(admin: AdminClient, topic: str, partitions: int) -> None:
+    end_s = time.monotonic() + LEADERS_S
+    while time.monotonic() < end_s:
+        with contextlib.suppress(KafkaException):
+            found: Any = admin.list_topics(topic, timeout=CONNECT_S).topics[topic].partitions
+            if len(found) == partitions and all(one.leader >= 0 for one in found.values()):
+                return
+        time.sleep(0.02)
+    raise BenchError(f"not every partition of {topic} has a leader after {LEADERS_S:.0f} s")

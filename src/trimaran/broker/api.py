@@ -1,0 +1,281 @@
+"""What the Kafka handlers see of the broker: small views that its classes satisfy.
+
+Handlers, dispatch and client sessions are written against these protocols only, so their tests run
+on a small fake. `broker.node.Broker` and `broker.partition.Partition` fit them; everything here is
+called on the event loop, and every callback is called on the event loop.
+Does not: hold behaviour or state.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeAlias
+
+from trimaran.config import NodeConfig
+from trimaran.errors import ErrorCode
+from trimaran.ids import ClusterId, GroupId, NodeId, Offset, Term, TopicId
+from trimaran.metadata.commands import Command
+from trimaran.metadata.image import Image
+from trimaran.metadata.results import Result
+from trimaran.records.entry import Payload
+
+WatchHandle: TypeAlias = object
+"""What `watch` gave out and `unwatch` takes back; opaque."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """The settings of the Kafka side. Kafka's names where Kafka has them; see `config`."""
+
+    auto_create_topics: bool = True
+    """This and the two below: what holds unless `image.node_settings` says otherwise."""
+    num_partitions: int = 4
+    default_replication_factor: int = 3
+    """Never more than there are registered nodes, when nobody asked for a number."""
+    request_bytes_max: int = 100 * 1024 * 1024
+    """socket.request.max.bytes"""
+    connections_max: int = 10_000
+    inflight_requests_max: int = 100
+    """Requests of one connection without an answer yet; beyond it the socket is not read."""
+    inflight_bytes_max: int = 32 * 1024 * 1024
+    """Bytes of those requests; one request may exceed it alone."""
+    write_buffer_bytes_max: int = 8 * 1024 * 1024
+    """Answers the client has not taken; beyond it the socket is not read."""
+    slow_client_s: float = 30.0
+    """A client whose write buffer stays over the limit this long is closed."""
+    request_receive_s: float = 30.0
+    """A request must be complete this long after its first byte."""
+    idle_timeout_s: float = 600.0
+    """connections.max.idle.ms"""
+    metadata_park_s: float = 0.4
+    """How long Metadata waits for the successor of a leader that was just lost (D7)."""
+    leader_wait_s: float = 10.0
+    """How long an auto-creating Metadata waits for the new topic's leaders."""
+    fetch_bytes_max: int = 55 * 1024 * 1024
+    """fetch.max.bytes: the most one Fetch answers with, whatever it asks for."""
+    request_timeout_s_max: float = 300.0
+    """No wait that a client asks for lasts longer."""
+
+    @classmethod
+    def from_config(cls, config: NodeConfig) -> Self:
+        """Return what a node's configuration says; times there are in ms."""
+        kafka = config.kafka
+        return cls(
+            auto_create_topics=config.topic.auto_create_topics,
+            num_partitions=config.topic.num_partitions,
+            default_replication_factor=config.replication_factor,
+            request_bytes_max=kafka.socket_request_max_bytes,
+            connections_max=kafka.connections_max,
+            inflight_requests_max=kafka.inflight_requests_max,
+            inflight_bytes_max=kafka.inflight_bytes_max,
+            write_buffer_bytes_max=kafka.write_buffer_bytes_max,
+            slow_client_s=kafka.slow_client_ms / 1000,
+            request_receive_s=kafka.request_receive_ms / 1000,
+            idle_timeout_s=kafka.idle_timeout_ms / 1000,
+            metadata_park_s=config.replication.metadata_park_ms / 1000,
+            leader_wait_s=kafka.leader_wait_ms / 1000,
+            fetch_bytes_max=kafka.fetch_bytes_max,
+            request_timeout_s_max=kafka.request_timeout_max_ms / 1000,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEndpoint:
+    """Where Kafka clients reach a node."""
+
+    node_id: NodeId
+    host: str
+    port: int
+    rack: str | None = None
+
+
+class Pending(Protocol):
+    """A batch that was appended and waits for what its acks asked for."""
+
+    @property
+    def base_offset(self) -> Offset:
+        """Offset of the first event (of the original, for a duplicate)."""
+
+    @property
+    def log_append_time_ms(self) -> int:
+        """-1 unless the topic stamps LogAppendTime."""
+
+    @property
+    def done(self) -> bool:
+        """Whether `error` is final. With acks=0 at once; with acks=1 after the own sync."""
+
+    @property
+    def error(self) -> ErrorCode | None:
+        """None: stored as asked. NOT_LEADER_OR_FOLLOWER: outcome unknown."""
+
+    def on_done(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, later, when `done` turns true. Only asked while not done.
+
+        The callback never raises; it is not withdrawn when the request timed out before.
+        """
+
+
+class Partition(Protocol):
+    """A replica of one partition on this node."""
+
+    @property
+    def topic(self) -> str:
+        """Name of the topic."""
+
+    @property
+    def topic_id(self) -> TopicId:
+        """Id of the topic; a re-created topic has another."""
+
+    @property
+    def number(self) -> int:
+        """Partition number, from 0."""
+
+    @property
+    def group(self) -> GroupId:
+        """The Raft group, for `Broker.leader_hint`."""
+
+    @property
+    def replicas(self) -> tuple[NodeId, ...]:
+        """The nodes that hold the partition, preferred leader first."""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads the partition (and has not lost its majority: see D6)."""
+
+    @property
+    def leader(self) -> NodeId | None:
+        """Who leads, as far as this replica knows."""
+
+    @property
+    def leader_epoch(self) -> int:
+        """The Raft term."""
+
+    @property
+    def high_watermark(self) -> Offset:
+        """First offset not known committed; readers see what lies below."""
+
+    @property
+    def log_start(self) -> Offset:
+        """First offset that can be read."""
+
+    @property
+    def log_end(self) -> Offset:
+        """First unwritten offset, uncommitted tail included."""
+
+    @property
+    def leader_ready(self) -> bool:
+        """A leader that has committed an entry of its own term (true high watermark)."""
+
+    def append(self, batch: memoryview, *, acks: int) -> Pending:
+        """Check, stamp and propose one RecordBatch v2.
+
+        The view stays valid as long as somebody holds it (the frame's buffer is never reused).
+
+        Raises:
+            RequestError: NOT_LEADER_OR_FOLLOWER, CORRUPT_MESSAGE, INVALID_RECORD,
+                MESSAGE_TOO_LARGE, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH,
+                NOT_ENOUGH_REPLICAS, UNSUPPORTED_FOR_MESSAGE_FORMAT.
+        """
+
+    def read(
+        self, offset: Offset, bytes_max: int
+    ) -> "Sequence[Payload] | asyncio.Future[Sequence[Payload]]":
+        """Return committed batches from the one that contains `offset`; at least one whole batch.
+
+        Empty at the high watermark and up to the log end. A future when segments must be read.
+
+        Raises:
+            RequestError: OFFSET_OUT_OF_RANGE below log start or above log end.
+        """
+
+    def watch(self, callback: Callable[[], None]) -> WatchHandle:
+        """Call `callback` whenever high watermark, log start or leadership changed.
+
+        Called while the handle lives, maybe often; the callback may call `unwatch`.
+        """
+
+    def unwatch(self, handle: WatchHandle) -> None:
+        """Stop. Unknown handles are ignored."""
+
+    def read_index(self) -> "asyncio.Future[Offset]":
+        """Return the linearizable high watermark; RequestError NOT_LEADER_OR_FOLLOWER if lost."""
+
+    def offset_for_time(self, timestamp_ms: int) -> "Awaitable[tuple[Offset, int] | None]":
+        """Return (offset, timestamp) of the first committed record at or after `timestamp_ms`."""
+
+    def offset_of_max_time(self) -> "Awaitable[tuple[Offset, int] | None]":
+        """Return (offset, timestamp) of the record with the highest timestamp (KIP-734)."""
+
+    def epoch_end(self, leader_epoch: int) -> tuple[int, Offset]:
+        """Return (largest epoch <= asked, first offset after it), (-1, -1) if unknown."""
+
+
+class Broker(Protocol):
+    """The node, as a handler of one request needs it."""
+
+    @property
+    def node_id(self) -> NodeId:
+        """This node."""
+
+    @property
+    def cluster_id(self) -> ClusterId:
+        """The cluster."""
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """The settings of the Kafka side."""
+
+    @property
+    def image(self) -> Image:
+        """What the cluster agreed on, as far as this node has applied it."""
+
+    def live_nodes(self) -> Sequence[NodeEndpoint]:
+        """Return the registered nodes that answer, this one included."""
+
+    def partition(self, topic: str, number: int) -> Partition | None:
+        """Return this node's replica, None if it holds none."""
+
+    def partition_by_id(self, topic_id: TopicId, number: int) -> Partition | None:
+        """Return this node's replica, None if it holds none."""
+
+    def leader_hint(self, group: GroupId) -> tuple[NodeId | None, Term]:
+        """Return who leads `group` and in which term, from announcements; terms never go back."""
+
+    def leader_lost_at(self, group: GroupId) -> float | None:
+        """Return when (loop time) `group` lost its leader; None while it has one or never had.
+
+        A leader counts as lost when its control connection broke, it fell silent, it stepped down
+        or it lost its majority: exactly when `leader_hint` turned to (None, term).
+        """
+
+    def watch_leaders(self, callback: Callable[[], None]) -> WatchHandle:
+        """Call `callback` whenever a leader hint or the metadata image changed."""
+
+    def unwatch_leaders(self, handle: WatchHandle) -> None:
+        """Stop. Unknown handles are ignored."""
+
+    def new_topic_id(self) -> TopicId:
+        """Return 16 random bytes (`ports.chance`)."""
+
+    async def execute(self, command: Command) -> Result:
+        """Have a metadata command committed, wherever the leader is, and applied to `image` here.
+
+        Returns what applying it returned; `Refused` may also come as a RequestError.
+
+        Raises:
+            RequestError: REQUEST_TIMED_OUT, outcome unknown.
+        """
+
+    async def next_producer_id(self) -> int:
+        """Return a producer id that nobody in the cluster got before."""
+
+    def wait_metadata(
+        self, predicate: Callable[[], bool], timeout_s: float
+    ) -> "asyncio.Future[bool]":
+        """Result True once `predicate()` holds, tried at once and at each image or leader change.
+
+        False after `timeout_s` seconds (0: False at once if it does not hold).
+        """
+
+    def fail(self, error: BaseException) -> None:
+        """End the process: an invariant of ours is broken. May be called more than once."""

@@ -1,0 +1,149 @@
+"""From a decoded request to its handler, and from an exception to what the client gets.
+
+The table below is the list of what this broker can do; `protocol.api` says in which versions. This
+is the only place where an exception becomes an answer:
+
+    RequestError        the handler's own error response, one log line
+    AssertionError      ours was wrong: the process ends (`Broker.fail`)
+    any other           one log line (what, from where), the connection is closed
+
+Does not: decode, encode, or decide the order of answers (clients does).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trimaran.broker.api import Broker
+from trimaran.broker.calls import Call
+from trimaran.broker.handlers import (
+    api_versions,
+    create_partitions,
+    create_topics,
+    delete_topics,
+    describe_cluster,
+    describe_configs,
+    fetch,
+    find_coordinator,
+    init_producer_id,
+    list_offsets,
+    metadata,
+    offset_commit,
+    offset_fetch,
+    offset_for_leader_epoch,
+    produce,
+)
+from trimaran.broker.refusals import RefusalLog
+from trimaran.broker.tasks import Tasks
+from trimaran.errors import ErrorCode, RequestError
+from trimaran.protocol.api import ApiKey
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one API is served."""
+
+    handle: Callable[[Call, Any], object]
+    """(call, request) -> response | None (the handler took the call over) | coroutine."""
+    refuse: Callable[[Any, int, ErrorCode], object]
+    """(request, version, code) -> the response that tells an error; None: close instead."""
+
+
+ROUTES: Mapping[int, Route] = {
+    ApiKey.PRODUCE: Route(produce.handle, produce.refuse),
+    ApiKey.FETCH: Route(fetch.handle, fetch.refuse),
+    ApiKey.LIST_OFFSETS: Route(list_offsets.handle, list_offsets.refuse),
+    ApiKey.METADATA: Route(metadata.handle, metadata.refuse),
+    ApiKey.OFFSET_COMMIT: Route(offset_commit.handle, offset_commit.refuse),
+    ApiKey.OFFSET_FETCH: Route(offset_fetch.handle, offset_fetch.refuse),
+    ApiKey.FIND_COORDINATOR: Route(find_coordinator.handle, find_coordinator.refuse),
+    ApiKey.API_VERSIONS: Route(api_versions.handle, api_versions.refuse),
+    ApiKey.CREATE_TOPICS: Route(create_topics.handle, create_topics.refuse),
+    ApiKey.DELETE_TOPICS: Route(delete_topics.handle, delete_topics.refuse),
+    ApiKey.INIT_PRODUCER_ID: Route(init_producer_id.handle, init_producer_id.refuse),
+    ApiKey.OFFSET_FOR_LEADER_EPOCH: Route(
+        offset_for_leader_epoch.handle, offset_for_leader_epoch.refuse
+    ),
+    ApiKey.DESCRIBE_CONFIGS: Route(describe_configs.handle, describe_configs.refuse),
+    ApiKey.CREATE_PARTITIONS: Route(create_partitions.handle, create_partitions.refuse),
+    ApiKey.DESCRIBE_CLUSTER: Route(describe_cluster.handle, describe_cluster.refuse),
+}
+
+
+class Dispatcher:
+    """Runs handlers for all client sessions of one node."""
+
+    def __init__(self, broker: Broker, *, routes: Mapping[int, Route] = ROUTES) -> None:
+        self.refusals = RefusalLog()
+        self._broker = broker
+        self._routes = routes
+        self._tasks = Tasks(broker.fail)
+
+    def dispatch(self, call: Call, request: object) -> None:
+        """Have `request` handled; `call` ends now or later. Raises AssertionError only."""
+        route = self._routes[call.api_key]
+        call.request = request
+        try:
+            outcome = route.handle(call, request)
+        except Exception as error:  # noqa: BLE001 - the boundary: see the module's table
+            self.failed(call, error)
+            return
+        if isinstance(outcome, Coroutine):
+            self._tasks.spawn(self._finish(call, outcome), name=f"request {call.api_key}")
+        elif outcome is not None:
+            call.answer(outcome)
+
+    def failed(self, call: Call, error: BaseException) -> None:
+        """End `call` with what `error` means. Raises AssertionError again."""
+        if isinstance(error, AssertionError):
+            self._broker.fail(error)
+            raise error
+        if call.ended:
+            self._log_unexpected(call, error)
+        elif isinstance(error, RequestError):
+            self._refuse(call, error)
+        else:
+            self._log_unexpected(call, error)
+            call.close("internal error")
+
+    def stop(self) -> None:
+        """Cancel the requests that are being worked on."""
+        self._tasks.cancel_all()
+
+    async def _finish(self, call: Call, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            response = await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: see the module's table
+            self.failed(call, error)
+            return
+        if response is not None and not call.ended:
+            call.answer(response)
+        assert call.ended or call.abandon is not None, "no answer, and nobody to give one"
+
+    def _refuse(self, call: Call, error: RequestError) -> None:
+        code = self.refusals.refused(call, error)
+        response = self._routes[call.api_key].refuse(call.request, call.version, code)
+        if response is None:
+            call.close(f"{code.name}: {error}")
+        else:
+            call.answer(response)
+
+    def _log_unexpected(self, call: Call, error: BaseException) -> None:
+        if isinstance(error, RequestError):
+            return  # the client is gone: nobody is left to be told
+        logger.error(
+            "request failed api=%s version=%d peer=%s client=%r error=%s: %s",
+            call.api_key,
+            call.version,
+            call.peer,
+            call.client_id,
+            type(error).__name__,
+            error,
+            exc_info=error,
+        )

@@ -1,0 +1,306 @@
+"""The long poll behind Fetch: read what there is, wait for what is not there yet.
+
+Partitions are visited in the order of the request and share its byte budget; the first batch found
+is returned whole even above every limit, so that a reader always advances (KIP-74). With too few
+bytes the wait watches the partitions: a wake marks one partition, and one pass in the next loop
+turn visits all that were marked, so that a round that commits in many partitions is one pass. What
+was read is kept and only continued, never read twice.
+
+The wait ends when the bytes suffice, a partition has an error, the time is over, or another answer
+of the connection is ready behind this one. A partition whose leader was lost a moment ago is no
+error: its reader waits for the successor (D7), and gets an empty answer if its time ends before.
+
+Invariants: batches of a partition are contiguous from the asked offset; at most one segment read is
+under way per request; an ended wait watches nothing.
+Does not: know Kafka's messages, nor which versions carry what.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from struct import Struct
+
+from trimaran.broker.api import Partition, WatchHandle
+from trimaran.broker.calls import Call
+from trimaran.broker.leadership import check_leadership, recently_leaderless
+from trimaran.broker.waiting import Deadline
+from trimaran.errors import ErrorCode, RequestError, StorageError
+from trimaran.ids import Offset
+from trimaran.records.entry import Payload
+
+_BASE_OFFSET = Struct(">q")
+_LAST_OFFSET_DELTA = Struct(">i")
+_LAST_OFFSET_DELTA_POSITION = 23
+
+
+class FetchSlot:
+    """One partition of a Fetch request and what was found for it."""
+
+    __slots__ = (
+        "batches",
+        "bytes_max",
+        "client_epoch",
+        "error",
+        "handle",
+        "is_due",
+        "next_offset",
+        "partition",
+        "size",
+        "wait",
+    )
+
+    def __init__(
+        self, partition: Partition | None, *, offset: int, client_epoch: int, bytes_max: int
+    ) -> None:
+        self.partition = partition
+        """None only beside an `error`."""
+        self.next_offset = Offset(offset)
+        self.client_epoch = client_epoch
+        self.bytes_max = bytes_max
+        self.batches: list[Payload] = []
+        self.size = 0
+        self.error: RequestError | None = None
+        self.is_due = True
+        """To be visited in the next pass."""
+        self.handle: WatchHandle | None = None
+        self.wait: FetchWait | None = None
+
+    def woken(self) -> None:
+        """The partition has more to read, or another leader."""
+        self.is_due = True
+        if self.wait is not None:
+            self.wait.wake()
+
+    def add(self, batches: Sequence[Payload], size: int) -> None:
+        """Append what was read."""
+        assert len(batches) > 0
+        self.batches.extend(batches)
+        self.size += size
+        next_offset = end_offset(batches[-1])
+        assert next_offset > self.next_offset
+        self.next_offset = next_offset
+
+
+class FetchWait:
+    """One Fetch request from its first look at the partitions to its answer."""
+
+    __slots__ = (
+        "_bytes_max",
+        "_call",
+        "_cursor",
+        "_deadline",
+        "_done",
+        "_ended",
+        "_expired",
+        "_min_bytes",
+        "_park_deadline",
+        "_pass_scheduled",
+        "_reading",
+        "_size",
+        "_wake_missed",
+        "_watching",
+        "slots",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        slots: Sequence[FetchSlot],
+        *,
+        min_bytes: int,
+        bytes_max: int,
+        done: Callable[[], None],
+    ) -> None:
+        self.slots = slots
+        self._call = call
+        self._min_bytes = min_bytes
+        self._bytes_max = bytes_max
+        self._done = done
+        self._size = 0
+        self._cursor = 0
+        self._reading = False
+        self._pass_scheduled = False
+        self._wake_missed = False
+        self._watching = False
+        self._expired = False
+        self._ended = False
+        self._deadline: Deadline | None = None
+        self._park_deadline: Deadline | None = None
+
+    def start(self, *, max_wait_s: float) -> None:
+        """Look at all partitions; call `done` now or later, once."""
+        if max_wait_s > 0:
+            self._deadline = self._call.deadlines.after(max_wait_s, self.expire)
+        else:
+            self._expired = True
+        self._call.interrupt = self.expire
+        self._call.abandon = self._let_go
+        self._pass()
+
+    def expire(self) -> None:
+        """End with what there is: the time is over, or somebody waits behind this answer."""
+        self._expired = True
+        if not self._reading and not self._ended:
+            self._end()
+
+    def wake(self) -> None:
+        """Visit the due partitions in the next loop turn."""
+        if self._reading:
+            self._wake_missed = True
+        elif not self._pass_scheduled and not self._ended:
+            self._pass_scheduled = True
+            self._call.deadlines.soon(self._next_pass)
+
+    def _next_pass(self) -> None:
+        self._pass_scheduled = False
+        if not self._ended and not self._reading:
+            self._pass()
+
+    def _pass(self) -> None:
+        self._cursor = 0
+        self._wake_missed = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Visit slots from the cursor on, until one needs a segment read or all were visited."""
+        while self._cursor < len(self.slots):
+            slot = self.slots[self._cursor]
+            if slot.is_due and slot.error is None and not self._visit(slot):
+                return
+            self._cursor += 1
+        self._conclude()
+
+    def _visit(self, slot: FetchSlot) -> bool:
+        """Read what `slot` may have; False if the read goes on in a thread."""
+        slot.is_due = False
+        partition = slot.partition
+        assert partition is not None
+        try:
+            if not self._is_readable(partition, slot):
+                return True
+            limit = min(slot.bytes_max - slot.size, self._bytes_max - self._size)
+            if limit <= 0 and self._size > 0:
+                return True
+            found = partition.read(slot.next_offset, max(limit, 1))
+        except RequestError as error:
+            slot.error = error
+            return True
+        if not isinstance(found, asyncio.Future):
+            self._take(slot, found)
+            return True
+        self._reading = True
+        found.add_done_callback(self._read_done)
+        return False
+
+    def _is_readable(self, partition: Partition, slot: FetchSlot) -> bool:
+        """Whether anything lies between the next offset and the high watermark."""
+        try:
+            check_leadership(partition, slot.client_epoch)
+        except RequestError as error:
+            if self._is_parked(partition, error):
+                return False
+            raise
+        offset = slot.next_offset
+        if not partition.log_start <= offset <= partition.log_end:
+            raise RequestError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"{partition.topic}-{partition.number} holds offsets {partition.log_start} to "
+                f"{partition.log_end}, asked for {offset}",
+            )
+        return offset < partition.high_watermark
+
+    def _is_parked(self, partition: Partition, error: RequestError) -> bool:
+        """Whether `partition` is between two leaders: then wait instead of telling `error`."""
+        if error.code != ErrorCode.NOT_LEADER_OR_FOLLOWER:
+            return False
+        broker = self._call.broker
+        deadlines = self._call.deadlines
+        if not recently_leaderless(broker, partition, deadlines.now_s()):
+            return False
+        if self._park_deadline is None:
+            self._park_deadline = deadlines.after(broker.kafka.metadata_park_s, self._unpark)
+        return True
+
+    def _unpark(self) -> None:
+        """The time to wait for a successor is over: look again at everything."""
+        self._park_deadline = None
+        for slot in self.slots:
+            slot.is_due = True
+        self.wake()
+
+    def _take(self, slot: FetchSlot, batches: Sequence[Payload]) -> None:
+        if not batches:
+            return
+        size = sum(len(batch) for batch in batches)
+        if self._size > 0:
+            limit = min(slot.bytes_max - slot.size, self._bytes_max - self._size)
+            while size > limit and batches:
+                size -= len(batches[-1])
+                batches = batches[:-1]
+            if not batches:
+                return
+        slot.add(batches, size)
+        self._size += size
+
+    def _read_done(self, found: "asyncio.Future[Sequence[Payload]]") -> None:
+        self._reading = False
+        if found.cancelled() or self._ended:
+            if not self._ended:
+                self._end()
+            return
+        slot = self.slots[self._cursor]
+        error = found.exception()
+        if error is None:
+            self._take(slot, found.result())
+        elif isinstance(error, RequestError):
+            slot.error = error
+        elif isinstance(error, StorageError):
+            slot.error = RequestError(ErrorCode.KAFKA_STORAGE_ERROR, str(error))
+        else:
+            self._let_go()
+            self._call.fail(error)
+            return
+        self._cursor += 1
+        self._go_on()
+
+    def _conclude(self) -> None:
+        enough = self._size >= self._min_bytes or self._expired or self._call.is_blocking
+        if enough or not self.slots or any(slot.error is not None for slot in self.slots):
+            self._end()
+            return
+        if not self._watching:
+            self._watch()
+        if self._wake_missed:
+            self._wake_missed = False
+            self.wake()
+
+    def _watch(self) -> None:
+        """Ask to be woken. Only after a first pass: most fetches of a busy topic never wait."""
+        self._watching = True
+        for slot in self.slots:
+            assert slot.partition is not None
+            slot.wait = self
+            slot.handle = slot.partition.watch(slot.woken)
+
+    def _end(self) -> None:
+        self._let_go()
+        self._done()
+
+    def _let_go(self) -> None:
+        """Watch nothing, wait for nothing; what was read stays in the slots."""
+        self._ended = True
+        for deadline in (self._deadline, self._park_deadline):
+            if deadline is not None:
+                self._call.deadlines.withdraw(deadline)
+        if self._watching:
+            for slot in self.slots:
+                if slot.partition is not None and slot.handle is not None:
+                    slot.partition.unwatch(slot.handle)
+                slot.wait = None
+
+
+def end_offset(batch: Payload) -> Offset:
+    """Return the offset after the last event of a RecordBatch v2 that we stored."""
+    (base_offset,) = _BASE_OFFSET.unpack_from(batch, 0)
+    (delta,) = _LAST_OFFSET_DELTA.unpack_from(batch, _LAST_OFFSET_DELTA_POSITION)
+    assert delta >= 0
+    return Offset(base_offset + delta + 1)

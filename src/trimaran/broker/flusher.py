@@ -1,0 +1,145 @@
+"""Moves committed entries from the journal into segments, then lets journal and memory go.
+
+A cycle, when enough waits or a while has passed: segment bytes and rows written, state files
+written, all of it synced; then one boundary per group in the next journal round; then the journal
+files that nobody needs any more are removed and the in-memory tail is cut to its budget. In this
+order a crash at any step loses nothing (design D5).
+
+Invariants: a boundary never names what is not synced; memory above a boundary is never released.
+Does not: write the journal, or decide what a segment is.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trimaran.broker.ports import Lane, Workers
+from trimaran.broker.replica import Replica
+from trimaran.broker.rounds import Rounds
+from trimaran.ids import GroupId, Index
+from trimaran.records.entry import Entry, LogPosition
+from trimaran.storage.boundary import Boundary, StateFile
+from trimaran.storage.journal import Journal
+
+
+class Flusher:
+    """The node's segment writer."""
+
+    def __init__(
+        self,
+        *,
+        rounds: Rounds,
+        journal: Journal,
+        workers: Workers,
+        tail_bytes_max: int,
+        flush_bytes: int,
+        flush_interval_s: float,
+    ) -> None:
+        """`tail_bytes_max` bounds what stays in memory below the boundaries, on the whole node."""
+        self._rounds = rounds
+        self._journal = journal
+        self._workers = workers
+        self._tail_bytes_max = tail_bytes_max
+        self._flush_bytes = flush_bytes
+        self._flush_interval_s = flush_interval_s
+        self._waiting: dict[GroupId, Replica] = {}
+        self._waiting_bytes = 0
+        self._enough = asyncio.Event()
+        self._tail: deque[tuple[Replica, Index, int]] = deque()
+        self._tail_bytes = 0
+        self._released = 0
+        self.cycles = 0
+
+    def committed(self, replica: Replica, size: int) -> None:
+        """The group has `size` more bytes of committed entries."""
+        self._waiting[replica.group] = replica
+        self._waiting_bytes += size
+        if self._waiting_bytes >= self._flush_bytes:
+            self._enough.set()
+
+    @property
+    def unflushed_bytes(self) -> int:
+        """Committed bytes that no segment holds yet."""
+        return self._waiting_bytes
+
+    async def run(self) -> None:
+        """Flush for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(self._flush_interval_s):
+                    await self._enough.wait()
+            except TimeoutError:
+                pass
+            await self.cycle()
+
+    async def cycle(self) -> None:
+        """Flush what is committed now, and release what that makes unnecessary."""
+        self._enough.clear()
+        waiting, self._waiting = self._waiting, {}
+        self._waiting_bytes = 0
+        flushed = [replica for replica in waiting.values() if not replica.removed]
+        for replica in flushed:
+            await self._flush(replica)
+        if self._journal.generation != self._released or self._journal.file_count > 1:
+            self._released = self._journal.generation
+            await self._workers.submit(Lane.SEGMENTS, self._journal.release())
+        self.cycles += 1
+
+    async def _flush(self, replica: Replica) -> None:
+        """Write, sync and bound one group, in steps of its machine's size."""
+        while not replica.removed:
+            entries = replica.entries_to_flush()
+            if not entries:
+                return
+            state = replica.machine.flushed(entries)
+            write = replica.storage.plan_append(entries)
+            await self._workers.submit(Lane.SEGMENTS, write)
+            write.finish()
+            files = []
+            last = entries[-1]
+            for name in sorted(state):
+                work = replica.storage.plan_write_state(f"{name}-{last.index}", state[name])
+                files.append(await self._workers.submit(Lane.SEGMENTS, work))
+            await self._workers.submit(Lane.SEGMENTS, replica.storage.plan_sync())
+            if replica.removed:
+                return
+            await self._bound(replica, entries, tuple(files))
+
+    async def _bound(
+        self, replica: Replica, entries: Sequence[Entry], files: tuple[StateFile, ...]
+    ) -> None:
+        last = entries[-1]
+        previous = replica.boundary
+        boundary: Boundary = replace(
+            previous,
+            position=LogPosition(
+                index=last.index,
+                term=last.term,
+                next_offset=last.next_offset,
+                log_time_ms=last.log_time_ms,
+            ),
+            state_files=files,
+        )
+        await self._rounds.store_boundary(boundary)
+        replica.boundary = boundary
+        for entry in entries:
+            self._tail.append((replica, entry.index, entry.size))
+            self._tail_bytes += entry.size
+        self._cut_tail()
+        outdated = [file.name for file in previous.state_files if file not in files]
+        if outdated:
+            await self._workers.submit(
+                Lane.SEGMENTS, replica.storage.plan_remove_state(tuple(outdated))
+            )
+
+    def _cut_tail(self) -> None:
+        """Release the oldest entries below boundaries until the rest is within its budget."""
+        released: dict[GroupId, tuple[Replica, Index]] = {}
+        while self._tail_bytes > self._tail_bytes_max:
+            replica, index, size = self._tail.popleft()
+            self._tail_bytes -= size
+            released[replica.group] = (replica, index)
+        for replica, index in released.values():
+            if not replica.removed:
+                replica.raft.log.release(index)

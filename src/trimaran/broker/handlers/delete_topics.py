@@ -1,0 +1,80 @@
+"""DeleteTopics (key 20): topics go, by name or by id.
+
+Behavior:
+  Topics fail one by one. A success means committed and applied on this node; the replicas remove
+  their files afterwards. A name is turned into the id it has now, so that a namesake created
+  meanwhile stays.
+Version notes:
+  1 to 6. 5: a message beside the error code. 6: topic ids (KIP-516).
+"""
+
+from trimaran.broker.calls import Call
+from trimaran.broker.topic_creation import run_command
+from trimaran.errors import ErrorCode, RequestError
+from trimaran.ids import TopicId
+from trimaran.metadata.commands import DeleteTopic
+from trimaran.protocol.messages import (
+    DeletableTopicResult,
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+    DeleteTopicState,
+)
+from trimaran.protocol.messages.common import ZERO_TOPIC_ID
+
+
+async def handle(call: Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
+    """Delete the topics one after the other."""
+    results = [await _delete(call, asked) for asked in _asked(request)]
+    return DeleteTopicsResponse(responses=results)
+
+
+def refuse(request: DeleteTopicsRequest, version: int, code: ErrorCode) -> DeleteTopicsResponse:
+    """Return `code` for every topic."""
+    del version
+    return DeleteTopicsResponse(
+        responses=[
+            DeletableTopicResult(name=asked.name, topic_id=asked.topic_id, error_code=code)
+            for asked in _asked(request)
+        ]
+    )
+
+
+def _asked(request: DeleteTopicsRequest) -> list[DeleteTopicState]:
+    return [*request.topics, *(DeleteTopicState(name=name) for name in request.topic_names)]
+
+
+async def _delete(call: Call, asked: DeleteTopicState) -> DeletableTopicResult:
+    name, topic_id = asked.name, asked.topic_id
+    try:
+        topic_id = _find(call, asked)
+        topic = call.broker.image.topic_by_id(topic_id)
+        name = None if topic is None else topic.name
+        await run_command(call.broker, DeleteTopic(topic_id=topic_id))
+    except RequestError as error:
+        call.note(error)
+        return DeletableTopicResult(
+            name=name, topic_id=topic_id, error_code=error.code, error_message=str(error)
+        )
+    return DeletableTopicResult(name=name, topic_id=topic_id)
+
+
+def _find(call: Call, asked: DeleteTopicState) -> TopicId:
+    """Return the id of the topic that is meant.
+
+    Raises:
+        RequestError: INVALID_REQUEST for name and id together, or neither; UNKNOWN_TOPIC_ID,
+            UNKNOWN_TOPIC_OR_PARTITION.
+    """
+    image = call.broker.image
+    if (asked.name is None) == (asked.topic_id == ZERO_TOPIC_ID):
+        raise RequestError(ErrorCode.INVALID_REQUEST, "expected either a topic's name or its id")
+    if asked.name is None:
+        if image.topic_by_id(asked.topic_id) is None:
+            raise RequestError(
+                ErrorCode.UNKNOWN_TOPIC_ID, f"no topic with id {asked.topic_id.hex()}"
+            )
+        return asked.topic_id
+    topic = image.topic(asked.name)
+    if topic is None:
+        raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {asked.name!r}")
+    return topic.topic_id

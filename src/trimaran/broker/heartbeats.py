@@ -1,0 +1,387 @@
+"""Signs of life between nodes, and what they say about groups (design D7).
+
+Every `heartbeat_ms` each node tells each other node that it lives and which groups it leads there:
+all of them after a reconnect, changes afterwards, each with min(its commit index, that follower's
+match). The answer repeats the number and lists the claimed groups that the receiver does not follow
+in that term, misses or holds damaged. From this follow, per group, without any per-group timer:
+
+- a follower learns commit indexes when no entries flow;
+- a leader knows which of its followers really follow (ReadIndex, CheckQuorum);
+- silence of a node is silence of the leader of every group it led.
+
+A node that finds itself late (its loop was busy or it was frozen) grants the others that much more
+time. Does not: decide who campaigns when (elections).
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from trimaran.broker.log_clock import LogClock
+from trimaran.broker.peer_frames import (
+    Heartbeat,
+    HeartbeatAnswer,
+    PeerLane,
+    Refusal,
+    write_heartbeat,
+    write_heartbeat_answer,
+)
+from trimaran.broker.peers import Peer
+from trimaran.broker.ports import Clock
+from trimaran.broker.replica import Replica
+from trimaran.ids import GroupId, Index, NodeId, Term
+
+LATE_S = 0.01
+"""A tick later than this counts as lateness of this node, not as silence of the others."""
+
+UNANSWERED_MAX = 256
+"""Heartbeats whose answer is still expected; an older one's answer is ignored."""
+
+
+class HeartbeatsOwner(Protocol):
+    """What the node does with what heartbeats tell."""
+
+    def replica(self, group: GroupId) -> Replica | None:
+        """Return this node's member of `group`."""
+
+    def touched(self, replica: Replica) -> None:
+        """Something was put into the group's core."""
+
+    def peer_silent(self, node: NodeId) -> None:
+        """`node` was silent for the shortest election time-out."""
+
+    def majority_silent(self, replica: Replica) -> None:
+        """This node leads the group and hears no majority of it."""
+
+    def claim_dropped(self, group: GroupId, node: NodeId) -> None:
+        """`node` no longer says that it leads `group`."""
+
+
+class PeerPulse:
+    """What is known of one other node's life."""
+
+    __slots__ = (
+        "answered_number",
+        "answered_sent_s",
+        "changed",
+        "claimed",
+        "doubtful",
+        "dropped",
+        "excepted_since_s",
+        "heard_s",
+        "is_silent",
+        "sent_s",
+        "told",
+    )
+
+    def __init__(self) -> None:
+        self.heard_s = 0.0
+        """When its last heartbeat came, moved on by our own lateness."""
+        self.is_silent = True
+        self.claimed: dict[GroupId, Term] = {}
+        """Groups it says it leads."""
+        self.doubtful: dict[GroupId, None] = {}
+        """Claimed groups that may have to be named as exceptions in the next answer."""
+        self.told: dict[GroupId, tuple[Term, Index]] | None = None
+        """What we told it of the groups we lead; None: tell it everything."""
+        self.changed: dict[GroupId, None] = {}
+        self.dropped: dict[GroupId, None] = {}
+        self.sent_s: dict[int, float] = {}
+        """When each unanswered heartbeat left, by number."""
+        self.answered_number = 0
+        self.answered_sent_s = float("-inf")
+        """When the last heartbeat that it answered was sent."""
+        self.excepted_since_s: dict[GroupId, float] = {}
+        """Groups we lead that it does not follow, and since when."""
+
+
+class Heartbeats:
+    """Sends, answers and judges heartbeats."""
+
+    def __init__(
+        self,
+        *,
+        owner: HeartbeatsOwner,
+        node_id: NodeId,
+        peers: Mapping[NodeId, Peer],
+        clock: Clock,
+        log_clock: LogClock,
+        interval_s: float,
+        silence_s: float,
+        quorum_lost_s: float,
+    ) -> None:
+        """`silence_s` is the shortest election time-out, `quorum_lost_s` CheckQuorum's."""
+        self._owner = owner
+        self._node_id = node_id
+        self._peers = peers
+        self._clock = clock
+        self._log_clock = log_clock
+        self._interval_s = interval_s
+        self._silence_s = silence_s
+        self._quorum_lost_s = quorum_lost_s
+        self._loop = asyncio.get_running_loop()
+        self._pulses = {node: PeerPulse() for node in peers}
+        self._led: dict[GroupId, Replica] = {}
+        self._reading: dict[GroupId, Replica] = {}
+        self._number = 0
+        self._due_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.lateness_s_max = 0.0
+
+    # Life
+
+    def start(self) -> None:
+        """Begin to tick."""
+        now = self._loop.time()
+        self._log_clock.heard(self._node_id, wall_ms=self._clock.wall_ms(), now_s=now)
+        self._due_s = now
+        self._tick()
+
+    def stop(self) -> None:
+        """Tick no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def last_number(self) -> int:
+        """The number of the last heartbeat sent to anybody."""
+        return self._number
+
+    def confirm(self, replica: Replica) -> int:
+        """Send heartbeats whose answers confirm a read of `replica`; return the number before."""
+        before = self._number
+        self._reading[replica.group] = replica
+        for node, pulse in self._pulses.items():
+            self._send(node, pulse)
+        return before
+
+    def is_alive(self, node: NodeId) -> bool:
+        """Whether `node` was heard of lately; this node itself always is."""
+        return node == self._node_id or not self._pulses[node].is_silent
+
+    def connected(self, node: NodeId) -> None:
+        """The control lane to `node` is new: tell it everything, give it time."""
+        pulse = self._pulses[node]
+        pulse.told = None
+        pulse.sent_s.clear()
+        pulse.heard_s = self._loop.time()
+        pulse.is_silent = False
+        self._send(node, pulse)
+
+    def disconnected(self, node: NodeId) -> None:
+        """The control lane to `node` broke: what it claimed is void."""
+        pulse = self._pulses[node]
+        pulse.is_silent = True
+        pulse.claimed.clear()
+        pulse.doubtful.clear()
+        pulse.told = None
+        pulse.answered_sent_s = float("-inf")
+
+    # Facts about groups
+
+    def led_changed(self, replica: Replica, *, is_leader: bool) -> None:
+        """This node began or ceased to lead the group."""
+        group = replica.group
+        if is_leader:
+            self._led[group] = replica
+        else:
+            self._led.pop(group, None)
+        for node in replica.node_ids:
+            pulse = self._pulses.get(node)
+            if pulse is None:
+                continue
+            pulse.excepted_since_s.pop(group, None)
+            if is_leader:
+                pulse.changed[group] = None
+                pulse.dropped.pop(group, None)
+            elif pulse.told is not None and pulse.told.pop(group, None) is not None:
+                pulse.dropped[group] = None
+
+    def progressed(self, replica: Replica) -> None:
+        """The commit index or a follower's match of a led group moved."""
+        for node in replica.node_ids:
+            pulse = self._pulses.get(node)
+            if pulse is not None:
+                pulse.changed[replica.group] = None
+
+    def following_changed(self, replica: Replica) -> None:
+        """Term, role or leader of a group changed here: check it against what others claim."""
+        for pulse in self._pulses.values():
+            if replica.group in pulse.claimed:
+                pulse.doubtful[replica.group] = None
+
+    # Frames
+
+    def receive(self, peer: Peer, beat: Heartbeat) -> None:
+        """Take up a heartbeat and answer it."""
+        now = self._loop.time()
+        pulse = self._pulses[peer.node_id]
+        pulse.heard_s = max(pulse.heard_s, now)
+        pulse.is_silent = False
+        self._log_clock.heard(peer.node_id, wall_ms=beat.wall_ms, now_s=now)
+        if beat.full:
+            self._drop_claims(peer.node_id, pulse, _missing(pulse.claimed, beat.claims))
+        self._drop_claims(peer.node_id, pulse, beat.dropped)
+        for group, term, commit in beat.claims:
+            if pulse.claimed.get(group) != term:
+                pulse.claimed[group] = term
+                pulse.doubtful[group] = None
+            replica = self._owner.replica(group)
+            if replica is not None:
+                replica.raft.heard_leader(peer.node_id, term, commit)
+                self._owner.touched(replica)
+        answer = HeartbeatAnswer(
+            beat.number, self._clock.wall_ms(), self._exceptions(peer.node_id, pulse)
+        )
+        peer.send(PeerLane.CONTROL, write_heartbeat_answer(answer))
+
+    def receive_answer(self, peer: Peer, answer: HeartbeatAnswer) -> None:
+        """Take up the answer to one of our heartbeats."""
+        now = self._loop.time()
+        pulse = self._pulses[peer.node_id]
+        self._log_clock.heard(peer.node_id, wall_ms=answer.wall_ms, now_s=now)
+        sent_s = pulse.sent_s.pop(answer.number, None)
+        if sent_s is None or answer.number <= pulse.answered_number:
+            return
+        pulse.answered_number = answer.number
+        pulse.answered_sent_s = sent_s
+        excepted: dict[GroupId, float] = {}
+        for group, term, _ in answer.exceptions:
+            replica = self._led.get(group)
+            if replica is None:
+                continue
+            excepted[group] = pulse.excepted_since_s.get(group, sent_s)
+            replica.raft.peer_term(peer.node_id, term)
+            self._owner.touched(replica)
+        for group in pulse.excepted_since_s:
+            if group not in excepted and group in self._led:
+                replica = self._led[group]
+                replica.raft.peer_reset(peer.node_id)
+                self._owner.touched(replica)
+        pulse.excepted_since_s = excepted
+        if peer.counts:
+            self._answer_reads(peer.node_id, pulse)
+
+    def _answer_reads(self, node: NodeId, pulse: PeerPulse) -> None:
+        for group, replica in list(self._reading.items()):
+            if not replica.raft.has_reads:
+                del self._reading[group]
+            elif group not in pulse.excepted_since_s:
+                replica.raft.heartbeat_answered(node, pulse.answered_number)
+                self._owner.touched(replica)
+
+    def _drop_claims(self, node: NodeId, pulse: PeerPulse, groups: Iterable[GroupId]) -> None:
+        for group in groups:
+            if pulse.claimed.pop(group, None) is not None:
+                pulse.doubtful.pop(group, None)
+                self._owner.claim_dropped(group, node)
+
+    def _exceptions(
+        self, node: NodeId, pulse: PeerPulse
+    ) -> list[tuple[GroupId, Term, Refusal]]:
+        """Name the claimed groups that this node does not follow in the claimed (synced) term."""
+        exceptions: list[tuple[GroupId, Term, Refusal]] = []
+        for group in list(pulse.doubtful):
+            term = pulse.claimed[group]
+            replica = self._owner.replica(group)
+            if replica is None:
+                exceptions.append((group, Term(0), Refusal.MISSING))
+                continue
+            raft = replica.raft
+            if raft.leader == node and raft.term == term and raft.is_hard_state_synced:
+                if raft.may_vote:
+                    del pulse.doubtful[group]
+                else:
+                    exceptions.append((group, raft.synced_term, Refusal.DAMAGED))
+                continue
+            exceptions.append((group, raft.synced_term, Refusal.NOT_FOLLOWING))
+        return exceptions
+
+    # Time
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        late_s = now - self._due_s
+        if late_s > LATE_S:
+            self.lateness_s_max = max(self.lateness_s_max, late_s)
+            for pulse in self._pulses.values():
+                pulse.heard_s = min(now, pulse.heard_s + late_s)
+        self._due_s = max(self._due_s + self._interval_s, now)
+        self._timer = self._loop.call_at(self._due_s, self._tick)
+        self._log_clock.heard(self._node_id, wall_ms=self._clock.wall_ms(), now_s=now)
+        for node, pulse in self._pulses.items():
+            self._send(node, pulse)
+            if not pulse.is_silent and now - pulse.heard_s > self._silence_s:
+                pulse.is_silent = True
+                self._owner.peer_silent(node)
+        self._check_quorum(now)
+
+    def _send(self, node: NodeId, pulse: PeerPulse) -> None:
+        peer = self._peers[node]
+        if PeerLane.CONTROL not in peer.sessions:
+            return
+        self._number += 1
+        number = self._number
+        full = pulse.told is None
+        if pulse.told is None:
+            pulse.told = {}
+            pulse.dropped.clear()
+            pulse.changed = {
+                group: None for group, replica in self._led.items() if node in replica.node_ids
+            }
+        told = pulse.told
+        claims: list[tuple[GroupId, Term, Index]] = []
+        for group in pulse.changed:
+            led = self._led.get(group)
+            if led is None:
+                continue
+            raft = led.raft
+            commit = min(raft.commit_index, raft.follower_match(node))
+            if told.get(group) != (raft.term, commit):
+                told[group] = (raft.term, commit)
+                claims.append((group, raft.term, commit))
+        pulse.changed = {}
+        dropped = list(pulse.dropped)
+        pulse.dropped = {}
+        pulse.sent_s[number] = self._loop.time()
+        if len(pulse.sent_s) > UNANSWERED_MAX:
+            del pulse.sent_s[next(iter(pulse.sent_s))]
+        beat = Heartbeat(number, self._clock.wall_ms(), full, claims, dropped)
+        peer.send(PeerLane.CONTROL, write_heartbeat(beat))
+
+    def _check_quorum(self, now: float) -> None:
+        """A leader that hears no majority steps down (CheckQuorum, thesis section 6.2)."""
+        absent = {
+            node: None
+            for node, pulse in self._pulses.items()
+            if now - pulse.answered_sent_s > self._quorum_lost_s or not self._peers[node].counts
+        }
+        if not absent and not any(pulse.excepted_since_s for pulse in self._pulses.values()):
+            return
+        for replica in list(self._led.values()):
+            voters = replica.raft.voters
+            present = sum(
+                voter == self._node_id or not self._is_absent(voter, absent, replica.group, now)
+                for voter in voters
+            )
+            if present * 2 <= len(voters) and self._has_led_for(replica, now):
+                self._owner.majority_silent(replica)
+
+    def _is_absent(
+        self, node: NodeId, absent: Mapping[NodeId, None], group: GroupId, now: float
+    ) -> bool:
+        if node in absent:
+            return True
+        since = self._pulses[node].excepted_since_s.get(group)
+        return since is not None and now - since > self._quorum_lost_s
+
+    def _has_led_for(self, replica: Replica, now: float) -> bool:
+        return now - replica.leader_since_s > self._quorum_lost_s
+
+
+def _missing(
+    claimed: Mapping[GroupId, Term], claims: Iterable[tuple[GroupId, Term, Index]]
+) -> list[GroupId]:
+    """Return the groups claimed before that a full list of claims no longer holds."""
+    still = {group for group, _, _ in claims}
+    return [group for group in claimed if group not in still]

@@ -1,0 +1,224 @@
+"""Which groups this node is a member of: brought into being and ended as the metadata says.
+
+A group that was found on disk waits until the metadata names it; only a committed deletion of its
+topic removes it ("I do not know this partition" never means "delete it"). A new group's files, its
+line in the list of groups and its first boundary are synced before it takes part in anything.
+Does not: elect, append or serve.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from trimaran.broker.consensus import Consensus
+from trimaran.broker.controller import IMAGE_FILE, Controller
+from trimaran.broker.epochs import LeaderEpochs
+from trimaran.broker.partition import PRODUCERS_FILE, Partition
+from trimaran.broker.ports import Lane, Workers
+from trimaran.broker.replica import Replica, StateMachine
+from trimaran.broker.tasks import Tasks
+from trimaran.dedup.producers import ProducerTable
+from trimaran.ids import METADATA_GROUP, GroupId, NodeId, TopicId, split_group_id
+from trimaran.metadata.image import Image
+from trimaran.metadata.results import (
+    PartitionsCreated,
+    Result,
+    TopicCreated,
+    TopicDeleted,
+    TopicSettingsAltered,
+)
+from trimaran.metadata.topology import Topic
+from trimaran.raft.log import RaftLog
+from trimaran.raft.node import RaftNode
+from trimaran.storage.boundary import Boundary
+from trimaran.storage.recovery import RecoveredGroup, Store
+
+log = logging.getLogger(__name__)
+
+
+class Membership:
+    """Creates, takes up and removes this node's groups."""
+
+    def __init__(
+        self,
+        *,
+        consensus: Consensus,
+        store: Store,
+        workers: Workers,
+        tasks: Tasks,
+        node_id: NodeId,
+    ) -> None:
+        """Nothing is taken up before `start_metadata`."""
+        self._consensus = consensus
+        self._store = store
+        self._workers = workers
+        self._tasks = tasks
+        self._node_id = node_id
+        self._found: dict[GroupId, RecoveredGroup] = dict(store.groups)
+        self._partitions: dict[GroupId, Partition] = {}
+        self._making: dict[GroupId, None] = {}
+
+    def partition(self, group: GroupId) -> Partition | None:
+        """Return this node's replica of a partition."""
+        return self._partitions.get(group)
+
+    async def start_metadata(
+        self, *, voters: tuple[NodeId, ...], make: Callable[[Image], Controller]
+    ) -> Controller:
+        """Take up the metadata group, creating it on a node's first start."""
+        found = self._found.pop(METADATA_GROUP, None)
+        if found is None:
+            found = await self._create(Boundary(group=METADATA_GROUP, voters=voters))
+        image = Image()
+        for name, _, _ in found.boundary.state_files:
+            if name.startswith(IMAGE_FILE):
+                image = Image.decode(found.log.read_state(name), source=name)
+        controller = make(image)
+        raft = self._raft(found, eager_commit=True)
+        replica = self._replica(found, raft, controller)
+        controller.bind(replica)
+        self._consensus.group_added(replica, is_new=False)
+        return controller
+
+    def image_changed(self, image: Image, results: Sequence[Result]) -> None:
+        """Bring this node's groups to what the metadata says now."""
+        for group in list(self._found):
+            replicas = image.replicas(group)
+            topic = image.topic_by_id(_topic_of(group))
+            if replicas is not None and topic is not None:
+                self._take_up(self._found.pop(group), topic, is_new=False)
+        for result in results:
+            match result:
+                case TopicCreated():
+                    self._make(result.topic, 0)
+                case PartitionsCreated():
+                    self._make(result.topic, result.first_partition)
+                case TopicSettingsAltered():
+                    self._alter(result.topic)
+                case TopicDeleted():
+                    self._delete(result.topic)
+                case _:
+                    pass
+
+    def make_missing(self, image: Image) -> None:
+        """Create what the metadata names and this node, after a crash in between, does not hold."""
+        for topic in image.topics:
+            self._make(topic, 0)
+
+    def _make(self, topic: Topic, first_partition: int) -> None:
+        groups = [
+            topic.group(number)
+            for number in range(first_partition, len(topic.partitions))
+            if self._node_id in topic.partitions[number]
+        ]
+        missing = [
+            group
+            for group in groups
+            if group not in self._partitions
+            and group not in self._making
+            and group not in self._found
+        ]
+        for group in missing:
+            self._making[group] = None
+            self._tasks.spawn(self._make_one(topic, group), name="make-group")
+
+    async def _make_one(self, topic: Topic, group: GroupId) -> None:
+        number = _number_of(group)
+        created = await self._create(Boundary(group=group, voters=topic.partitions[number]))
+        if group in self._making:
+            del self._making[group]
+            self._take_up(created, topic, is_new=True)
+        else:
+            await self._workers.submit(Lane.SEGMENTS, self._store.plan_remove_group(group))
+
+    async def _create(self, boundary: Boundary) -> RecoveredGroup:
+        """Make a group's files, its line in the list and its first boundary durable."""
+        add = self._store.plan_add_group(boundary)
+        created = await self._workers.submit(Lane.SEGMENTS, add)
+        await self._consensus.rounds.store_boundary(boundary)
+        return created
+
+    def _take_up(self, found: RecoveredGroup, topic: Topic, *, is_new: bool) -> None:
+        group = found.group
+        epochs = LeaderEpochs()
+        for term, index, offset in found.log.leader_epochs():
+            epochs.begin(term, index, offset)
+        producers = ProducerTable()
+        for name, _, _ in found.boundary.state_files:
+            if name.startswith(PRODUCERS_FILE):
+                producers = ProducerTable.decode(found.log.read_state(name), source=name)
+        raft = self._raft(found, eager_commit=False)
+        partition = Partition(
+            topic=topic.name,
+            topic_id=topic.topic_id,
+            number=_number_of(group),
+            settings=topic.effective_settings(),
+            producers=producers,
+            epochs=epochs,
+            log_start=found.boundary.log_start_offset,
+            high_watermark=found.boundary.position.next_offset,
+            raft=raft,
+            storage=found.log,
+            owner=self._consensus,
+            workers=self._workers,
+        )
+        replica = self._replica(found, raft, partition)
+        partition.bind(replica)
+        self._partitions[group] = partition
+        self._consensus.group_added(replica, is_new=is_new)
+
+    def _raft(self, found: RecoveredGroup, *, eager_commit: bool) -> RaftNode:
+        if found.damage is not None:
+            log.error(
+                "group damaged group=%s effect=no vote reason=%s",
+                found.group.hex(),
+                found.damage.text,
+            )
+        return RaftNode(
+            node_id=self._node_id,
+            voters=found.boundary.voters,
+            log=RaftLog(found.boundary.position, found.entries),
+            hard_state=found.hard_state,
+            commit_index=found.commit_index,
+            may_vote=found.damage is None,
+            eager_commit=eager_commit,
+        )
+
+    def _replica(self, found: RecoveredGroup, raft: RaftNode, machine: StateMachine) -> Replica:
+        return Replica(
+            raft=raft,
+            storage=found.log,
+            boundary=found.boundary,
+            hard_state=found.hard_state,
+            machine=machine,
+        )
+
+    def _alter(self, topic: Topic) -> None:
+        settings = topic.effective_settings()
+        for number in range(len(topic.partitions)):
+            partition = self._partitions.get(topic.group(number))
+            if partition is not None:
+                partition.settings = settings
+
+    def _delete(self, topic: Topic) -> None:
+        for number in range(len(topic.partitions)):
+            group = topic.group(number)
+            self._making.pop(group, None)
+            self._found.pop(group, None)
+            self._partitions.pop(group, None)
+            replica = self._consensus.groups.remove(group)
+            if replica is not None:
+                replica.machine.deleted()
+                self._consensus.group_removed(replica)
+            if self._store.holds(group):
+                self._tasks.spawn(self._remove(group), name="remove-group")
+
+    async def _remove(self, group: GroupId) -> None:
+        await self._workers.submit(Lane.SEGMENTS, self._store.plan_remove_group(group))
+
+
+def _topic_of(group: GroupId) -> TopicId:
+    return split_group_id(group)[0]
+
+
+def _number_of(group: GroupId) -> int:
+    return split_group_id(group)[1]

@@ -1,0 +1,177 @@
+"""One group on this node: its consensus core, its stored log, and the state it stands for.
+
+A `Ready` of the core is carried out here as far as it concerns the group alone; messages and
+journal rounds of all groups are `rounds`' business. The state machine sees entries as they are
+appended (so that a leader can judge against its log end) and again as they are committed.
+
+Invariants: flushed <= committed <= appended; every entry above `boundary` is in memory.
+Does not: talk to peers, sync, or know what a payload means.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from trimaran.ids import GroupId, Index, NodeId
+from trimaran.raft.node import RaftNode
+from trimaran.raft.ready import Ready, RoleChange
+from trimaran.records.entry import Entry, HardState
+from trimaran.storage.boundary import Boundary
+from trimaran.storage.partition_log import PartitionLog
+
+
+class StateMachine(Protocol):
+    """What a group's log stands for."""
+
+    flush_bytes_max: int | None
+    """Most bytes of entries that one flush may take; None: all there are."""
+
+    def appended(self, entries: Sequence[Entry]) -> None:
+        """Entries joined the log's end (uncommitted)."""
+
+    def truncated(self, start: Index) -> None:
+        """Entries from `start` on were replaced; the replacement follows through `appended`."""
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        """The next entries are committed."""
+
+    def synced(self) -> None:
+        """The synced part of the own log may have grown."""
+
+    def role_changed(self, change: RoleChange) -> None:
+        """Term, role or leader changed."""
+
+    def majority_lost(self) -> None:
+        """This node led, heard no majority and stepped down: nobody here learns how it ends."""
+
+    def deleted(self) -> None:
+        """The group is gone: nobody waits any longer."""
+
+    def read_confirmed(self, context: int, index: Index | None) -> None:
+        """A read asked for with `context` may see everything up to `index`; None: lost."""
+
+    def flushed(self, entries: Sequence[Entry]) -> dict[str, bytes]:
+        """Committed entries go to the segments; return the state files as of the last of them."""
+
+
+class Replica:
+    """This node's member of one group."""
+
+    __slots__ = (
+        "applied",
+        "boundary",
+        "folded",
+        "group",
+        "journaled",
+        "journaled_index",
+        "leader_since_s",
+        "machine",
+        "node_ids",
+        "pending_index",
+        "raft",
+        "removed",
+        "storage",
+    )
+
+    def __init__(
+        self,
+        *,
+        raft: RaftNode,
+        storage: PartitionLog,
+        boundary: Boundary,
+        hard_state: HardState,
+        machine: StateMachine,
+    ) -> None:
+        """Take up a recovered or new group; `machine` already holds the state at the boundary."""
+        self.group: GroupId = boundary.group
+        self.node_ids: tuple[NodeId, ...] = boundary.voters
+        self.raft = raft
+        self.storage = storage
+        self.boundary = boundary
+        self.machine = machine
+        self.removed = False
+        self.leader_since_s = 0.0
+        """Loop time at which this node last began to lead the group."""
+        self.journaled = hard_state
+        """The hard state of the last finished journal round."""
+        self.journaled_index: Index = raft.log.last_index
+        """Entries up to here are in the journal or segments, as the log now stands."""
+        self.pending_index: Index | None = None
+        """Lowest index handed to a journal round that has not finished."""
+        self.applied: Index = boundary.position.index
+        self.folded: Index = boundary.position.index
+        self._fold_inherited()
+
+    def _fold_inherited(self) -> None:
+        """Show the machine what was recovered above the boundary."""
+        inherited = self._entries(self.folded, self.raft.log.last_index)
+        self._append(inherited)
+        self._commit(self.raft.commit_index)
+
+    def proposed(self, entry: Entry) -> None:
+        """The machine itself folded `entry`, which it has just proposed."""
+        assert entry.index == self.folded + 1
+        self.folded = entry.index
+
+    def handle(self, ready: Ready) -> None:
+        """Carry out what concerns this group alone."""
+        if ready.truncated_from is not None:
+            self._truncate(ready.truncated_from)
+        if ready.entries:
+            first = ready.entries[0].index
+            if self.pending_index is None or first < self.pending_index:
+                self.pending_index = first
+            self.journaled_index = min(self.journaled_index, Index(first - 1))
+            self._append([entry for entry in ready.entries if entry.index > self.folded])
+        if ready.role_change is not None:
+            self.machine.role_changed(ready.role_change)
+        if ready.committed_to is not None:
+            self._commit(ready.committed_to)
+        for read in ready.reads:
+            self.machine.read_confirmed(read.context, read.index)
+
+    def round_finished(self, ready: Ready, *, still_pending: Index | None) -> None:
+        """A journal round with `ready` is synced; `still_pending` is the lowest index not yet."""
+        if ready.hard_state is not None:
+            self.journaled = ready.hard_state
+        self.pending_index = still_pending
+        if ready.entries:
+            last = ready.entries[-1].index
+            if still_pending is not None:
+                last = min(last, Index(still_pending - 1))
+            self.journaled_index = max(self.journaled_index, last)
+        self.raft.synced(ready.token)
+        self.machine.synced()
+
+    def entries_to_flush(self) -> Sequence[Entry]:
+        """Return the next applied entries that no segment holds, at least one if there is any."""
+        start = self.storage.last_index
+        if start >= self.applied:
+            return ()
+        end = Index(self.applied + 1)
+        return self.raft.log.slice(Index(start + 1), end, bytes_max=self.machine.flush_bytes_max)
+
+    def _truncate(self, start: Index) -> None:
+        assert start > self.applied, "a committed entry is never replaced"
+        if start <= self.folded:
+            self.machine.truncated(start)
+            self.folded = Index(start - 1)
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        assert entries[0].index == self.folded + 1
+        self.machine.appended(entries)
+        self.folded = entries[-1].index
+
+    def _commit(self, index: Index) -> None:
+        if index <= self.applied:
+            return
+        assert index <= self.folded, "only appended entries are committed"
+        entries = self._entries(self.applied, index)
+        self.applied = index
+        self.machine.committed(entries)
+
+    def _entries(self, after: Index, last: Index) -> Sequence[Entry]:
+        if last <= after:
+            return ()
+        return self.raft.log.slice(Index(after + 1), Index(last + 1))

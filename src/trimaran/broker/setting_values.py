@@ -1,0 +1,82 @@
+"""Every setting of a topic or of this node: its value in force, and where that comes from.
+
+Does not: decide what may be set (`metadata.topic_settings`, `metadata.node_settings`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from trimaran.broker.api import Broker
+from trimaran.ids import NodeId
+from trimaran.metadata import node_settings
+from trimaran.metadata.node_settings import NODE_SETTINGS
+from trimaran.metadata.settings import Setting
+from trimaran.metadata.topic_settings import TOPIC_SETTINGS
+
+
+class Source(IntEnum):
+    """Where a value comes from; the numbers are those of DescribeConfigs."""
+
+    TOPIC = 1
+    NODE = 2
+    """Set for this node while it ran."""
+    ALL_NODES = 3
+    """Set for all nodes while they ran."""
+    FILE = 4
+    """This node's configuration."""
+    DEFAULT = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingValue:
+    """A setting and its value in force."""
+
+    setting: Setting
+    text: str
+    source: Source
+
+
+def topic_values(own: Mapping[str, str]) -> list[SettingValue]:
+    """Return all settings of a topic that has `own` settings."""
+    return [
+        SettingValue(
+            setting=row,
+            text=own.get(name, row.default),
+            source=Source.TOPIC if name in own else Source.DEFAULT,
+        )
+        for name, row in TOPIC_SETTINGS.items()
+    ]
+
+
+def node_values(broker: Broker) -> list[SettingValue]:
+    """Return the settings of this node that may change while it runs."""
+    for_all = broker.image.node_settings(NodeId(node_settings.ALL_NODES))
+    altered = broker.image.node_settings(broker.node_id)
+    from_file = {
+        "auto.create.topics.enable": "true" if broker.kafka.auto_create_topics else "false",
+        "num.partitions": str(broker.kafka.num_partitions),
+        "default.replication.factor": str(broker.kafka.default_replication_factor),
+    }
+    assert from_file.keys() == NODE_SETTINGS.keys()
+    values = []
+    for name, row in NODE_SETTINGS.items():
+        text, source = from_file[name], Source.FILE
+        if name in altered:
+            text = altered[name]
+            source = Source.ALL_NODES if for_all.get(name) == text else Source.NODE
+        values.append(SettingValue(setting=row, text=text, source=source))
+    return values
+
+
+def all_nodes_values(broker: Broker) -> list[SettingValue]:
+    """Return what was set for all nodes, and the defaults of the rest."""
+    for_all = broker.image.node_settings(NodeId(node_settings.ALL_NODES))
+    return [
+        SettingValue(
+            setting=row,
+            text=for_all.get(name, row.default),
+            source=Source.ALL_NODES if name in for_all else Source.DEFAULT,
+        )
+        for name, row in NODE_SETTINGS.items()
+    ]

@@ -1,0 +1,173 @@
+"""New topics and partitions: from what a client asked for to partitions that have leaders.
+
+Metadata (first use), CreateTopics, CreatePartitions and the rest of administration share this: the
+defaults for what was not said, placement, the command, and the wait until each new partition leads.
+Does not: know Kafka's messages.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trimaran.broker.api import Broker
+from trimaran.broker.setting_values import node_values
+from trimaran.errors import ErrorCode, RequestError
+from trimaran.ids import NodeId, TopicId
+from trimaran.metadata.commands import Command, CreateTopic
+from trimaran.metadata.placement import node_loads, place_partitions
+from trimaran.metadata.results import Change, Refused
+from trimaran.metadata.rules import check_assignments, check_topic_name, collision_key
+from trimaran.metadata.settings import parse
+from trimaran.metadata.topic_settings import check_topic_settings
+from trimaran.metadata.topology import Topic
+
+UNSAID = -1
+"""Kafka's number for "use the default"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicDefaults:
+    """What holds for a topic whose creator did not say."""
+
+    auto_create_topics: bool
+    num_partitions: int
+    replication_factor: int
+    """At most the number of registered nodes."""
+
+
+def topic_defaults(broker: Broker) -> TopicDefaults:
+    """Return the defaults: set while running, else this node's configuration."""
+    values = {value.setting.name: parse(value.setting, value.text) for value in node_values(broker)}
+    nodes_count = max(len(broker.image.nodes), 1)
+    return TopicDefaults(
+        auto_create_topics=bool(values["auto.create.topics.enable"]),
+        num_partitions=_number(values["num.partitions"]),
+        replication_factor=min(_number(values["default.replication.factor"]), nodes_count),
+    )
+
+
+def plan_topic(
+    broker: Broker,
+    name: str,
+    *,
+    partition_count: int = UNSAID,
+    replication_factor: int = UNSAID,
+    settings: Mapping[str, str],
+) -> CreateTopic:
+    """Return the command that creates a topic, its partitions placed.
+
+    Raises:
+        RequestError: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS,
+            INVALID_REPLICATION_FACTOR, INVALID_CONFIG.
+    """
+    defaults = topic_defaults(broker)
+    replicas = defaults.replication_factor if replication_factor == UNSAID else replication_factor
+    count = defaults.num_partitions if partition_count == UNSAID else partition_count
+    assignments = place(broker, partition_count=count, replication_factor=replicas)
+    return plan_assigned_topic(broker, name, assignments=assignments, settings=settings)
+
+
+def plan_assigned_topic(
+    broker: Broker,
+    name: str,
+    *,
+    assignments: Sequence[Sequence[NodeId]],
+    settings: Mapping[str, str],
+) -> CreateTopic:
+    """Return the command that creates a topic with these replicas.
+
+    All checks here are made again when the command is applied; they are made first so that
+    validate_only tells the truth and a wrong request costs no log entry.
+
+    Raises:
+        RequestError: as `plan_topic`, and INVALID_REPLICA_ASSIGNMENT.
+    """
+    check_topic_name(name)
+    if broker.image.topic(name) is not None:
+        raise RequestError(ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {name!r} exists already")
+    for topic in broker.image.topics:
+        if collision_key(topic.name) == collision_key(name):
+            raise RequestError(
+                ErrorCode.INVALID_TOPIC_EXCEPTION,
+                f"topic {name!r} collides with {topic.name!r}: only '.' and '_' tell them apart",
+            )
+    known = [node.node_id for node in broker.image.nodes]
+    replicas = len(assignments[0]) if assignments else 0
+    check_assignments(assignments, known, replication_factor=replicas)
+    check_topic_settings(settings, replication_factor=replicas)
+    return CreateTopic(
+        name=name,
+        topic_id=broker.new_topic_id(),
+        assignments=tuple(tuple(row) for row in assignments),
+        settings=dict(settings),
+    )
+
+
+def place(
+    broker: Broker, *, partition_count: int, replication_factor: int
+) -> tuple[tuple[NodeId, ...], ...]:
+    """Return replicas for new partitions, spread over the nodes as they are loaded now.
+
+    Raises:
+        RequestError: INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR.
+    """
+    image = broker.image
+    live = [node.node_id for node in broker.live_nodes()]
+    return place_partitions(
+        node_loads(image.nodes, image.topics, live=live),
+        partition_count=partition_count,
+        replication_factor=replication_factor,
+    )
+
+
+async def run_command(broker: Broker, command: Command) -> Change:
+    """Have `command` committed and applied; return what changed.
+
+    Raises:
+        RequestError: what the state machine refused it with, or REQUEST_TIMED_OUT.
+    """
+    result = await broker.execute(command)
+    if isinstance(result, Refused):
+        raise RequestError(result.code, result.message)
+    return result
+
+
+async def create_on_first_use(broker: Broker, name: str) -> None:
+    """Create topic `name` with every default; fine if somebody else was faster.
+
+    Raises:
+        RequestError: as `plan_topic`, or LEADER_NOT_AVAILABLE when the outcome is unknown.
+    """
+    try:
+        await run_command(broker, plan_topic(broker, name, settings={}))
+    except RequestError as error:
+        if error.code == ErrorCode.TOPIC_ALREADY_EXISTS:
+            return
+        if error.code == ErrorCode.REQUEST_TIMED_OUT:
+            raise RequestError(ErrorCode.LEADER_NOT_AVAILABLE, str(error)) from error
+        raise
+
+
+async def wait_leaders(broker: Broker, topic_ids: Sequence[TopicId], *, timeout_s: float) -> bool:
+    """Wait until each partition of these topics has a leader; False if the time was too short.
+
+    A topic that is deleted meanwhile is not waited for.
+    """
+
+    def all_led() -> bool:
+        topics = [broker.image.topic_by_id(topic_id) for topic_id in topic_ids]
+        return all(topic is None or is_led(broker, topic) for topic in topics)
+
+    return await broker.wait_metadata(all_led, timeout_s)
+
+
+def is_led(broker: Broker, topic: Topic) -> bool:
+    """Whether every partition of `topic` has a leader, as far as this node knows."""
+    return all(
+        broker.leader_hint(topic.group(number))[0] is not None
+        for number in range(len(topic.partitions))
+    )
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value

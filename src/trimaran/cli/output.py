@@ -1,0 +1,52 @@
+"""Tables for people, JSON for programs: the `-o` option of every noun.
+
+Does not: decide what is shown.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[
+    Format, typer.Option("-o", "--output", help="text for people, json for programs")
+]
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str], form: Format) -> None:
+    """Print `rows`: JSON with all fields, or a table of `columns` (also their headings)."""
+    if form is Format.JSON:
+        show_json(list(rows))
+        return
+    cells = [list(columns), *([text_of(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
+    for line in cells:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip())
+
+
+def show_json(value: object) -> None:
+    """Print one JSON document on one line."""
+    json.dump(value, sys.stdout, ensure_ascii=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def text_of(value: object) -> str:
+    """Return a table cell: lists with commas, None as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    return str(value)

@@ -1,0 +1,162 @@
+"""`trimaran topic create|list|describe|delete`.
+
+Does not: change settings or partitions of a topic that exists.
+"""
+
+from concurrent.futures import Future
+from typing import Annotated, Any
+
+import typer
+from confluent_kafka import KafkaException
+
+from trimaran.cli.exits import USAGE, CommandError
+from trimaran.cli.kafka_client import (
+    DEFAULT_BOOTSTRAP,
+    TIMEOUT_S,
+    AdminClient,
+    BootstrapOption,
+    NewTopic,
+    TimeoutOption,
+    TopicMetadata,
+    admin,
+    cluster_metadata,
+    explain,
+)
+from trimaran.cli.output import Format, FormatOption, show, show_json
+
+Name = Annotated[str, typer.Argument(help="name of the topic")]
+topics = typer.Typer(no_args_is_help=True, help="Create, list, describe and delete topics.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the noun."""
+    app.add_typer(topics, name="topic")
+
+
+@topics.command()
+def create(
+    name: Name,
+    partitions: Annotated[int, typer.Option(min=-1, help="-1: the cluster's default")] = -1,
+    replication_factor: Annotated[int, typer.Option(min=-1, help="-1: the default")] = -1,
+    config: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, repeatable")] = None,
+    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    timeout: TimeoutOption = TIMEOUT_S,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Create a topic."""
+    fresh = NewTopic(
+        name,
+        num_partitions=partitions,
+        replication_factor=replication_factor,
+        config=dict(key_and_value(text) for text in config or []),
+    )
+    client = admin(bootstrap)
+    done = client.create_topics([fresh], operation_timeout=timeout, request_timeout=timeout)
+    finish(done[name], f"topic {name!r} was not created", timeout)
+    say(f"created topic {name}", {"created": name}, output)
+
+
+@topics.command("list")
+def list_topics(
+    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    timeout: TimeoutOption = TIMEOUT_S,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """List the topics with their partitions and replicas."""
+    metadata = cluster_metadata(admin(bootstrap), bootstrap, timeout_s=timeout)
+    rows = [
+        {
+            "topic": name,
+            "partitions": len(topic.partitions),
+            "replicas": max((len(p.replicas) for p in topic.partitions.values()), default=0),
+        }
+        for name, topic in sorted(metadata.topics.items())
+    ]
+    show(rows, columns=["topic", "partitions", "replicas"], form=output)
+
+
+@topics.command()
+def describe(
+    name: Name,
+    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    timeout: TimeoutOption = TIMEOUT_S,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Show the partitions of a topic: leader, replicas, and who is in sync."""
+    client = admin(bootstrap)
+    topic = existing_topic(client, name, bootstrap, timeout)
+    show(
+        partition_rows(topic),
+        columns=["partition", "leader", "replicas", "in_sync"],
+        form=output,
+    )
+
+
+@topics.command()
+def delete(
+    name: Name,
+    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    timeout: TimeoutOption = TIMEOUT_S,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Delete a topic and everything in it."""
+    client = admin(bootstrap)
+    done = client.delete_topics([name], operation_timeout=timeout, request_timeout=timeout)
+    finish(done[name], f"topic {name!r} was not deleted", timeout)
+    say(f"deleted topic {name}", {"deleted": name}, output)
+
+
+def partition_rows(topic: TopicMetadata) -> list[dict[str, Any]]:
+    """Return a row for each partition; leader None while there is none."""
+    return [
+        {
+            "topic": topic.topic,
+            "partition": number,
+            "leader": None if partition.leader < 0 else partition.leader,
+            "replicas": list(partition.replicas),
+            "in_sync": list(partition.isrs),
+        }
+        for number, partition in sorted(topic.partitions.items())
+    ]
+
+
+def existing_topic(
+    client: AdminClient, name: str, bootstrap: str, timeout_s: float
+) -> TopicMetadata:
+    """Return the topic; asking for all of them, since asking for one may create it.
+
+    Raises:
+        CommandError: there is none of that name.
+    """
+    metadata = cluster_metadata(client, bootstrap, timeout_s=timeout_s)
+    if name not in metadata.topics:
+        raise CommandError(
+            f"there is no topic {name!r}: `trimaran topic list` shows those there are"
+        )
+    return metadata.topics[name]
+
+
+def key_and_value(text: str) -> tuple[str, str]:
+    """Split KEY=VALUE. Raises CommandError."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise CommandError(f"--config: expected KEY=VALUE, found {text!r}", code=USAGE)
+    return key, value
+
+
+def finish(future: "Future[None]", failure: str, timeout_s: float) -> None:
+    """Wait for an administration request. Raises CommandError with what the cluster said."""
+    try:
+        future.result(timeout_s + 1.0)
+    except KafkaException as error:
+        raise CommandError(f"{failure}: {explain(error)}") from error
+    except TimeoutError as error:
+        raise CommandError(f"{failure}: no answer within {timeout_s:g} s") from error
+
+
+def say(text: str, value: object, form: Format) -> None:
+    """Print one line, as text or as JSON."""
+    if form is Format.JSON:
+        show_json(value)
+    else:
+        print(text)

@@ -1,0 +1,409 @@
+"""THE table of a node's settings: name with unit, default, bounds, meaning.
+
+Invariants: frozen; numbers are numbers and texts texts (nothing is guessed from a text); unknown
+fields are refused; a section checks what its own fields must be to each other, `NodeConfig` what
+sections must be to each other. A check names the field first, one line for each problem.
+Does not: read YAML or the environment (`loading` does).
+"""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from trimaran.ids import ClusterId, NodeId
+
+KIB = 1_024
+MIB = 1_024 * KIB
+GIB = 1_024 * MIB
+
+_ANY_ADDRESS = ("0.0.0.0", "::")
+
+_Port = Annotated[int, Field(ge=1, le=65_535)]
+_PortOrAny = Annotated[int, Field(ge=0, le=65_535)]
+_Host = Annotated[str, Field(min_length=1, max_length=255)]
+_Label = Annotated[str, Field(min_length=1, max_length=255)]
+_NodeNumber = Annotated[NodeId, Field(ge=1, le=2**31 - 1)]
+
+
+class Section(BaseModel):
+    """Base of the sections."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+    def _checked(self, problems: list[str]) -> Self:
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+class NodeSection(Section):
+    """Who this node is and where it keeps its data."""
+
+    id: _NodeNumber = Field(description="This node's number; one of cluster.nodes.")
+    data_directory: str = Field(
+        min_length=1,
+        max_length=4_096,
+        description="Where everything is stored; belongs to this node alone.",
+    )
+    host_label: _Label | None = Field(
+        default=None,
+        description="Nodes with the same label share a machine; replicas avoid that.",
+    )
+    rack: _Label | None = Field(
+        default=None, description="Told to clients as the broker's rack; not used for placement."
+    )
+
+
+class PeerAddress(Section):
+    """One member of the cluster, as its peers reach it."""
+
+    id: _NodeNumber = Field(description="The node's number.")
+    host: _Host = Field(description="Name or address that the other nodes connect to.")
+    peer_port: _Port = Field(description="Port for node-to-node connections.")
+
+
+class ClusterSection(Section):
+    """The cluster this node belongs to; the same on every node."""
+
+    id: ClusterId | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{22}$",
+        description="Checked against the data directory if given: 22 characters, as minted.",
+    )
+    nodes: tuple[PeerAddress, ...] = Field(
+        strict=False,
+        min_length=1,
+        max_length=32,
+        description="Every node of the cluster, this one included.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        ids = [str(node.id) for node in self.nodes]
+        problems += [f"nodes: id {value} comes twice" for value in _repeated(ids)]
+        addresses = [f"{node.host}:{node.peer_port}" for node in self.nodes]
+        problems += [f"nodes: address {value} comes twice" for value in _repeated(addresses)]
+        return self._checked(problems)
+
+
+class KafkaSection(Section):
+    """The listener for Kafka clients."""
+
+    host: _Host = Field(default="127.0.0.1", description="Address to listen on.")
+    port: _PortOrAny = Field(default=9_092, description="Port to listen on; 0 picks a free one.")
+    advertised_host: _Host | None = Field(
+        default=None, description="Host that clients are told to connect to; default: host."
+    )
+    advertised_port: _Port | None = Field(
+        default=None, description="Port that clients are told to connect to; default: port."
+    )
+    socket_request_max_bytes: int = Field(
+        default=100 * MIB,
+        ge=64 * KIB,
+        le=GIB,
+        description="Longest request; a longer one closes its connection.",
+    )
+    connections_max: int = Field(
+        default=10_000, ge=1, le=65_536, description="Open client connections; more are closed."
+    )
+    inflight_requests_max: int = Field(
+        default=100,
+        ge=1,
+        le=4_096,
+        description="Requests of a connection without an answer before its socket is not read.",
+    )
+    inflight_bytes_max: int = Field(
+        default=32 * MIB,
+        ge=64 * KIB,
+        le=GIB,
+        description="Bytes of those requests; one request may exceed it alone.",
+    )
+    write_buffer_bytes_max: int = Field(
+        default=8 * MIB,
+        ge=64 * KIB,
+        le=GIB,
+        description="Answers a client has not taken before its socket is not read.",
+    )
+    slow_client_ms: int = Field(
+        default=30_000,
+        ge=100,
+        le=3_600_000,
+        description="A client over that limit for so long is closed.",
+    )
+    request_receive_ms: int = Field(
+        default=30_000,
+        ge=100,
+        le=3_600_000,
+        description="A request must be complete this long after its first byte.",
+    )
+    idle_timeout_ms: int = Field(
+        default=600_000,
+        ge=1_000,
+        le=86_400_000,
+        description="A connection that sent nothing for so long is closed.",
+    )
+    leader_wait_ms: int = Field(
+        default=10_000,
+        ge=0,
+        le=60_000,
+        description="How long a request that creates a topic waits for its leaders.",
+    )
+    request_timeout_max_ms: int = Field(
+        default=300_000,
+        ge=1_000,
+        le=3_600_000,
+        description="No wait that a client asks for lasts longer.",
+    )
+    fetch_bytes_max: int = Field(
+        default=55 * MIB,
+        ge=64 * KIB,
+        le=GIB,
+        description="Most that one fetch returns, whatever it asks for; one batch always fits.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        if (self.advertised_host or self.host) in _ANY_ADDRESS:
+            problems.append(
+                "advertised_host: expected a host that clients can connect to,"
+                f" found {self.advertised_host or self.host}"
+            )
+        return self._checked(problems)
+
+
+class HttpSection(Section):
+    """The listener for REST, metrics and the dashboard."""
+
+    host: _Host = Field(default="127.0.0.1", description="Address to listen on.")
+    port: _PortOrAny = Field(default=8_080, description="Port to listen on; 0 picks a free one.")
+
+
+class ReplicationSection(Section):
+    """Rounds, heartbeats, elections; the same on every node."""
+
+    batch_max_events: int = Field(
+        default=64,
+        ge=1,
+        le=100_000,
+        description="Events that wait for a running sync before followers are sent them.",
+    )
+    batch_linger_ms: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="Longest wait for that many; no wait at all while no sync runs.",
+    )
+    round_bytes_max: int = Field(
+        default=4 * MIB,
+        ge=64 * KIB,
+        le=64 * MIB,
+        description="Bytes of one journal round; a single larger batch goes alone.",
+    )
+    heartbeat_ms: int = Field(
+        default=30, ge=5, le=1_000, description="Time between heartbeats to each peer."
+    )
+    election_timeout_min_ms: int = Field(
+        default=150,
+        ge=20,
+        le=10_000,
+        description="Shortest silence of a leader after which a follower campaigns.",
+    )
+    election_timeout_max_ms: int = Field(
+        default=300, ge=20, le=20_000, description="Longest; each follower draws in between."
+    )
+    rank_delay_ms: int = Field(
+        default=20,
+        ge=0,
+        le=1_000,
+        description="After a broken connection: wait times a follower's rank before it campaigns.",
+    )
+    quorum_lost_ms: int = Field(
+        default=400,
+        ge=50,
+        le=30_000,
+        description="A leader that heard no majority for so long steps down.",
+    )
+    metadata_park_ms: int = Field(
+        default=400,
+        ge=0,
+        le=5_000,
+        description="How long Metadata waits for a new leader before it says there is none.",
+    )
+    inflight_messages_max: int = Field(
+        default=64,
+        ge=1,
+        le=4_096,
+        description="Unanswered append messages per partition and follower.",
+    )
+    inflight_bytes_max: int = Field(
+        default=16 * MIB,
+        ge=64 * KIB,
+        le=GIB,
+        description="Bytes of entries in them; one message always goes.",
+    )
+    message_bytes_max: int = Field(
+        default=MIB,
+        ge=64 * KIB,
+        le=64 * MIB,
+        description="Bytes of entries in one append message; one entry always fits.",
+    )
+    uncommitted_bytes_max: int = Field(
+        default=64 * MIB,
+        ge=MIB,
+        le=4 * GIB,
+        description="Bytes a partition holds without majority before it refuses produce.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        if self.election_timeout_max_ms <= self.election_timeout_min_ms:
+            problems.append(
+                f"election_timeout_max_ms: expected above election_timeout_min_ms,"
+                f" {self.election_timeout_min_ms}, found {self.election_timeout_max_ms}"
+            )
+        if self.heartbeat_ms * 2 > self.election_timeout_min_ms:
+            problems.append(
+                f"heartbeat_ms: expected at most half of election_timeout_min_ms,"
+                f" {self.election_timeout_min_ms}, found {self.heartbeat_ms}"
+            )
+        if self.quorum_lost_ms < self.election_timeout_min_ms:
+            problems.append(
+                f"quorum_lost_ms: expected at least election_timeout_min_ms,"
+                f" {self.election_timeout_min_ms}, found {self.quorum_lost_ms}"
+            )
+        return self._checked(problems)
+
+
+class JournalSection(Section):
+    """The node's write-ahead log."""
+
+    file_bytes: int = Field(
+        default=64 * MIB,
+        ge=MIB,
+        le=4 * GIB,
+        description="Size of one journal file, allocated when it is created.",
+    )
+    bytes_max: int = Field(
+        default=GIB,
+        ge=4 * MIB,
+        le=64 * GIB,
+        description="Hard limit of all journal files; produce waits for segments before it.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        if self.bytes_max < 3 * self.file_bytes:
+            problems.append(
+                f"bytes_max: expected at least 3 times file_bytes, {self.file_bytes},"
+                f" found {self.bytes_max}"
+            )
+        return self._checked(problems)
+
+
+class StorageSection(Section):
+    """Segments and what of the log stays in memory."""
+
+    tail_bytes: int = Field(
+        default=32 * MIB,
+        ge=MIB,
+        le=16 * GIB,
+        description="Recent entries of all partitions kept in memory for followers and readers.",
+    )
+    unflushed_bytes_max: int = Field(
+        default=64 * MIB,
+        ge=MIB,
+        le=16 * GIB,
+        description="Committed bytes not yet in segments before sockets are not read.",
+    )
+    sync_interval_ms: int = Field(
+        default=1_000,
+        ge=10,
+        le=60_000,
+        description="Time between syncs of segments; they yield to the journal.",
+    )
+    open_files_max: int = Field(
+        default=512, ge=16, le=65_536, description="Segment files held open; the oldest close."
+    )
+    free_space_reserve_bytes: int = Field(
+        default=256 * MIB,
+        ge=0,
+        le=1_024 * GIB,
+        description="Free disk space below which produce is refused; the rest goes on.",
+    )
+
+
+class TopicSection(Section):
+    """Defaults for topics that name nothing themselves."""
+
+    auto_create_topics: bool = Field(
+        default=True, description="Whether asking for an unknown topic creates it."
+    )
+    num_partitions: int = Field(
+        default=4, ge=1, le=2_000, description="Partitions of a topic created without a number."
+    )
+    default_replication_factor: int | None = Field(
+        default=None,
+        ge=1,
+        le=7,
+        description="Replicas of a topic created without a number; default: 3 or all nodes.",
+    )
+
+
+class NodeConfig(Section):
+    """All of a node's configuration. Immutable; made by `load_config` or keyword by keyword."""
+
+    node: NodeSection = Field(description="Who this node is.")
+    cluster: ClusterSection = Field(description="Who the others are.")
+    kafka: KafkaSection = Field(default=KafkaSection(), description="Kafka clients.")
+    http: HttpSection = Field(default=HttpSection(), description="REST and dashboard.")
+    replication: ReplicationSection = Field(
+        default=ReplicationSection(), description="Rounds and elections."
+    )
+    journal: JournalSection = Field(default=JournalSection(), description="Write-ahead log.")
+    storage: StorageSection = Field(default=StorageSection(), description="Segments, memory.")
+    topic: TopicSection = Field(default=TopicSection(), description="Defaults of topics.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        return self._checked(problems_between(self.node, self.cluster))
+
+    @property
+    def member(self) -> PeerAddress:
+        """This node's own line in cluster.nodes."""
+        return next(node for node in self.cluster.nodes if node.id == self.node.id)
+
+    @property
+    def replication_factor(self) -> int:
+        """Replicas of a topic created without a number: as configured, else min(3, nodes)."""
+        return self.topic.default_replication_factor or min(3, len(self.cluster.nodes))
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "node": NodeSection,
+    "cluster": ClusterSection,
+    "kafka": KafkaSection,
+    "http": HttpSection,
+    "replication": ReplicationSection,
+    "journal": JournalSection,
+    "storage": StorageSection,
+    "topic": TopicSection,
+}
+"""The sections by name, in the order of the file."""
+
+
+def problems_between(node: NodeSection, cluster: ClusterSection) -> list[str]:
+    """Return what is wrong between two sections that are each right."""
+    ids = [member.id for member in cluster.nodes]
+    if node.id in ids:
+        return []
+    return [f"node.id: expected one of cluster.nodes, {ids}, found {node.id}"]
+
+
+def _repeated(values: list[str]) -> list[str]:
+    return [value for number, value in enumerate(values) if value in values[:number]]

@@ -1,0 +1,294 @@
+"""What can be set on a topic, and what a partition makes of it.
+
+THE table of topic settings: names, types, ranges and meanings are Kafka's (TopicConfig) unless they
+begin with `event.dedup` or are `validate`, which are ours. A default that differs from Kafka's says
+what this version does (nothing is deleted, nothing rolls by time).
+Does not: apply anything. A partition's own log carries what is in force there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from trimaran.errors import ErrorCode, RequestError
+from trimaran.metadata.settings import (
+    INT_MAX,
+    LONG_MAX,
+    Effect,
+    Kind,
+    Setting,
+    Table,
+    check,
+    parse,
+    table_of,
+)
+
+MESSAGE_BYTES_LIMIT = 16 * 1024 * 1024
+"""Highest max.message.bytes: what the journal and a peer connection take in one piece."""
+
+_WAITING = Effect.WAITING
+
+TOPIC_SETTINGS: Table = table_of(
+    Setting(
+        name="max.message.bytes",
+        kind=Kind.INT,
+        default="1048588",
+        low=0,
+        high=MESSAGE_BYTES_LIMIT,
+        doc="Largest record batch accepted, in bytes, compressed as it was sent.",
+    ),
+    Setting(
+        name="segment.bytes",
+        kind=Kind.INT,
+        default="1073741824",
+        low=1_048_576,
+        high=INT_MAX,
+        doc="A segment is closed before it would grow beyond this.",
+    ),
+    Setting(
+        name="min.insync.replicas",
+        kind=Kind.INT,
+        default="1",
+        effect=Effect.ACCEPTED,
+        low=1,
+        high=INT_MAX,
+        doc="At most the majority, which acks=all always waits for.",
+    ),
+    Setting(
+        name="flush.messages",
+        kind=Kind.LONG,
+        default=str(LONG_MAX),
+        effect=Effect.ACCEPTED,
+        low=1,
+        high=LONG_MAX,
+        doc="Events between syncs; every batch is synced before it is acknowledged anyway.",
+    ),
+    Setting(
+        name="flush.ms",
+        kind=Kind.LONG,
+        default=str(LONG_MAX),
+        effect=Effect.ACCEPTED,
+        low=0,
+        high=LONG_MAX,
+        doc="Time between syncs; every batch is synced before it is acknowledged anyway.",
+    ),
+    Setting(
+        name="cleanup.policy",
+        kind=Kind.LIST,
+        default="delete",
+        effect=_WAITING,
+        choices=("delete", "compact"),
+        doc="delete: old segments go by retention; compact: the last event of each key stays.",
+    ),
+    Setting(
+        name="retention.ms",
+        kind=Kind.LONG,
+        default="-1",
+        effect=_WAITING,
+        low=-1,
+        high=LONG_MAX,
+        doc="Age by log time after which a segment may go; -1 keeps everything.",
+    ),
+    Setting(
+        name="retention.bytes",
+        kind=Kind.LONG,
+        default="-1",
+        effect=_WAITING,
+        low=-1,
+        high=LONG_MAX,
+        doc="Size of a partition above which its oldest segments may go; -1 is no limit.",
+    ),
+    Setting(
+        name="segment.ms",
+        kind=Kind.LONG,
+        default=str(LONG_MAX),
+        effect=_WAITING,
+        low=1,
+        high=LONG_MAX,
+        doc="A segment is closed at this age, by log time.",
+    ),
+    Setting(
+        name="compression.type",
+        kind=Kind.STRING,
+        default="producer",
+        effect=_WAITING,
+        choices=("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
+        doc="Codec of stored batches; producer stores them as they were sent.",
+    ),
+    Setting(
+        name="message.timestamp.type",
+        kind=Kind.STRING,
+        default="CreateTime",
+        effect=_WAITING,
+        choices=("CreateTime", "LogAppendTime"),
+        doc="Whether readers see the producer's timestamps or the time of the append.",
+    ),
+    Setting(
+        name="message.timestamp.before.max.ms",
+        kind=Kind.LONG,
+        default=str(LONG_MAX),
+        effect=_WAITING,
+        low=0,
+        high=LONG_MAX,
+        doc="How far a timestamp may lie behind the append.",
+    ),
+    Setting(
+        name="message.timestamp.after.max.ms",
+        kind=Kind.LONG,
+        default=str(LONG_MAX),
+        effect=_WAITING,
+        low=0,
+        high=LONG_MAX,
+        doc="How far a timestamp may lie ahead of the append.",
+    ),
+    Setting(
+        name="min.compaction.lag.ms",
+        kind=Kind.LONG,
+        default="0",
+        effect=_WAITING,
+        low=0,
+        high=LONG_MAX,
+        doc="An event stays uncompacted at least this long.",
+    ),
+    Setting(
+        name="max.compaction.lag.ms",
+        kind=Kind.LONG,
+        default=str(LONG_MAX),
+        effect=_WAITING,
+        low=1,
+        high=LONG_MAX,
+        doc="An event is looked at by compaction at the latest after this.",
+    ),
+    Setting(
+        name="min.cleanable.dirty.ratio",
+        kind=Kind.DOUBLE,
+        default="0.5",
+        effect=_WAITING,
+        low=0,
+        high=1,
+        doc="Part of a log that must be uncompacted before compaction starts.",
+    ),
+    Setting(
+        name="delete.retention.ms",
+        kind=Kind.LONG,
+        default="86400000",
+        effect=_WAITING,
+        low=0,
+        high=LONG_MAX,
+        doc="How long a tombstone stays in a compacted topic.",
+    ),
+    Setting(
+        name="unclean.leader.election.enable",
+        kind=Kind.BOOLEAN,
+        default="false",
+        effect=_WAITING,
+        doc="Never done: a replica that lacks committed events does not lead.",
+    ),
+    Setting(
+        name="remote.storage.enable",
+        kind=Kind.BOOLEAN,
+        default="false",
+        effect=_WAITING,
+        doc="Old segments in an object store.",
+    ),
+    Setting(
+        name="validate",
+        kind=Kind.STRING,
+        default="batch",
+        effect=_WAITING,
+        choices=("batch", "records"),
+        doc="batch: header and checksum are checked; records: each record is read as well.",
+    ),
+    Setting(
+        name="event.dedup.enable",
+        kind=Kind.BOOLEAN,
+        default="false",
+        effect=_WAITING,
+        doc="Store an event id once, whoever sends it.",
+    ),
+    Setting(
+        name="event.dedup.header",
+        kind=Kind.STRING,
+        default="event-id",
+        effect=_WAITING,
+        low=1,
+        high=249,
+        doc="Record header that carries the event id.",
+    ),
+    Setting(
+        name="event.dedup.window.ms",
+        kind=Kind.LONG,
+        default="600000",
+        effect=_WAITING,
+        low=1_000,
+        high=604_800_000,
+        doc="How long, by log time, an event id is remembered.",
+    ),
+    Setting(
+        name="event.dedup.max.ids",
+        kind=Kind.INT,
+        default="1000000",
+        effect=_WAITING,
+        low=1_000,
+        high=100_000_000,
+        doc="Event ids remembered in a partition; the oldest are forgotten first.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSettings:
+    """What is in force on a topic; each field is the setting of that name with dots."""
+
+    max_message_bytes: int
+    segment_bytes: int
+    segment_ms: int
+    min_insync_replicas: int
+    cleanup_policy: tuple[str, ...]
+    retention_ms: int
+    """-1: for ever."""
+    retention_bytes: int
+    """-1: no limit."""
+    compression_type: str
+    message_timestamp_type: str
+    min_compaction_lag_ms: int
+    delete_retention_ms: int
+    validate: str
+    event_dedup_enable: bool
+    event_dedup_header: str
+    event_dedup_window_ms: int
+    event_dedup_max_ids: int
+
+
+_FIELD_NAMES = {field.name: field.name.replace("_", ".") for field in fields(TopicSettings)}
+
+
+def effective_settings(settings: Mapping[str, str]) -> TopicSettings:
+    """Return what is in force on a topic with `settings` of its own: those, else the defaults.
+
+    Raises:
+        RequestError: INVALID_CONFIG for a text that `check_topic_settings` would refuse.
+    """
+    values: dict[str, object] = {}
+    for field_name, name in _FIELD_NAMES.items():
+        row = TOPIC_SETTINGS[name]
+        values[field_name] = parse(row, settings.get(name, row.default))
+    return TopicSettings(**values)  # type: ignore[arg-type]
+
+
+def check_topic_settings(settings: Mapping[str, str], *, replication_factor: int) -> None:
+    """Return if a topic with so many replicas may have `settings`.
+
+    Raises:
+        RequestError: INVALID_CONFIG that names every setting that is unknown, out of range, not
+            there yet, or asks for more replicas in sync than a majority.
+    """
+    assert replication_factor > 0
+    check(TOPIC_SETTINGS, settings)
+    majority = replication_factor // 2 + 1
+    asked = effective_settings(settings).min_insync_replicas
+    if asked > majority:
+        raise RequestError(
+            ErrorCode.INVALID_CONFIG,
+            f"min.insync.replicas: expected at most {majority}, the majority of"
+            f" {replication_factor} replicas, which every acks=all waits for; found {asked}",
+        )

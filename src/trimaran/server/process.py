@@ -1,0 +1,152 @@
+"""A node as a child process: started, waited for, killed, paused, stopped.
+
+Readiness comes through a pipe that the child inherits: one JSON line (`RunningNode`) when it is
+ready, end-of-file if it died. A second pipe ties an owned child to its owner: when the owner's end
+closes, for whatever reason, the node stops.
+Does not: know what a cluster is.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from trimaran.errors import TrimaranError
+from trimaran.server.running import RunningNode
+
+LOG_TAIL_BYTES = 2_000
+
+
+class NodeStartError(TrimaranError):
+    """A node did not become ready; the message ends with the last lines of its log."""
+
+
+class NodeProcess:
+    """One start of one node."""
+
+    def __init__(self, command: Sequence[str], *, log_path: Path, owned: bool) -> None:
+        """Start `command` with the descriptors' options added; standard error goes to `log_path`.
+
+        `owned`: the node stops when this process ends; otherwise it lives on.
+        """
+        self.log_path = log_path
+        ready_read, ready_write = os.pipe()
+        owner_read, self._owner_write = os.pipe() if owned else (-1, -1)
+        options = ["--ready-fd", str(ready_write)]
+        options += ["--owner-fd", str(owner_read)] if owned else []
+        inherited = [ready_write, owner_read] if owned else [ready_write]
+        try:
+            with log_path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [*command, *options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=inherited,
+                    start_new_session=True,
+                )
+        finally:
+            for descriptor in inherited:
+                os.close(descriptor)
+        self._ready_read = ready_read
+        self._ready_bytes = b""
+        self.running: RunningNode | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, also after its end."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._process.poll()
+
+    def wait_ready(self, timeout_s: float) -> RunningNode:
+        """Return what the node says when it is ready.
+
+        Raises:
+            NodeStartError: it ended, or was not ready after `timeout_s` (it is left running).
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.poll_ready(max(0.0, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
+                raise NodeStartError(
+                    f"process {self.pid} was not ready after {timeout_s:.1f} s; {self.log_tail()}"
+                )
+        assert self.running is not None
+        return self.running
+
+    def poll_ready(self, wait_s: float = 0.0) -> bool:
+        """Whether the node said that it is ready; waits up to `wait_s` for news.
+
+        Raises:
+            NodeStartError: it ended instead.
+        """
+        if self.running is not None:
+            return True
+        readable, _, _ = select.select([self._ready_read], [], [], wait_s)
+        if not readable:
+            return False
+        received = os.read(self._ready_read, 4096)
+        self._ready_bytes += received
+        if b"\n" in self._ready_bytes:
+            self.running = RunningNode.from_json(self._ready_bytes.decode())
+            return True
+        if not received:
+            code = self._process.wait()
+            raise NodeStartError(f"process {self.pid} ended with code {code}; {self.log_tail()}")
+        return False
+
+    def log_tail(self) -> str:
+        """Return the end of the node's log, for error messages."""
+        size = self.log_path.stat().st_size
+        with self.log_path.open("rb") as log:
+            log.seek(max(0, size - LOG_TAIL_BYTES))
+            text = log.read().decode(errors="replace").strip()
+        return f"its log {self.log_path} ends with:\n{text}"
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+        self._close_pipes()
+
+    def pause(self) -> None:
+        """SIGSTOP: returns when the process is frozen; its connections stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """SIGTERM: ask it to move its leaderships and end; does not wait."""
+        self._process.terminate()
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """SIGTERM, wait, SIGKILL if it takes longer than `timeout_s`; return the exit code."""
+        self.terminate()
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._close_pipes()
+        return code
+
+    def let_go(self) -> None:
+        """Forget a node that is not owned; it lives on."""
+        assert self._owner_write == -1
+        self._process.returncode = 0  # no ResourceWarning: we leave it running on purpose
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for descriptor in (self._ready_read, self._owner_write):
+            if descriptor != -1:
+                os.close(descriptor)
+        self._ready_read = self._owner_write = -1

@@ -1,0 +1,161 @@
+"""The broker on a real loop: start, tell who waits, run, stop. The only place with uvloop.
+
+Does not: check settings or the data directory; that was done before.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from pathlib import Path
+
+import uvloop
+
+from trimaran.broker.node import Broker
+from trimaran.broker.ports import Ports
+from trimaran.config import NodeConfig
+from trimaran.server.clock import RealChance, RealClock
+from trimaran.server.lag import LoopLag
+from trimaran.server.launch import Launch, StartError
+from trimaran.server.network import PortInUseError, RealNetwork
+from trimaran.server.running import RunningNode, write_running
+from trimaran.server.workers import RealWorkers
+from trimaran.storage.files import RealFiles
+from trimaran.storage.identity import Identity
+from trimaran.storage.recovery import Store, open_store
+
+STOP_TIMEOUT_S = 10.0
+"""A stop that takes longer is given up; acknowledged events are durable without it."""
+
+log = logging.getLogger(__name__)
+
+
+def run_broker(config: NodeConfig, files: RealFiles, identity: Identity, launch: Launch) -> None:
+    """Recover the data directory, then run the broker until it is asked to stop.
+
+    Raises:
+        StartError: a port is in use.
+        TrimaranError, OSError: the node failed.
+    """
+    store = open_store(files, identity=identity)
+    for line in store.damage:
+        log.error("damage: %s", line)
+    uvloop.run(serve(config, store, files, launch))
+
+
+async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Launch) -> None:
+    """Run until a signal, the owner's end, or a failure, which is raised."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    listen_for_stop(loop, ended, launch.owner_fd)
+    workers = RealWorkers(loop)
+    broker = Broker(
+        config=config,
+        store=store,
+        ports=Ports(
+            clock=RealClock(),
+            chance=RealChance(),
+            workers=workers,
+            network=RealNetwork(),
+            files=files,
+        ),
+    )
+    lag = LoopLag()
+    try:
+        await start(broker, config)
+        lag.start()
+        tasks = [
+            loop.create_task(broker.run_until_failed()),
+            loop.create_task(announce(broker, config, launch.ready_fd)),
+        ]
+        for task in tasks:
+            task.add_done_callback(lambda done: end_by_task(ended, done))
+        await ended
+        for task in tasks:
+            task.cancel()
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await broker.stop()
+        log.info("stopped; event loop %s", lag.statistics())
+    finally:
+        lag.stop()
+        workers.close()
+
+
+async def start(broker: Broker, config: NodeConfig) -> None:
+    """Start the broker. Raises StartError that names the option when a port is in use."""
+    try:
+        await broker.start()
+    except PortInUseError as error:
+        options = {
+            config.kafka.port: "kafka.port (TRIMARAN_KAFKA_PORT)",
+            config.member.peer_port: "this node's peer_port in cluster.nodes, on every node",
+        }
+        option = options.get(error.port, "the port in the settings")
+        raise StartError(f"{error.strerror}: stop that process, or change {option}") from error
+    log.info(
+        "node %d listens: Kafka %s:%d, peers %d",
+        config.node.id,
+        config.kafka.host,
+        broker.kafka_port,
+        broker.peer_port,
+    )
+
+
+async def announce(broker: Broker, config: NodeConfig, ready_fd: int | None) -> None:
+    """Say `listening` in the data directory, and `ready` there and to whoever waits for it."""
+    data = Path(config.node.data_directory)
+    running = RunningNode(
+        pid=os.getpid(),
+        node_id=config.node.id,
+        state="listening",
+        kafka_port=broker.kafka_port,
+        peer_port=broker.peer_port,
+    )
+    write_running(data, running)
+    await broker.wait_ready()
+    # What lives now lives long: later collections need not look at it again.
+    gc.collect()
+    gc.freeze()
+    running = RunningNode(
+        pid=running.pid,
+        node_id=running.node_id,
+        state="ready",
+        kafka_port=running.kafka_port,
+        peer_port=running.peer_port,
+    )
+    write_running(data, running)
+    log.info("node %d is ready", config.node.id)
+    if ready_fd is not None:
+        os.write(ready_fd, running.to_json().encode() + b"\n")
+        os.close(ready_fd)
+
+
+def listen_for_stop(
+    loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]", owner_fd: int | None
+) -> None:
+    """Let SIGTERM, SIGINT and the owner's end stop the node; a second signal ends it at once."""
+
+    def stop(reason: str) -> None:
+        if ended.done():
+            log.warning("stopping at once: %s again", reason)
+            os._exit(1)
+        log.info("stopping: %s", reason)
+        ended.set_result(None)
+
+    def owner_gone(descriptor: int) -> None:
+        loop.remove_reader(descriptor)
+        if not ended.done():
+            stop("the process that started this node is gone")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number.name)
+    if owner_fd is not None:
+        loop.add_reader(owner_fd, owner_gone, owner_fd)
+
+
+def end_by_task(ended: "asyncio.Future[None]", task: "asyncio.Task[None]") -> None:
+    """Let the failure of a task end the node; its normal end does not."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not ended.done():
+        ended.set_exception(error)

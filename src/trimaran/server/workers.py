@@ -1,0 +1,97 @@
+"""One thread for each lane of blocking work, with a short way there and back.
+
+On the way of every journal round: there by a `SimpleQueue` (C, no Python-level lock), back by one
+`call_soon_threadsafe` for all results that finished since the loop last looked. A result is
+appended before the loop is woken, and the loop clears the wake mark before it empties the list, so
+no result can be left lying.
+Does not: order works of different lanes, cancel a running work, or retry.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from trimaran.broker.ports import Lane, Work
+
+T = TypeVar("T")
+CLOSE_TIMEOUT_S = 5.0
+"""A thread stuck in the kernel (a dying disk) does not hold the process longer than this."""
+
+
+@dataclass(slots=True)
+class _Finished:
+    """What a work left behind: exactly one of result and error counts."""
+
+    future: "asyncio.Future[Any]"
+    result: Any
+    error: BaseException | None
+
+
+class RealWorkers:
+    """The threads of one node. Made on the loop that gets the results."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._finished: deque[_Finished] = deque()
+        self._wake_pending = False
+        self._closed = False
+        self._queues: dict[Lane, SimpleQueue[tuple[Work[Any], asyncio.Future[Any]] | None]] = {
+            lane: SimpleQueue() for lane in Lane
+        }
+        self._threads = [
+            threading.Thread(
+                target=self._serve, args=(lane,), name=f"trimaran-{lane.value}", daemon=True
+            )
+            for lane in Lane
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, lane: Lane, work: Work[T]) -> "asyncio.Future[T]":
+        """Run `work` after all earlier works of `lane`; the future ends on the loop."""
+        assert not self._closed
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queues[lane].put((work, future))
+        return future
+
+    def close(self) -> None:
+        """Let each lane finish what it has, then end the threads. Blocks; results are dropped."""
+        self._closed = True
+        for lane in Lane:
+            self._queues[lane].put(None)
+        for thread in self._threads:
+            thread.join(CLOSE_TIMEOUT_S)
+
+    def _serve(self, lane: Lane) -> None:
+        queue = self._queues[lane]
+        while (item := queue.get()) is not None:
+            work, future = item
+            try:
+                finished = _Finished(future, work.run(), None)
+            except BaseException as error:  # noqa: BLE001  the loop's side decides what it means
+                finished = _Finished(future, None, error)
+            self._finished.append(finished)
+            del item, work, future, finished  # keep no buffer alive while waiting for work
+            if not self._wake_pending:
+                self._wake_pending = True
+                self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:
+            assert self._loop.is_closed()  # the node has ended; nobody waits for results
+
+    def _deliver(self) -> None:
+        self._wake_pending = False
+        while self._finished:
+            finished = self._finished.popleft()
+            if finished.future.cancelled():
+                continue
+            if finished.error is None:
+                finished.future.set_result(finished.result)
+            else:
+                finished.future.set_exception(finished.error)

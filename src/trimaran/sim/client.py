@@ -1,0 +1,279 @@
+"""Simulated producers and consumers, which write down what they did and saw.
+
+An idempotent producer has up to five batches under way to each partition and sends all of them
+again, in order, when one fails: what every Kafka client does. A plain producer sends one at a time
+and never again. A consumer reads a partition from its start and goes on where it stopped.
+
+Does not: judge what it sees (`checkers` do).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from trimaran.errors import ErrorCode
+from trimaran.protocol.api import ApiKey
+from trimaran.protocol.messages import (
+    FetchPartition,
+    FetchRequest,
+    FetchResponse,
+    FetchTopic,
+    InitProducerIdRequest,
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsTopic,
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+)
+from trimaran.records.batch import parse_header
+from trimaran.records.building import build_batch
+from trimaran.records.iteration import Record, iterate_records
+from trimaran.sim.history import Outcome, ReadRecord, SentRecord
+from trimaran.sim.kafka import REQUEST_TIMEOUT_S, KafkaClient, KafkaConnection, RetryError
+
+INFLIGHT_MAX = 5
+BACK_OFF_S = (0.02, 0.2)
+RECORDS_MAX = 20
+VALUE_BYTES_MAX = 400
+FETCH_WAIT_MS = 200
+FETCH_BYTES = 64 * 1024
+LATEST = -1
+_TOPIC_IDS_FROM = 13
+_DEFINITE = (
+    ErrorCode.NOT_ENOUGH_REPLICAS,
+    ErrorCode.KAFKA_STORAGE_ERROR,
+    ErrorCode.CORRUPT_MESSAGE,
+    ErrorCode.INVALID_RECORD,
+    ErrorCode.MESSAGE_TOO_LARGE,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+)
+"""Errors that promise that nothing was stored."""
+
+
+class PartitionProducer:
+    """One producer's stream to one partition."""
+
+    def __init__(
+        self, client: KafkaClient, partition: int, *, idempotent: bool, think_s: float
+    ) -> None:
+        """Send a batch every `think_s` on average until `stop`."""
+        self._client = client
+        self._partition = partition
+        self._idempotent = idempotent
+        self._think_s = think_s
+        self._inflight: deque[list[SentRecord]] = deque()
+        self._count = 0
+        self._stopping = False
+        self.producer_id = -1
+        self.producer_epoch = -1
+
+    def stop(self) -> None:
+        """Start no new batch; `run` ends once all are settled."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Produce until stopped and every batch is settled."""
+        while not (self._stopping and not self._inflight):
+            await _retrying(self._client, self._exchange, stop_when=self._nothing_left)
+
+    def _nothing_left(self) -> bool:
+        if not self._idempotent:
+            self._give_up(Outcome.UNKNOWN)
+        return self._stopping and not self._inflight
+
+    async def _exchange(self) -> None:
+        """Use one connection to the leader for as long as it works."""
+        if self._idempotent and self.producer_id < 0:
+            await self._init_producer_id()
+        connection = await self._client.connect_to_leader(self._partition)
+        try:
+            answers: deque[asyncio.Future[ProduceResponse]] = deque()
+            while not (self._stopping and not self._inflight):
+                self._fill()
+                while len(answers) < len(self._inflight):
+                    answers.append(self._send(connection, self._inflight[len(answers)]))
+                if answers:
+                    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                        response = await answers.popleft()
+                    self._settle(response.responses[0].partition_responses[0])
+                await asyncio.sleep(self._client.chance.expovariate(1.0 / self._think_s))
+        finally:
+            connection.close()
+
+    async def _init_producer_id(self) -> None:
+        connection = await self._client.connect_anywhere()
+        try:
+            version = self._client.versions[ApiKey.INIT_PRODUCER_ID]
+            response = await connection.ask(
+                ApiKey.INIT_PRODUCER_ID, version, InitProducerIdRequest()
+            )
+        finally:
+            connection.close()
+        self._client.check(response.error_code)
+        self.producer_id = response.producer_id
+        self.producer_epoch = response.producer_epoch
+
+    def _fill(self) -> None:
+        wanted = self._client.chance.randint(1, INFLIGHT_MAX) if self._idempotent else 1
+        while not self._stopping and len(self._inflight) < wanted:
+            self._inflight.append(self._new_batch())
+
+    def _new_batch(self) -> list[SentRecord]:
+        chance = self._client.chance
+        batch = []
+        for _ in range(chance.randint(1, RECORDS_MAX)):
+            name = f"{self._client.name}/{self._partition}/{self._count}/"
+            value = name.encode() + b"." * chance.randrange(VALUE_BYTES_MAX)
+            record = SentRecord(
+                self._client.name, self._partition, self._count, value, self._idempotent
+            )
+            self._count += 1
+            batch.append(record)
+        self._client.history.sent += batch
+        return batch
+
+    def _send(
+        self, connection: KafkaConnection, batch: Sequence[SentRecord]
+    ) -> "asyncio.Future[ProduceResponse]":
+        data = build_batch(
+            [Record(value=record.value, timestamp_ms=1) for record in batch],
+            producer_id=self.producer_id,
+            producer_epoch=self.producer_epoch,
+            base_sequence=batch[0].number if self._idempotent else -1,
+        )
+        partition = PartitionProduceData(self._partition, memoryview(data))
+        request = ProduceRequest(
+            None, -1, 2000, [TopicProduceData(self._client.topic, [partition])]
+        )
+        return connection.send(ApiKey.PRODUCE, self._client.versions[ApiKey.PRODUCE], request)
+
+    def _settle(self, answer: PartitionProduceResponse) -> None:
+        """Take the answer to the oldest batch. Raises RetryError unless it was success."""
+        history = self._client.history
+        if answer.error_code == ErrorCode.NONE:
+            now_s = asyncio.get_running_loop().time()
+            for delta, record in enumerate(self._inflight.popleft()):
+                record.outcome = Outcome.ACKED
+                record.acked_s = now_s
+                record.offset = answer.base_offset + delta if answer.base_offset >= 0 else -1
+            return
+        if answer.error_code in _DEFINITE and not self._idempotent:
+            self._give_up(Outcome.REFUSED)
+        if answer.error_code == ErrorCode.INVALID_PRODUCER_EPOCH:
+            history.oddities.append(f"{self._client.name}: INVALID_PRODUCER_EPOCH")
+        self._client.check(answer.error_code)
+
+    def _give_up(self, outcome: Outcome) -> None:
+        while self._inflight:
+            for record in self._inflight.popleft():
+                record.outcome = outcome
+
+
+class PartitionConsumer:
+    """One reader of one partition."""
+
+    def __init__(self, client: KafkaClient, partition: int, *, into: list[ReadRecord]) -> None:
+        """Append what is read to `into`."""
+        self._client = client
+        self._partition = partition
+        self._into = into
+        self.position = 0
+        self.end: int | None = None
+        """Where to stop; None reads until cancelled or stopped."""
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Read until stopped, or up to `end`."""
+        await _retrying(self._client, self._follow, stop_when=self._done)
+
+    async def find_end(self) -> None:
+        """Ask the leader where its log ends (linearizable) and stop there."""
+
+        async def ask() -> None:
+            connection = await self._client.connect_to_leader(self._partition)
+            try:
+                partition = ListOffsetsPartition(partition_index=self._partition, timestamp=LATEST)
+                topic = ListOffsetsTopic(name=self._client.topic, partitions=[partition])
+                version = self._client.versions[ApiKey.LIST_OFFSETS]
+                response = await connection.ask(
+                    ApiKey.LIST_OFFSETS, version, ListOffsetsRequest(topics=[topic])
+                )
+            finally:
+                connection.close()
+            answer = response.topics[0].partitions[0]
+            self._client.check(answer.error_code)
+            self.end = answer.offset
+
+        await _retrying(self._client, ask, stop_when=lambda: self.end is not None)
+
+    def _done(self) -> bool:
+        return self._stopping or (self.end is not None and self.position >= self.end)
+
+    async def _follow(self) -> None:
+        if self._done():
+            return
+        connection = await self._client.connect_to_leader(self._partition)
+        try:
+            while not self._done():
+                self._take(await self._fetch(connection))
+        finally:
+            connection.close()
+
+    async def _fetch(self, connection: KafkaConnection) -> FetchResponse:
+        version = self._client.versions[ApiKey.FETCH]
+        partition = FetchPartition(self._partition, self.position, FETCH_BYTES)
+        topic = FetchTopic(partitions=[partition])
+        if version >= _TOPIC_IDS_FROM:
+            topic.topic_id = self._client.topic_id  # type: ignore[assignment]
+        else:
+            topic.topic = self._client.topic
+        request = FetchRequest(FETCH_WAIT_MS, 1, [topic])
+        response: FetchResponse = await connection.ask(ApiKey.FETCH, version, request)
+        return response
+
+    def _take(self, response: FetchResponse) -> None:
+        self._client.check(response.error_code)
+        data = response.responses[0].partitions[0]
+        if data.error_code == ErrorCode.OFFSET_OUT_OF_RANGE:
+            self._client.history.oddities.append(
+                f"{self._client.name}: OFFSET_OUT_OF_RANGE at {self._partition}:{self.position}"
+            )
+        self._client.check(data.error_code)
+        for batch in split_batches(b"".join(data.records)):
+            for record in iterate_records(batch):
+                if record.offset >= self.position:
+                    assert record.value is not None
+                    self._into.append(ReadRecord(record.offset, record.value, data.high_watermark))
+            self.position = max(self.position, parse_header(batch).last_offset + 1)
+
+
+def split_batches(data: bytes) -> Iterator[bytes]:
+    """Yield whole batches; Kafka lets the last one be cut, we never send such."""
+    position = 0
+    while position < len(data):
+        size = parse_header(data[position : position + 61]).size
+        assert position + size <= len(data), "batches come whole"
+        yield data[position : position + size]
+        position += size
+
+
+async def _retrying(
+    client: KafkaClient, attempt: Callable[[], Awaitable[None]], *, stop_when: Callable[[], bool]
+) -> None:
+    """Call `attempt` until it returns, with a back-off between failures."""
+    while True:
+        try:
+            await attempt()
+            return
+        except (OSError, RetryError) as error:
+            client.history.note_answer(type(error).__name__)
+            if stop_when():
+                return
+        await asyncio.sleep(client.chance.uniform(*BACK_OFF_S))

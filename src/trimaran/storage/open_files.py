@@ -1,0 +1,85 @@
+"""A bounded number of open files, least recently used first out.
+
+One thread owns each `OpenFiles`; only `retire` may be called from elsewhere. A file is known by path
+and serial number: a path that is used again for another file gets another serial, so that nobody
+reads an old file through a handle left open.
+
+Invariants: a file with unsynced writes is synced before it is closed.
+Does not: decide what is synced when.
+"""
+
+from collections import OrderedDict, deque
+
+from trimaran.storage.files import File, Files
+
+OPEN_FILES_MAX = 256
+
+
+class OpenFiles:
+    """Handles of one thread."""
+
+    __slots__ = ("_dirty", "_files", "_limit", "_open", "_retired")
+
+    def __init__(self, files: Files, limit: int = OPEN_FILES_MAX) -> None:
+        """Keep at most `limit` files open."""
+        assert limit >= 2, "a segment and its rows are used together"
+        self._files = files
+        self._limit = limit
+        self._open: OrderedDict[str, tuple[int, File]] = OrderedDict()
+        self._dirty: dict[str, None] = {}
+        self._retired: deque[tuple[str, int]] = deque()
+
+    def __len__(self) -> int:
+        """Return how many files are open."""
+        return len(self._open)
+
+    def get(self, path: str, serial: int, *, create: bool = False) -> File:
+        """Return the open file; `create` makes it anew. Raises StorageError."""
+        while self._retired:
+            gone, gone_serial = self._retired.popleft()
+            if gone in self._open and self._open[gone][0] == gone_serial:
+                self.drop(gone)
+        found = self._open.get(path)
+        if found is not None and found[0] == serial and not create:
+            self._open.move_to_end(path)
+            return found[1]
+        if found is not None:
+            self.drop(path)
+        while len(self._open) >= self._limit:
+            self._close_oldest()
+        file = self._files.open(path, create=create)
+        self._open[path] = (serial, file)
+        return file
+
+    def write(self, path: str, serial: int, *, create: bool = False) -> File:
+        """Return the open file to write to; it counts as unsynced until `sync`."""
+        file = self.get(path, serial, create=create)
+        self._dirty[path] = None
+        return file
+
+    def sync(self, path: str) -> None:
+        """Make what was written to `path` durable. Raises StorageError."""
+        if path in self._dirty:
+            self._open[path][1].sync()
+            del self._dirty[path]
+
+    def drop(self, path: str) -> None:
+        """Close `path` if it is open; the file is gone or replaced, its writes do not matter."""
+        self._dirty.pop(path, None)
+        found = self._open.pop(path, None)
+        if found is not None:
+            found[1].close()
+
+    def retire(self, path: str, serial: int) -> None:
+        """Have the owner close `path` at its next use of any file; from any thread."""
+        self._retired.append((path, serial))
+
+    def close(self) -> None:
+        """Close everything; syncs nothing."""
+        for path in list(self._open):
+            self.drop(path)
+
+    def _close_oldest(self) -> None:
+        path = next(iter(self._open))
+        self.sync(path)
+        self.drop(path)

@@ -1,0 +1,196 @@
+"""`Cluster`: nodes as child processes that can be killed, frozen, stopped and started again.
+
+Every node stops when this process ends, however it ends (see `server.process`); the directory is
+removed on `close` and at the interpreter's exit.
+Does not: produce or consume; any Kafka client does.
+"""
+
+import atexit
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from trimaran.errors import TrimaranError
+from trimaran.ids import NodeId
+
+if TYPE_CHECKING:
+    from trimaran.server.local import LocalCluster
+    from trimaran.testing.metadata import TopicAnswer
+
+READY_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 2.0
+LEADER_TIMEOUT_S = 10.0
+POLL_S = 0.01
+
+
+class NoLeaderError(TrimaranError):
+    """No node named a leader in time."""
+
+
+class Cluster:
+    """A cluster on this machine, ready when the constructor returns."""
+
+    def __init__(
+        self,
+        nodes: int = 3,
+        *,
+        directory: Path | None = None,
+        timeout_s: float = READY_TIMEOUT_S,
+    ) -> None:
+        """Found `nodes` nodes and wait until all are ready.
+
+        Args:
+            nodes: 1 to 9.
+            directory: kept afterwards if given; default: a temporary one on a real disk.
+            timeout_s: for all nodes to be ready.
+
+        Raises:
+            NodeStartError: a node did not start; the message ends with its log.
+        """
+        # Not before a cluster is wanted: pytest loads this module at every start.
+        from trimaran.server.local import found_cluster
+        from trimaran.server.places import real_disk_directory
+
+        self._temporary = directory is None
+        self.directory = directory or Path(
+            tempfile.mkdtemp(prefix="trimaran-", dir=real_disk_directory())
+        )
+        self._closed = False
+        atexit.register(self.close)
+        self._local: LocalCluster = found_cluster(self.directory / "cluster", count=nodes)
+        try:
+            self._local.start_all()
+            self._local.wait_ready(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """HOST:PORT of every node, with commas: what Kafka clients want."""
+        return self._local.bootstrap
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The ids of all nodes, running or not."""
+        return tuple(self._local.nodes)
+
+    def address(self, node: int) -> str:
+        """Return HOST:PORT of one node."""
+        place = self._local.nodes[NodeId(node)]
+        return f"{place.host}:{place.kafka_port}"
+
+    def pid(self, node: int) -> int:
+        """Return the process id of a node's latest start."""
+        return self._local.processes[NodeId(node)].pid
+
+    def data(self, node: int) -> Path:
+        """Return a node's data directory."""
+        return self._local.nodes[NodeId(node)].data
+
+    def log(self, node: int) -> str:
+        """Return what a node has logged so far."""
+        return self._local.nodes[NodeId(node)].log_path.read_text(errors="replace")
+
+    def is_running(self, node: int) -> bool:
+        """Whether the node's process exists (a frozen one does)."""
+        return self._local.processes[NodeId(node)].exit_code is None
+
+    def kill(self, node: int) -> None:
+        """SIGKILL; returns when the process is gone."""
+        self._local.processes[NodeId(node)].kill()
+
+    def pause(self, node: int) -> None:
+        """SIGSTOP: frozen, with its connections open."""
+        self._local.processes[NodeId(node)].pause()
+
+    def resume(self, node: int) -> None:
+        """SIGCONT after `pause`."""
+        self._local.processes[NodeId(node)].resume()
+
+    def stop(self, node: int) -> int:
+        """SIGTERM; returns the exit code when the process is gone."""
+        return self._local.processes[NodeId(node)].stop()
+
+    def start(self, node: int, *, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Start a node that was killed or stopped, on its data; returns when it is ready.
+
+        Raises:
+            NodeStartError: it did not start.
+        """
+        assert not self.is_running(node)
+        self._local.start(NodeId(node)).wait_ready(timeout_s)
+
+    def restart(self, node: int, *, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Stop the node if it runs, then start it; returns when it is ready."""
+        if self.is_running(node):
+            self.stop(node)
+        self.start(node, timeout_s=timeout_s)
+
+    def metadata(self, topic: str, *, node: int) -> "TopicAnswer | None":
+        """Return what `node` says about `topic`; None if it does not answer."""
+        from trimaran.testing.metadata import ask_topic
+
+        place = self._local.nodes[NodeId(node)]
+        try:
+            return ask_topic(place.host, place.kafka_port, topic, timeout_s=ANSWER_TIMEOUT_S)
+        except OSError:
+            return None
+
+    def leader(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        other_than: int = -1,
+        timeout_s: float = LEADER_TIMEOUT_S,
+    ) -> int:
+        """Return the node that leads, in the newest term that any running node knows.
+
+        `other_than`: wait until it is not this node.
+
+        Raises:
+            NoLeaderError: no answer named one in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            answers = [
+                answer.partitions[partition]
+                for node in self.nodes
+                if self.is_running(node)
+                and (answer := self.metadata(topic, node=node)) is not None
+                and partition in answer.partitions
+            ]
+            newest = max(answers, key=lambda row: row.leader_epoch, default=None)
+            if newest is not None and newest.leader not in (-1, other_than):
+                return newest.leader
+            time.sleep(POLL_S)
+        raise NoLeaderError(f"{topic}-{partition} had no leader for {timeout_s:g} s")
+
+    def close(self) -> None:
+        """Stop every node, frozen ones too, and remove a temporary directory."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        local = getattr(self, "_local", None)
+        if local is not None:
+            local.stop_all()
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        """Return the cluster, which is ready already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()

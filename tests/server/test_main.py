@@ -1,0 +1,128 @@
+"""A node that must not start says why and exits with 2, before it touches anything."""
+
+import os
+
+import pytest
+import yaml
+
+from trimaran.ids import ClusterId, NodeId
+from trimaran.server.found import FormatError, format_node, mint_cluster_id
+from trimaran.server.main import main
+from trimaran.server.running import DirectoryLock
+from trimaran.server.settings import read_config
+from trimaran.storage.files import RealFiles
+from trimaran.storage.identity import read_identity
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def write(node_id=1, **sections):
+        path = tmp_path / "node.yaml"
+        nodes = [{"id": 1, "host": "127.0.0.1", "peer_port": 19001}]
+        nodes += [{"id": 2, "host": "127.0.0.1", "peer_port": 19002}]
+        content = {
+            "node": {"id": node_id, "data_directory": str(tmp_path / "data")},
+            "cluster": {"nodes": nodes},
+        }
+        path.write_text(yaml.safe_dump(content | sections))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def start(caplog):
+    def start_with(path):
+        code = main(["--config", str(path)])
+        return code, caplog.text
+
+    return start_with
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_ours(monkeypatch):
+    monkeypatch.setattr("trimaran.server.main.set_up_logging", lambda **_: None)
+
+
+def test_every_problem_of_the_settings_is_named_with_its_path(settings, start):
+    path = settings(kafka={"port": 70_000, "hots": "x"}, journal={"file_bytes": "big"})
+    code, text = start(path)
+    assert code == 2
+    for field in ("kafka.port", "kafka.hots", "journal.file_bytes"):
+        assert field in text
+    assert str(path) in text
+
+
+def test_settings_that_are_not_there_are_named(tmp_path, start):
+    code, text = start(tmp_path / "missing.yaml")
+    assert code == 2
+    assert "missing.yaml: cannot be read as settings" in text
+
+
+def test_an_unformatted_directory_is_never_founded(settings, start, tmp_path):
+    code, text = start(settings())
+    assert code == 2
+    assert "was never formatted: `trimaran format" in text
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_directory_of_another_node_is_refused(settings, start):
+    format_node(read_config(settings()), cluster_id=mint_cluster_id())
+    code, text = start(settings(node_id=2))
+    assert code == 2
+    assert "belongs to node 1, this is node 2" in text
+
+
+def test_the_directory_of_another_cluster_is_refused(settings, start):
+    format_node(read_config(settings()), cluster_id=mint_cluster_id())
+    other = str(mint_cluster_id())
+    nodes = [{"id": 1, "host": "127.0.0.1", "peer_port": 19001}]
+    code, text = start(settings(cluster={"id": other, "nodes": nodes}))
+    assert code == 2
+    assert "belongs to cluster" in text
+    assert other in text
+
+
+def test_a_damaged_identity_is_refused(settings, start, tmp_path):
+    format_node(read_config(settings()), cluster_id=mint_cluster_id())
+    identity = tmp_path / "data" / "identity"
+    content = bytearray(identity.read_bytes())
+    content[-1] ^= 1
+    identity.write_bytes(content)
+    code, text = start(settings())
+    assert code == 2
+    assert "cannot be used" in text
+
+
+def test_a_directory_in_use_is_refused(settings, start, tmp_path):
+    format_node(read_config(settings()), cluster_id=mint_cluster_id())
+    lock = DirectoryLock(tmp_path / "data")
+    code, text = start(settings())
+    lock.release()
+    assert code == 2
+    assert f"in use by process {os.getpid()}" in text
+
+
+def test_format_writes_an_identity_with_a_fresh_disk(settings, tmp_path):
+    config = read_config(settings())
+    cluster_id = mint_cluster_id()
+    first = format_node(config, cluster_id=cluster_id)
+    assert read_identity(RealFiles(str(tmp_path / "data"))) == first
+    assert (first.cluster_id, first.node_id) == (cluster_id, NodeId(1))
+    (tmp_path / "data" / "identity").unlink()
+    assert format_node(config, cluster_id=cluster_id).disk_id != first.disk_id
+
+
+def test_format_never_touches_a_directory_that_holds_anything(settings, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "precious").write_text("x")
+    with pytest.raises(FormatError, match="is not empty"):
+        format_node(read_config(settings()), cluster_id=mint_cluster_id())
+    assert sorted(os.listdir(tmp_path / "data")) == ["precious"]
+
+
+def test_format_refuses_another_cluster_than_the_settings_name(settings):
+    nodes = [{"id": 1, "host": "127.0.0.1", "peer_port": 19001}]
+    config = read_config(settings(cluster={"id": "A" * 22, "nodes": nodes}))
+    with pytest.raises(FormatError, match=r"cluster\.id is A{22} in the settings but B{22}"):
+        format_node(config, cluster_id=ClusterId("B" * 22))

@@ -1,0 +1,102 @@
+"""A node as a child process, with a stand-in that speaks only the descriptors' language."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from trimaran.server.process import NodeProcess, NodeStartError
+
+STAND_IN = (
+    "import json, os, select, sys\n"
+    "fds = dict(zip(sys.argv[1::2], map(int, sys.argv[2::2])))\n"
+    "print('started', file=sys.stderr, flush=True)\n"
+    "line = {'pid': os.getpid(), 'node_id': 7, 'state': 'ready'}\n"
+    "os.write(fds['--ready-fd'], json.dumps(line).encode() + b'\\n')\n"
+    "select.select([fds['--owner-fd']], [], [])\n"
+)
+FAILING = "import sys; print('the disk is on fire', file=sys.stderr); sys.exit(1)"
+SILENT = "import sys; sys.stdin.read(); import signal; signal.pause()"
+OWNER = (
+    "import pathlib, sys\n"
+    "from trimaran.server.process import NodeProcess\n"
+    "path = pathlib.Path(sys.argv[2])\n"
+    "node = NodeProcess([sys.executable, '-c', sys.argv[1]], log_path=path, owned=True)\n"
+    "node.wait_ready(20)\n"
+    "print(node.pid, flush=True)\n"
+    "import os; os.kill(os.getpid(), 9)\n"
+)
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def start_one(program, *, owned=True):
+        process = NodeProcess(
+            [sys.executable, "-c", program], log_path=tmp_path / "log", owned=owned
+        )
+        started.append(process)
+        return process
+
+    yield start_one
+    for process in started:
+        process.kill()
+
+
+def gone(pid, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        os.sched_yield()
+    return False
+
+
+def test_readiness_arrives_through_the_pipe(start):
+    process = start(STAND_IN)
+    assert process.wait_ready(20).node_id == 7
+    assert process.poll_ready()
+    assert process.exit_code is None
+
+
+def test_a_child_that_ends_instead_is_reported_with_its_last_words(start):
+    with pytest.raises(NodeStartError, match=r"ended with code 1(.|\n)*the disk is on fire"):
+        start(FAILING).wait_ready(20)
+
+
+def test_waiting_for_readiness_has_a_bound(start):
+    with pytest.raises(NodeStartError, match=r"not ready after 0\.1 s"):
+        start(SILENT).wait_ready(0.1)
+
+
+def test_killed_stopped_and_paused_children_end(start):
+    killed = start(STAND_IN)
+    killed.wait_ready(20)
+    killed.kill()
+    assert killed.exit_code == -signal.SIGKILL
+    stopped = start(STAND_IN)
+    stopped.wait_ready(20)
+    assert stopped.stop() == -signal.SIGTERM
+    paused = start(STAND_IN)
+    paused.wait_ready(20)
+    paused.pause()
+    assert paused.stop(0.2) == -signal.SIGKILL
+
+
+def test_an_owned_child_ends_with_its_owner_even_a_killed_one(tmp_path):
+    import subprocess
+
+    owner = subprocess.run(
+        [sys.executable, "-c", OWNER, STAND_IN, str(tmp_path / "log")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert owner.returncode == -signal.SIGKILL, owner.stderr
+    assert gone(int(owner.stdout))
