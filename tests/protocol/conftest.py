@@ -72,8 +72,10 @@ class Oracle:
 
         entity, size = entity_reader(self.schema)(body, 0)
         assert size == len(body)
-        foreign = self.foreign.decode(body, version=self.version)
         _assert_same(self.schema, message, entity, _of_kio)
+        if self.message is messages.ApiVersionsResponse and message.error_code != 0:
+            return  # kafka-python reads such an answer as version 0, whatever was asked
+        foreign = self.foreign.decode(body, version=self.version)
         _assert_same(self.schema, message, foreign, _of_kafka_python)
 
     def foreign_bytes(self, message: Any) -> bytes:
@@ -161,16 +163,21 @@ def _of_kio(field: Any, value: Any) -> Any:
 
 
 def _of_kafka_python(field: Any, value: Any) -> Any:
-    if isinstance(value, UUID):
-        return value.bytes
+    if field.metadata.get("kafka_type") == "uuid":
+        return bytes(16) if value is None else value.bytes
     return bytes(value) if isinstance(value, memoryview | bytearray) else value
+
+
+def _is_bit_set(theirs: Any, name: str) -> bool:
+    """Whether kafka-python shows a field under another name, as a set of bits; kio has the int."""
+    return name.endswith("_authorized_operations") and not hasattr(theirs, name)
 
 
 def _assert_same(schema: Any, ours: Any, theirs: Any, convert: Callable[[Any, Any], Any]) -> None:
     hints = get_type_hints(type(ours))
     for field in fields(schema):
         name = our_name(field, hints)
-        if name is None:
+        if name is None or _is_bit_set(theirs, name):
             continue
         our_value = getattr(ours, name)
         value = getattr(theirs, field.name if hasattr(theirs, field.name) else name)
@@ -181,7 +188,7 @@ def _assert_same(schema: Any, ours: Any, theirs: Any, convert: Callable[[Any, An
         elif not is_dataclass(kind):
             assert plain(convert(field, value)) == plain(our_value), name
         elif our_value is None:
-            assert is_array is (value is None), name
+            assert value is None or not is_array, name
         elif is_array:
             assert len(value) == len(our_value)
             for one, other in zip(our_value, value, strict=True):

@@ -3,8 +3,8 @@
 An event's latency runs from its intended send time to the moment its delivery report is handled in
 this process, so a producer that falls behind, a full queue and a slow callback all count against
 the result. Only events intended inside the measured window are counted; reports that arrive inside
-it give the rate. An event without a report when the run ends is counted as unanswered, with the time
-it has waited so far.
+it give the rate. An event without a report when the run ends is counted as unanswered, with the
+time it has waited so far.
 
 Invariant: answered + failed + unanswered == offered, over the measured events.
 Does not: talk to a client library; the callbacks take what confluent-kafka hands out.

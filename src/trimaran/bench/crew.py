@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 
+from trimaran.bench.errors import BenchError
 from trimaran.bench.schedule import NANOSECONDS
 from trimaran.bench.task import Outcome, Task
 
@@ -29,10 +30,6 @@ SLACK_S = 60.0
 """How much longer than planned a load may take, flushing included."""
 
 READ_BYTES = 65_536
-
-
-class BenchError(Exception):
-    """The measurement cannot be done or cannot be believed; says why in one line."""
 
 
 class Worker:
@@ -92,7 +89,7 @@ class Crew:
         for worker in self.workers:
             self._selector.register(worker.stdout, selectors.EVENT_READ, worker)
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> Self:
         """Wait until every worker is connected."""
         try:
             self.wait(lambda: all(worker.ready for worker in self.workers), READY_S)

@@ -8,6 +8,7 @@ Does not: know which partitions were hit.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 
 def longest_gap_ns(answered_ns: Sequence[int], *, start_ns: int, end_ns: int) -> int | None:
@@ -22,7 +23,7 @@ def longest_gap_ns(answered_ns: Sequence[int], *, start_ns: int, end_ns: int) ->
     around = answered_ns[first:last]
     if len(around) < 2:
         return None
-    return max(after - before for before, after in zip(around, around[1:], strict=False))
+    return max(after - before for before, after in pairwise(around))
 
 
 def by_partition(numbers: Iterable[tuple[int, int]]) -> dict[int, list[int]]:

@@ -28,6 +28,9 @@ QUEUE_FULL_WAIT_NS = 1_000_000
 FLUSH_S = 30.0
 """How long the last delivery reports are waited for after the last event."""
 
+AT_MOST_CHUNK = 64
+"""Events to one partition between two polls of a load without a schedule."""
+
 Delivered = Callable[[Any, Any], None]
 Wait = Callable[[int], None]
 Progress = Callable[[], None]
@@ -37,7 +40,7 @@ class Client(Protocol):
     """What is used of confluent-kafka's Producer."""
 
     def produce(
-        self, topic: str, value: bytes, key: None, partition: int, on_delivery: Delivered
+        self, topic: str, value: bytes, key: None, partition: int, on_delivery: Delivered, /
     ) -> None:
         """Queue one event. Raises BufferError if the client's queue is full."""
 
@@ -125,9 +128,17 @@ def offer_paced(
 
 
 def offer_at_most(
-    sender: Sender, account: Account, *, end_ns: int, progress: Progress, chunk: int = 64
+    sender: Sender,
+    account: Account,
+    *,
+    end_ns: int,
+    progress: Progress,
+    events_max: int | None = None,
 ) -> None:
-    """Offer as much as the client takes until `end_ns`; only answers per second mean anything."""
+    """Offer as much as the client takes until `end_ns` or `events_max` events, chunk by chunk.
+
+    Only answers per second mean anything: nothing says when an event should have been sent.
+    """
     window = account.window
 
     def delivered(error: object | None, _message: object) -> None:
@@ -143,9 +154,9 @@ def offer_at_most(
 
     sender.wait = poll_while_full
     number = 0
-    while account.clock() < end_ns:
-        # One partition until the client's batch is surely full, as a sticky partitioner does.
-        sender.send_chunk(number, chunk, delivered)
+    chunks_max = None if events_max is None else -(-events_max // AT_MOST_CHUNK)
+    while account.clock() < end_ns and number != chunks_max:
+        sender.send_chunk(number, AT_MOST_CHUNK, delivered)
         sender.client.poll(0)
         number += 1
         progress()

@@ -136,14 +136,11 @@ def _tasks(plan: Plan, target: Target, topic: str) -> list[Task]:
     settings = {
         **ORDINARY,
         **plan.settings,
-        **target.settings,
         "bootstrap.servers": target.bootstrap,
     }
     offsets = [0] * plan.producers
     if plan.rate is not None:
-        schedules = shares(
-            rate=plan.rate, producers=plan.producers, chunk=plan.chunk, start_ns=0
-        )
+        schedules = shares(rate=plan.rate, producers=plan.producers, chunk=plan.chunk, start_ns=0)
         offsets = [schedule.start_ns for schedule in schedules]
     return [
         Task(

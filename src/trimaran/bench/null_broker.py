@@ -14,7 +14,11 @@ CONNECT_S = 10.0
 
 def main() -> None:
     """Serve until the parent goes."""
-    settings = {"bootstrap.servers": "unused", "test.mock.num.brokers": 1, "log_level": 2}
+    settings: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": "unused",
+        "test.mock.num.brokers": 1,
+        "log_level": 2,
+    }
     client = AdminClient(settings)
     brokers = client.list_topics(timeout=CONNECT_S).brokers.values()
     sys.stdout.write(",".join(f"{broker.host}:{broker.port}" for broker in brokers) + "\n")

@@ -85,7 +85,19 @@ class Failover(msgspec.Struct, kw_only=True):
     """Answered, and not in the log afterwards."""
     duplicated: int
     out_of_order: int
-    nodes: list[NodeUse]
+    disk_before: DiskFigures
+
+
+class Rejoin(msgspec.Struct, kw_only=True, frozen=True):
+    """A killed node started again on what it had stored."""
+
+    target: str
+    stored_mb: float
+    """Values in the topic, megabytes of 10**6."""
+    ready_ms: float
+    """From the start of the process until it says it is ready."""
+    in_sync_ms: float
+    """Until it is in every partition's in-sync set, as a survivor sees it."""
     disk_before: DiskFigures
 
 
@@ -96,6 +108,7 @@ class Report(msgspec.Struct, kw_only=True):
     file_system: str
     rows: list[Row] = []
     failovers: list[Failover] = []
+    rejoins: list[Rejoin] = []
 
 
 def mark_median(rows: Sequence[Row]) -> None:

@@ -2,7 +2,7 @@
 
 Event k of a load of `rate` events per second is intended at start + k / rate, whatever happened to
 the events before it. A producer that sends batches gathers `chunk` events and sends them when the
-last of them is due, never earlier; the wait of the first ones for the last is part of their latency.
+last of them is due, never earlier; that the first ones wait for the last is part of their latency.
 
 Does not: read a clock or send anything.
 """

@@ -9,17 +9,19 @@ Does not: measure.
 import contextlib
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
-from trimaran.bench.crew import BenchError
+from trimaran.bench.errors import BenchError
 from trimaran.bench.filesystem import MEMORY_FILE_SYSTEMS, file_system
 
 CONNECT_S = 10.0
@@ -28,24 +30,61 @@ LEADERS_S = 30.0
 
 REPLICAS_MAX = 3
 
+NULL_PARTITIONS = 4
+"""What librdkafka's mock gives every topic."""
+
+
+class PartitionView(Protocol):
+    """One partition as a node sees it."""
+
+    @property
+    def leader(self) -> int:
+        """The leader's node id, -1 without one."""
+
+    @property
+    def replicas(self) -> tuple[int, ...]:
+        """Every replica's node id."""
+
+    @property
+    def in_sync(self) -> tuple[int, ...]:
+        """Those that are in sync."""
+
+
+class TopicView(Protocol):
+    """One topic as a node sees it."""
+
+    @property
+    def partitions(self) -> Mapping[int, PartitionView]:
+        """Partition number to view; empty if the node does not know the topic."""
+
 
 class Nodes(Protocol):
-    """What can be done to the nodes of a local cluster."""
+    """What can be done to the nodes of a local cluster (`trimaran.testing.Cluster`)."""
 
-    def kill(self, node_id: int) -> None:
-        """SIGKILL."""
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Every node's id."""
 
-    def pause(self, node_id: int) -> None:
+    def address(self, node: int) -> str:
+        """Return HOST:PORT for Kafka clients."""
+
+    def pid(self, node: int) -> int:
+        """Return the process id."""
+
+    def kill(self, node: int) -> None:
+        """SIGKILL; the process is gone on return."""
+
+    def pause(self, node: int) -> None:
         """SIGSTOP."""
 
-    def resume(self, node_id: int) -> None:
+    def resume(self, node: int) -> None:
         """SIGCONT."""
 
-    def restart(self, node_id: int) -> None:
-        """Start a killed node again and wait until it is ready."""
+    def start(self, node: int) -> None:
+        """Start a killed node again; it is ready on return."""
 
-    def pid(self, node_id: int) -> int:
-        """Return the node's process id."""
+    def metadata(self, topic: str, *, node: int) -> TopicView | None:
+        """Return what `node` itself says now; None if it does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +98,15 @@ class Target:
     node_count: int
     nodes: Nodes | None = None
     """None: not ours to touch."""
-    settings: Mapping[str, str | int | bool] = field(default_factory=dict)
-    """Extra client settings."""
+    creates_topics: bool = True
+    """False: topics come into being on first use, with `NULL_PARTITIONS` partitions."""
 
     def pids(self) -> dict[int, int]:
         """Return node id -> process id, empty for foreign targets."""
         nodes = self.nodes
         if nodes is None:
             return {}
-        return {node: nodes.pid(node) for node in range(1, self.node_count + 1)}
+        return {node: nodes.pid(node) for node in nodes.nodes}
 
     def admin(self) -> AdminClient:
         """Return a fresh admin client."""
@@ -105,18 +144,22 @@ def foreign(bootstrap: str, *, disk: Path) -> Target:
 def local_cluster(count: int, *, directory: Path) -> Iterator[Target]:
     """Start `count` Trimaran nodes below `directory` and end them with the block.
 
-    Raises:
-        BenchError: `directory` has no disk under it.
-    """
-    from trimaran.testing import Cluster  # noqa: PLC0415  a foreign target needs no nodes of ours
+    Everything they stored is removed afterwards.
 
-    directory.mkdir(parents=True, exist_ok=True)
-    refuse_memory_file_system(directory)
-    with Cluster(nodes=count, directory=directory) as cluster:
+    Raises:
+        NodeStartError: a node did not start.
+    """
+    # A foreign target needs no nodes of ours.
+    from trimaran.testing import Cluster
+
+    with (
+        tempfile.TemporaryDirectory(prefix="trimaran-bench-", dir=directory) as own,
+        Cluster(nodes=count, directory=Path(own)) as cluster,
+    ):
         yield Target(
             name=f"{count} node{'s' if count > 1 else ''}",
             bootstrap=cluster.bootstrap_servers,
-            disk=directory,
+            disk=Path(own),
             node_count=count,
             nodes=cluster,
         )
@@ -132,7 +175,9 @@ def null_broker(*, disk: Path) -> Iterator[Target]:
             bootstrap = process.stdout.readline().decode().strip()
             if not bootstrap:
                 raise BenchError("the null broker did not start; its message stands above")
-            yield Target(name="null", bootstrap=bootstrap, disk=disk, node_count=1)
+            yield Target(
+                name="null", bootstrap=bootstrap, disk=disk, node_count=1, creates_topics=False
+            )
         finally:
             process.kill()
 
@@ -146,18 +191,30 @@ def fresh_topic(target: Target, *, partitions: int) -> Iterator[str]:
     """
     name = f"bench-{uuid.uuid4().hex[:12]}"
     admin = target.admin()
-    replicas = min(REPLICAS_MAX, target.node_count)
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas)
-    try:
-        admin.create_topics([topic])[name].result(timeout=LEADERS_S)
-    except KafkaException as error:
-        raise BenchError(f"{target.name} refuses to create a topic: {error}") from error
+    if target.creates_topics:
+        _create(admin, name, partitions, min(REPLICAS_MAX, target.node_count))
+    elif partitions > NULL_PARTITIONS:
+        raise BenchError(f"the null broker has {NULL_PARTITIONS} partitions, not {partitions}")
     _wait_for_leaders(admin, name, partitions)
     try:
         yield name
     finally:
-        with contextlib.suppress(KafkaException):
-            target.admin().delete_topics([name])[name].result(timeout=LEADERS_S)
+        if target.creates_topics:
+            _delete(target.admin(), name)
+
+
+def _delete(admin: AdminClient, name: str) -> None:
+    """Delete a topic if that can be done: the measurement is over either way."""
+    with contextlib.suppress(KafkaException, TimeoutError):
+        admin.delete_topics([name])[name].result(timeout=CONNECT_S)
+
+
+def _create(admin: AdminClient, name: str, partitions: int, replicas: int) -> None:
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas)
+    try:
+        admin.create_topics([topic])[name].result(timeout=LEADERS_S)
+    except (KafkaException, TimeoutError) as error:
+        raise BenchError(f"topic {name} was not created: {error!r}") from error
 
 
 def _wait_for_leaders(admin: AdminClient, topic: str, partitions: int) -> None:
@@ -165,7 +222,7 @@ def _wait_for_leaders(admin: AdminClient, topic: str, partitions: int) -> None:
     while time.monotonic() < end_s:
         with contextlib.suppress(KafkaException):
             found: Any = admin.list_topics(topic, timeout=CONNECT_S).topics[topic].partitions
-            if len(found) == partitions and all(one.leader >= 0 for one in found.values()):
+            if len(found) >= partitions and all(one.leader >= 0 for one in found.values()):
                 return
         time.sleep(0.02)
     raise BenchError(f"not every partition of {topic} has a leader after {LEADERS_S:.0f} s")

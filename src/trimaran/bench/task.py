@@ -24,6 +24,8 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     """How much later than the common start this producer's schedule begins."""
     warm_up_s: float = 0.0
     seconds: float = 0.0
+    events_max: int | None = None
+    """Where a load without a schedule ends before its time."""
     seed: int = 0
     notes_path: str = ""
     """Where a noted load leaves its columns."""

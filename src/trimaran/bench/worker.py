@@ -101,9 +101,7 @@ def _do(task: Task, producer: Producer, start_ns: int) -> Outcome:
 
 
 def _measured(task: Task, sender: Sender, start_ns: int) -> Outcome:
-    schedule = Schedule(
-        rate=task.rate or 1.0, start_ns=start_ns + task.offset_ns, chunk=task.chunk
-    )
+    schedule = Schedule(rate=task.rate or 1.0, start_ns=start_ns + task.offset_ns, chunk=task.chunk)
     window_ns = start_ns + round(task.warm_up_s * NANOSECONDS)
     end_ns = window_ns + round(task.seconds * NANOSECONDS)
     account = Account(Window(start_ns=window_ns, end_ns=end_ns), time.monotonic_ns)
@@ -116,7 +114,7 @@ def _measured(task: Task, sender: Sender, start_ns: int) -> Outcome:
             offer_paced(sender, schedule, account, seconds=seconds, progress=progress)
             sender.client.flush(FLUSH_S)
     elif task.load == "at_most":
-        offer_at_most(sender, account, end_ns=end_ns, progress=progress)
+        offer_at_most(sender, account, end_ns=end_ns, progress=progress, events_max=task.events_max)
         sender.client.flush(FLUSH_S)
     else:
         offer_one_in_flight(sender, account, end_ns=end_ns, progress=progress)

@@ -17,6 +17,16 @@ from trimaran.broker.api import Broker
 from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadlines
 from trimaran.errors import RequestError
+from trimaran.protocol.codec import RequestHeader
+from trimaran.protocol.connection import Slot
+
+TOLD_CHARACTERS_MAX = 1_000
+"""Of an error's text: names in it come from clients, and old versions cannot carry long strings."""
+
+
+def told(error: RequestError) -> str:
+    """Return what a client is told about `error` beside its code."""
+    return str(error)[:TOLD_CHARACTERS_MAX]
 
 
 class CallOwner(Protocol):
@@ -40,11 +50,10 @@ class Call:
 
     __slots__ = (
         "abandon",
-        "api_key",
         "broker",
-        "client_id",
         "deadlines",
         "ended",
+        "header",
         "interrupt",
         "is_blocking",
         "owner",
@@ -62,19 +71,16 @@ class Call:
         deadlines: Deadlines,
         parts: TopicParts,
         owner: CallOwner,
-        api_key: int,
-        version: int,
-        client_id: str | None = None,
+        header: RequestHeader,
         peer: str = "",
-        slot: object = None,
+        slot: Slot | None = None,
     ) -> None:
         self.broker = broker
         self.deadlines = deadlines
         self.parts = parts
         self.owner = owner
-        self.api_key = api_key
-        self.version = version
-        self.client_id = client_id
+        self.header = header
+        self.version = header.api_version
         self.peer = peer
         """The client's address, for log lines."""
         self.slot = slot

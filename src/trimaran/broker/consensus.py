@@ -32,10 +32,11 @@ from trimaran.broker.peers import Peer, Peers
 from trimaran.broker.ports import Lane, Ports
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import Rounds
+from trimaran.broker.space import Space
 from trimaran.broker.tasks import Tasks
 from trimaran.config import NodeConfig
 from trimaran.errors import PeerError
-from trimaran.ids import DiskId, GroupId, Index, NodeId
+from trimaran.ids import DiskId, GroupId, Index, NodeId, Term
 from trimaran.raft.messages import (
     AppendAnswer,
     Message,
@@ -47,6 +48,7 @@ from trimaran.raft.messages import (
 from trimaran.raft.ready import OlderEntries, Ready, Role
 from trimaran.records.entry import Entry, LogPosition
 from trimaran.storage.journal import Journal
+from trimaran.storage.recovery import RecoveredGroup
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,9 @@ class ConsensusOwner(Protocol):
 
     def committed(self, replica: Replica, size: int) -> None:
         """The group has `size` more committed bytes to flush."""
+
+    def dormant_groups(self) -> Sequence[RecoveredGroup]:
+        """Return the groups that this node only keeps, ordered."""
 
     def fail(self, error: BaseException) -> None:
         """End the process."""
@@ -101,8 +106,13 @@ class Consensus:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._log_clock = LogClock()
-        self._disk_full = False
-        self._announced: list[tuple[GroupId, int, NodeId]] = []
+        self.space = Space(
+            files=ports.files,
+            workers=ports.workers,
+            reserve_bytes=config.storage.free_space_reserve_bytes,
+            changed=self._room_changed,
+        )
+        self._announced: list[tuple[GroupId, Term, NodeId]] = []
         self._early: dict[tuple[GroupId, NodeId], Message] = {}
         addresses = {
             address.id: address for address in config.cluster.nodes if address.id != self.node_id
@@ -127,6 +137,7 @@ class Consensus:
             peers=self.peers,
             batch_max_events=settings.batch_max_events,
             batch_linger_s=settings.batch_linger_ms / 1000,
+            round_bytes_max=settings.round_bytes_max,
         )
         self.heartbeats = Heartbeats(
             owner=self,
@@ -154,8 +165,8 @@ class Consensus:
         return self._log_clock.time_ms(self._loop.time())
 
     def can_store(self) -> bool:
-        """Whether the journal had room at its last try."""
-        return not self._disk_full
+        """Whether there is room for events."""
+        return self.space.has_room
 
     def proposed(self, replica: Replica, events: int) -> None:
         """The group has something new to send and sync."""
@@ -188,7 +199,6 @@ class Consensus:
         self.elections.forget(replica.group)
         self.heartbeats.led_changed(replica, is_leader=False)
         self.leaders.forget(replica.group)
-        self.rounds.forget_group(replica.group)
 
     def live_replicas(self) -> Sequence[Replica]:
         """Return all groups of this node, ordered."""
@@ -252,10 +262,10 @@ class Consensus:
         """Read entries that left memory for a follower that is far behind."""
         first = max(Index(1), Index(older.start - 1))
         work = replica.storage.plan_read_index(first, OLDER_BYTES_MAX)
-        entries = await self._ports.workers.submit(Lane.READS, work)
+        read = await self._ports.workers.submit(Lane.READS, work)
         if replica.removed:
             return
-        prev, entries = _after(entries, older.start)
+        prev, entries = _after(read, older.start)
         replica.raft.older_entries_read(older.peer, prev, entries)
         self.rounds.touched(replica)
 
@@ -376,11 +386,12 @@ class Consensus:
     # Disk and end
 
     def disk_full(self, full: bool) -> None:
-        """Without room for a round this node leads nothing that another could lead."""
-        if full == self._disk_full:
-            return
-        self._disk_full = full
-        if not full:
+        """The journal's last write found the disk full, or did not."""
+        self.space.write_ended(refused=full)
+
+    def _room_changed(self, has_room: bool) -> None:
+        """Without room for events this node leads nothing that another could lead."""
+        if has_room:
             log.warning("disk has room again effect=events are accepted")
             return
         log.error("disk full effect=no events accepted, leaderships given up")
@@ -407,6 +418,10 @@ class Consensus:
         if not replica.removed and replica.raft.is_transferring:
             replica.raft.abort_transfer()
             self.rounds.touched(replica)
+
+    def dormant_groups(self) -> Sequence[RecoveredGroup]:
+        """Return the groups that this node only keeps, ordered."""
+        return self._owner.dormant_groups()
 
     def fail(self, error: BaseException) -> None:
         """End the process."""

@@ -59,7 +59,7 @@ class ControllerOwner(Protocol):
 class Controller:
     """State machine of the metadata group, and the way to put commands into it."""
 
-    flush_bytes_max = None
+    flush_bytes_max: int | None = None
     """The image stands at the last applied entry: all of them are flushed together."""
 
     def __init__(self, *, owner: ControllerOwner, image: Image) -> None:

@@ -7,12 +7,12 @@ is the only place where an exception becomes an answer:
     AssertionError      ours was wrong: the process ends (`Broker.fail`)
     any other           one log line (what, from where), the connection is closed
 
-Does not: decode, encode, or decide the order of answers (clients does).
+Does not: decode, or decide the order of answers (clients does).
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +35,12 @@ from trimaran.broker.handlers import (
     offset_for_leader_epoch,
     produce,
 )
-from trimaran.broker.refusals import RefusalLog
+from trimaran.broker.refusals import RefusalLog, origin
 from trimaran.broker.tasks import Tasks
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.api import ApiKey
+from trimaran.protocol.codec import encode_response
+from trimaran.records.entry import Payload
 
 logger = logging.getLogger(__name__)
 
@@ -85,30 +87,38 @@ class Dispatcher:
 
     def dispatch(self, call: Call, request: object) -> None:
         """Have `request` handled; `call` ends now or later. Raises AssertionError only."""
-        route = self._routes[call.api_key]
         call.request = request
         try:
-            outcome = route.handle(call, request)
+            outcome = self._routes[call.header.api_key].handle(call, request)
         except Exception as error:  # noqa: BLE001 - the boundary: see the module's table
             self.failed(call, error)
             return
         if isinstance(outcome, Coroutine):
-            self._tasks.spawn(self._finish(call, outcome), name=f"request {call.api_key}")
+            self._tasks.spawn(self._finish(call, outcome), name=f"answer {origin(call)}")
         elif outcome is not None:
             call.answer(outcome)
 
+    def encode(self, call: Call, response: object) -> Sequence[Payload | bytearray]:
+        """Return the bytes of `response`; nothing, with the connection closed, if that fails."""
+        try:
+            return encode_response(call.header, response)
+        except Exception as error:  # noqa: BLE001 - the boundary: see the module's table
+            self.failed(call, error)
+            return ()
+
     def failed(self, call: Call, error: BaseException) -> None:
-        """End `call` with what `error` means. Raises AssertionError again."""
+        """Do with `call` what `error` means. Raises AssertionError again."""
         if isinstance(error, AssertionError):
             self._broker.fail(error)
             raise error
-        if call.ended:
-            self._log_unexpected(call, error)
-        elif isinstance(error, RequestError):
+        if not isinstance(error, RequestError):
+            name = type(error).__name__
+            logger.error(
+                "request failed %s error=%s: %s", origin(call), name, error, exc_info=error
+            )
+            call.owner.close("internal error")
+        elif not call.ended:
             self._refuse(call, error)
-        else:
-            self._log_unexpected(call, error)
-            call.close("internal error")
 
     def stop(self) -> None:
         """Cancel the requests that are being worked on."""
@@ -128,22 +138,9 @@ class Dispatcher:
 
     def _refuse(self, call: Call, error: RequestError) -> None:
         code = self.refusals.refused(call, error)
-        response = self._routes[call.api_key].refuse(call.request, call.version, code)
+        refuse = self._routes[call.header.api_key].refuse
+        response = refuse(call.request, call.version, code)
         if response is None:
-            call.close(f"{code.name}: {error}")
+            call.close(f"acks=0 and {code.name}")
         else:
             call.answer(response)
-
-    def _log_unexpected(self, call: Call, error: BaseException) -> None:
-        if isinstance(error, RequestError):
-            return  # the client is gone: nobody is left to be told
-        logger.error(
-            "request failed api=%s version=%d peer=%s client=%r error=%s: %s",
-            call.api_key,
-            call.version,
-            call.peer,
-            call.client_id,
-            type(error).__name__,
-            error,
-            exc_info=error,
-        )

@@ -104,9 +104,7 @@ class Elections:
         self._owner.touched(replica)
 
     def _rank(self, replica: Replica, lost: NodeId | None) -> int:
-        return election_rank(
-            replica.group, replica.node_ids, node=self._node_id, lost_leader=lost
-        )
+        return election_rank(replica.group, replica.node_ids, node=self._node_id, lost_leader=lost)
 
     def _retry_s(self) -> float:
         return self._chance.uniform(self._timeout_min_s / 3, self._timeout_min_s)

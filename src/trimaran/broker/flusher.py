@@ -101,7 +101,9 @@ class Flusher:
             for name in sorted(state):
                 work = replica.storage.plan_write_state(f"{name}-{last.index}", state[name])
                 files.append(await self._workers.submit(Lane.SEGMENTS, work))
-            await self._workers.submit(Lane.SEGMENTS, replica.storage.plan_sync())
+            sync = replica.storage.plan_sync()
+            await self._workers.submit(Lane.SEGMENTS, sync)
+            sync.finish()
             if replica.removed:
                 return
             await self._bound(replica, entries, tuple(files))
@@ -127,11 +129,9 @@ class Flusher:
             self._tail.append((replica, entry.index, entry.size))
             self._tail_bytes += entry.size
         self._cut_tail()
-        outdated = [file.name for file in previous.state_files if file not in files]
-        if outdated:
-            await self._workers.submit(
-                Lane.SEGMENTS, replica.storage.plan_remove_state(tuple(outdated))
-            )
+        if previous.state_files:
+            names = [name for name, _, _ in files]
+            await self._workers.submit(Lane.SEGMENTS, replica.storage.plan_drop_states(names))
 
     def _cut_tail(self) -> None:
         """Release the oldest entries below boundaries until the rest is within its budget."""

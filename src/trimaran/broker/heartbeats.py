@@ -276,9 +276,7 @@ class Heartbeats:
                 pulse.doubtful.pop(group, None)
                 self._owner.claim_dropped(group, node)
 
-    def _exceptions(
-        self, node: NodeId, pulse: PeerPulse
-    ) -> list[tuple[GroupId, Term, Refusal]]:
+    def _exceptions(self, node: NodeId, pulse: PeerPulse) -> list[tuple[GroupId, Term, Refusal]]:
         """Name the claimed groups that this node does not follow in the claimed (synced) term."""
         exceptions: list[tuple[GroupId, Term, Refusal]] = []
         for group in list(pulse.doubtful):

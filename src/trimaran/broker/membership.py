@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable, Sequence
 
 from trimaran.broker.consensus import Consensus
-from trimaran.broker.controller import IMAGE_FILE, Controller
+from trimaran.broker.controller import Controller
 from trimaran.broker.epochs import LeaderEpochs
-from trimaran.broker.partition import PRODUCERS_FILE, Partition
+from trimaran.broker.partition import Partition
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica, StateMachine
 from trimaran.broker.tasks import Tasks
 from trimaran.dedup.producers import ProducerTable
-from trimaran.ids import METADATA_GROUP, GroupId, NodeId, TopicId, split_group_id
+from trimaran.ids import METADATA_GROUP, GroupId, Index, NodeId, TopicId, split_group_id
 from trimaran.metadata.image import Image
 from trimaran.metadata.results import (
     PartitionsCreated,
@@ -29,10 +29,14 @@ from trimaran.metadata.results import (
 from trimaran.metadata.topology import Topic
 from trimaran.raft.log import RaftLog
 from trimaran.raft.node import RaftNode
+from trimaran.raft.progress import RaftLimits
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.recovery import RecoveredGroup, Store
 
 log = logging.getLogger(__name__)
+
+STORED = Index(0)
+"""In place of the first index of a term whose entries are in segments: never truncated."""
 
 
 class Membership:
@@ -46,6 +50,7 @@ class Membership:
         workers: Workers,
         tasks: Tasks,
         node_id: NodeId,
+        limits: RaftLimits,
     ) -> None:
         """Nothing is taken up before `start_metadata`."""
         self._consensus = consensus
@@ -53,9 +58,13 @@ class Membership:
         self._workers = workers
         self._tasks = tasks
         self._node_id = node_id
+        self._limits = limits
         self._found: dict[GroupId, RecoveredGroup] = dict(store.groups)
         self._partitions: dict[GroupId, Partition] = {}
-        self._making: dict[GroupId, None] = {}
+        self._making: dict[GroupId, RecoveredGroup | None] = {}
+        """Groups on their way: None until their files are there."""
+        self._deleted: dict[GroupId, None] = {}
+        """Groups whose topic was deleted while they were being made."""
 
     def partition(self, group: GroupId) -> Partition | None:
         """Return this node's replica of a partition."""
@@ -67,15 +76,15 @@ class Membership:
         """Take up the metadata group, creating it on a node's first start."""
         found = self._found.pop(METADATA_GROUP, None)
         if found is None:
-            found = await self._create(Boundary(group=METADATA_GROUP, voters=voters))
+            (found,) = await self._create([Boundary(group=METADATA_GROUP, voters=voters)])
         image = Image()
-        for name, _, _ in found.boundary.state_files:
-            if name.startswith(IMAGE_FILE):
-                image = Image.decode(found.log.read_state(name), source=name)
+        for file in found.boundary.state_files:
+            image = Image.decode(found.log.read_state(file), source=file[0])
         controller = make(image)
         raft = self._raft(found, eager_commit=True)
         replica = self._replica(found, raft, controller)
         controller.bind(replica)
+        self._making.pop(METADATA_GROUP, None)
         self._consensus.group_added(replica, is_new=False)
         return controller
 
@@ -117,35 +126,47 @@ class Membership:
             and group not in self._making
             and group not in self._found
         ]
-        for group in missing:
-            self._making[group] = None
-            self._tasks.spawn(self._make_one(topic, group), name="make-group")
+        if missing:
+            self._making.update(dict.fromkeys(missing))
+            self._tasks.spawn(self._make_all(topic, missing), name="make-groups")
 
-    async def _make_one(self, topic: Topic, group: GroupId) -> None:
-        number = _number_of(group)
-        created = await self._create(Boundary(group=group, voters=topic.partitions[number]))
-        if group in self._making:
-            del self._making[group]
-            self._take_up(created, topic, is_new=True)
-        else:
-            await self._workers.submit(Lane.SEGMENTS, self._store.plan_remove_group(group))
+    async def _make_all(self, topic: Topic, groups: Sequence[GroupId]) -> None:
+        boundaries = [
+            Boundary(group=group, voters=topic.partitions[_number_of(group)]) for group in groups
+        ]
+        for created in await self._create(boundaries):
+            if created.group in self._deleted:
+                self._deleted.pop(created.group)
+                await self._remove(created.group)
+            else:
+                self._take_up(created, topic, is_new=True)
+            self._making.pop(created.group)
 
-    async def _create(self, boundary: Boundary) -> RecoveredGroup:
-        """Make a group's files, its line in the list and its first boundary durable."""
-        add = self._store.plan_add_group(boundary)
-        created = await self._workers.submit(Lane.SEGMENTS, add)
-        await self._consensus.rounds.store_boundary(boundary)
+    async def _create(self, boundaries: Sequence[Boundary]) -> Sequence[RecoveredGroup]:
+        """Make groups' files, their lines in the list and first boundaries durable, together."""
+        add = self._store.plan_add_groups(boundaries)
+        await self._workers.submit(Lane.SEGMENTS, add)
+        created = add.finish()
+        for group in created:
+            self._making[group.group] = group
+        stored = [self._consensus.rounds.store_boundary(boundary) for boundary in boundaries]
+        for done in stored:
+            await done
         return created
+
+    def dormant(self) -> Sequence[RecoveredGroup]:
+        """Return the groups whose state must be kept although they take no part (yet)."""
+        making = [group for group in self._making.values() if group is not None]
+        return [*self._found.values(), *making]
 
     def _take_up(self, found: RecoveredGroup, topic: Topic, *, is_new: bool) -> None:
         group = found.group
         epochs = LeaderEpochs()
-        for term, index, offset in found.log.leader_epochs():
-            epochs.begin(term, index, offset)
+        for term, offset in found.log.epochs:
+            epochs.begin(term, STORED, offset)
         producers = ProducerTable()
-        for name, _, _ in found.boundary.state_files:
-            if name.startswith(PRODUCERS_FILE):
-                producers = ProducerTable.decode(found.log.read_state(name), source=name)
+        for file in found.boundary.state_files:
+            producers = ProducerTable.decode(found.log.read_state(file), source=file[0])
         raft = self._raft(found, eager_commit=False)
         partition = Partition(
             topic=topic.name,
@@ -161,6 +182,7 @@ class Membership:
             owner=self._consensus,
             workers=self._workers,
         )
+        found.log.segment_bytes = partition.settings.segment_bytes
         replica = self._replica(found, raft, partition)
         partition.bind(replica)
         self._partitions[group] = partition
@@ -179,17 +201,20 @@ class Membership:
             log=RaftLog(found.boundary.position, found.entries),
             hard_state=found.hard_state,
             commit_index=found.commit_index,
+            limits=self._limits,
             may_vote=found.damage is None,
             eager_commit=eager_commit,
         )
 
     def _replica(self, found: RecoveredGroup, raft: RaftNode, machine: StateMachine) -> Replica:
+        found.entries = []
         return Replica(
             raft=raft,
             storage=found.log,
             boundary=found.boundary,
             hard_state=found.hard_state,
             machine=machine,
+            damage=found.damage,
         )
 
     def _alter(self, topic: Topic) -> None:
@@ -202,17 +227,19 @@ class Membership:
     def _delete(self, topic: Topic) -> None:
         for number in range(len(topic.partitions)):
             group = topic.group(number)
-            self._making.pop(group, None)
-            self._found.pop(group, None)
             self._partitions.pop(group, None)
             replica = self._consensus.groups.remove(group)
             if replica is not None:
                 replica.machine.deleted()
                 self._consensus.group_removed(replica)
-            if self._store.holds(group):
+            if group in self._making:
+                self._deleted[group] = None
+            elif replica is not None or self._found.pop(group, None) is not None:
                 self._tasks.spawn(self._remove(group), name="remove-group")
 
     async def _remove(self, group: GroupId) -> None:
+        """Have the journal forget the group, then delete its files."""
+        await self._consensus.rounds.forget_group(group)
         await self._workers.submit(Lane.SEGMENTS, self._store.plan_remove_group(group))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
-from trimaran.broker.clients import ClientSession
+from trimaran.broker.clients import Clients
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
 from trimaran.broker.flusher import Flusher
@@ -41,8 +41,10 @@ from trimaran.ids import (
 from trimaran.metadata.commands import AllocateProducerIds, Command, RegisterNode
 from trimaran.metadata.image import Image
 from trimaran.metadata.results import ProducerIdsAllocated, Refused, Result
-from trimaran.metadata.topology import Node, Topic
-from trimaran.storage.recovery import Store
+from trimaran.metadata.topology import Node
+from trimaran.raft.progress import RaftLimits
+from trimaran.storage.identity import read_identity
+from trimaran.storage.recovery import RecoveredGroup, Store
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +86,10 @@ class Broker:
 
     def __init__(self, *, config: NodeConfig, store: Store, ports: Ports) -> None:
         """Put the parts together; nothing runs before `start`."""
-        identity = store.identity
+        identity = read_identity(ports.files)
         self.node_id: NodeId = identity.node_id
         self.cluster_id: ClusterId = identity.cluster_id
+        self._disk_id = identity.disk_id
         self.kafka = KafkaSettings.from_config(config)
         self._config = config
         self._store = store
@@ -124,12 +127,13 @@ class Broker:
             workers=ports.workers,
             tasks=self._tasks,
             node_id=self.node_id,
+            limits=_raft_limits(config),
         )
         self._controller = Controller(owner=self, image=Image())
         self._producer_ids: list[int] = []
         self._producer_ids_lock: asyncio.Future[None] | None = None
         self._listeners: list[Listener] = []
-        self._sessions: dict[ClientSession, None] = {}
+        self._clients = Clients(self)
         self._ready = asyncio.Event()
         self.kafka_port = 0
         self.peer_port = 0
@@ -144,12 +148,10 @@ class Broker:
             make=lambda image: Controller(owner=self, image=image),
         )
         network = self._ports.network
-        own = config.own_address
-        peer_listener = await network.listen(
-            own.host, own.peer_port, self._consensus.peers.accept
-        )
+        own = config.member
+        peer_listener = await network.listen(own.host, own.peer_port, self._consensus.peers.accept)
         kafka_listener = await network.listen(
-            config.kafka.host, config.kafka.port, self._client_session
+            config.kafka.host, config.kafka.port, self._clients.session
         )
         self._listeners = [peer_listener, kafka_listener]
         self.peer_port = peer_listener.port
@@ -158,6 +160,7 @@ class Broker:
         self._consensus.peers.dial_all()
         self._membership.image_changed(self._controller.image, ())
         self._tasks.spawn(self._flusher.run(), name="flusher")
+        self._tasks.spawn(self._consensus.space.watch(), name="space")
         self._tasks.spawn(self._register(), name="register")
 
     async def wait_ready(self) -> None:
@@ -173,8 +176,7 @@ class Broker:
             await self._leader_change(deadline)
         for listener in self._listeners:
             listener.close()
-        for session in list(self._sessions):
-            session.close()
+        self._clients.stop()
         self._consensus.heartbeats.stop()
         self._consensus.elections.stop()
         self._consensus.peers.close()
@@ -208,32 +210,24 @@ class Broker:
         )
 
     async def _leader_change(self, deadline: float) -> None:
-        changed = asyncio.get_running_loop().create_future()
+        changed = asyncio.Event()
         leaders = self._consensus.leaders
-        handle = leaders.watch(lambda: changed.done() or changed.set_result(None))
+        handle = leaders.watch(changed.set)
         try:
             async with asyncio.timeout_at(deadline):
-                await changed
+                await changed.wait()
         except TimeoutError:
             pass
         finally:
             leaders.unwatch(handle)
 
-    def _client_session(self) -> ClientSession:
-        session = ClientSession(self, on_close=self._session_closed)
-        self._sessions[session] = None
-        return session
-
-    def _session_closed(self, session: ClientSession) -> None:
-        self._sessions.pop(session, None)
-
     async def _register(self) -> None:
         """Tell the cluster where this node is, again at each start."""
         config = self._config
-        own = config.own_address
+        own = config.member
         command = RegisterNode(
             node_id=self.node_id,
-            disk_id=self._store.identity.disk_id,
+            disk_id=self._disk_id,
             host=config.kafka.advertised_host or config.kafka.host,
             kafka_port=config.kafka.advertised_port or self.kafka_port,
             http_port=config.http.port,
@@ -243,10 +237,10 @@ class Broker:
             host_label=config.node.host_label,
             boot_id=self._boot_id,
         )
-        while True:
+        result: Result | None = None
+        while result is None:
             try:
                 result = await self._controller.execute(command, timeout_s=COMMAND_TIMEOUT_S)
-                break
             except RequestError as error:
                 log.warning("not registered yet reason=%s", error)
         if isinstance(result, Refused):
@@ -272,6 +266,10 @@ class Broker:
         """The group has `size` more committed bytes to flush."""
         self._flusher.committed(replica, size)
 
+    def dormant_groups(self) -> Sequence[RecoveredGroup]:
+        """Return the groups that this node only keeps."""
+        return self._membership.dormant()
+
     # What the controller asks
 
     def log_time_ms(self) -> int:
@@ -293,21 +291,14 @@ class Broker:
 
     # What Kafka handlers ask (broker.api.Broker)
 
-    def topic(self, name: str) -> Topic | None:
-        """Return a topic of this node's image."""
-        return self._controller.image.topic(name)
+    @property
+    def image(self) -> Image:
+        """What the cluster agreed on, as far as this node has applied it."""
+        return self._controller.image
 
-    def topic_by_id(self, topic_id: TopicId) -> Topic | None:
-        """Return a topic of this node's image."""
-        return self._controller.image.topic_by_id(topic_id)
-
-    def topics(self) -> Sequence[Topic]:
-        """Return all topics, ordered by name."""
-        return self._controller.image.topics
-
-    def nodes(self) -> Sequence[NodeEndpoint]:
-        """Return all registered nodes, ordered by id."""
-        return [_endpoint(node) for node in self._controller.image.nodes]
+    def new_topic_id(self) -> TopicId:
+        """Return 16 random bytes."""
+        return TopicId(self._ports.chance.bytes(16))
 
     def live_nodes(self) -> Sequence[NodeEndpoint]:
         """Return the registered nodes that answer, this one included."""
@@ -404,10 +395,18 @@ class Broker:
         return future
 
 
-def _endpoint(node: Node) -> NodeEndpoint:
-    return NodeEndpoint(
-        node_id=node.node_id, host=node.host, port=node.kafka_port, rack=node.rack
+def _raft_limits(config: NodeConfig) -> RaftLimits:
+    settings = config.replication
+    return RaftLimits(
+        inflight_messages_max=settings.inflight_messages_max,
+        inflight_bytes_max=settings.inflight_bytes_max,
+        message_bytes_max=settings.message_bytes_max,
+        uncommitted_bytes_max=settings.uncommitted_bytes_max,
     )
+
+
+def _endpoint(node: Node) -> NodeEndpoint:
+    return NodeEndpoint(node_id=node.node_id, host=node.host, port=node.kafka_port, rack=node.rack)
 
 
 def _group_statistics(replica: Replica) -> GroupStatistics:
@@ -422,5 +421,3 @@ def _group_statistics(replica: Replica) -> GroupStatistics:
         synced_index=raft.synced_index,
         boundary_index=replica.boundary.position.index,
     )
-
-

@@ -34,6 +34,7 @@ from trimaran.records.iteration import find_timestamp
 from trimaran.storage.partition_log import PartitionLog
 
 PRODUCERS_FILE = "producers"
+MAX_TIME_READ_BYTES = 1 << 20
 
 
 class PartitionOwner(Protocol):
@@ -84,7 +85,7 @@ class PendingAppend:
 class Partition:
     """This node's replica of one partition."""
 
-    flush_bytes_max = 4 << 20
+    flush_bytes_max: int | None = 4 << 20
 
     def __init__(
         self,
@@ -256,19 +257,17 @@ class Partition:
         first = log.find_offset(offset)
         if first is None:
             return self._read_segments(offset, bytes_max)
-        return self._batches(log.slice(first, Index(self._replica.applied + 1), bytes_max=bytes_max))
+        return self._batches(
+            log.slice(first, Index(self._replica.applied + 1), bytes_max=bytes_max)
+        )
 
     def _batches(self, entries: Sequence[Entry]) -> list[Payload]:
         return [entry.payload for entry in entries if entry.kind is EntryKind.RECORDS]
 
-    def _read_segments(
-        self, offset: Offset, bytes_max: int
-    ) -> "asyncio.Future[Sequence[Payload]]":
+    def _read_segments(self, offset: Offset, bytes_max: int) -> "asyncio.Future[Sequence[Payload]]":
         loop = asyncio.get_running_loop()
         found: asyncio.Future[Sequence[Payload]] = loop.create_future()
-        work = self._workers.submit(
-            Lane.READS, self._storage.plan_read_offset(offset, bytes_max)
-        )
+        work = self._workers.submit(Lane.READS, self._storage.plan_read_offset(offset, bytes_max))
 
         def done(finished: "asyncio.Future[list[Entry]]") -> None:
             if found.done():
@@ -329,6 +328,28 @@ class Partition:
             if match is not None:
                 return match
         return None
+
+    def offset_of_max_time(self) -> "asyncio.Future[tuple[Offset, int] | None]":
+        """Return (offset, timestamp) of the record with the highest timestamp (KIP-734)."""
+        return asyncio.ensure_future(self._offset_of_max_time())
+
+    async def _offset_of_max_time(self) -> tuple[Offset, int] | None:
+        best: tuple[int, Payload] | None = None
+        offset = self.log_start
+        while offset < self.high_watermark:
+            found = self.read(offset, MAX_TIME_READ_BYTES)
+            batches = await found if isinstance(found, asyncio.Future) else found
+            for batch in batches:
+                header = parse_header(batch)
+                if best is None or header.max_timestamp > best[0]:
+                    best = (header.max_timestamp, batch)
+                offset = Offset(header.last_offset + 1)
+        if best is None:
+            return None
+        match = find_timestamp(best[1], best[0])
+        if match is None:
+            return None
+        return Offset(parse_header(best[1]).base_offset + match[0]), match[1]
 
     def epoch_end(self, leader_epoch: int) -> tuple[int, Offset]:
         """Return (largest epoch <= asked, first offset after it), (-1, -1) if unknown."""

@@ -9,8 +9,8 @@ Every frame:
 
 A connection opens with one HELLO each way; no other frame is accepted before. Then:
 
-    HELLO            4s "TRIM", u16 protocol version, u8 lane, u32 node id, u64 boot id, 16s disk id,
-                     u16 length + cluster id in ASCII
+    HELLO            4s "TRIM", u16 protocol version, u8 lane, u32 node id, u64 boot id,
+                     16s disk id, u16 length + cluster id in ASCII
     REFUSED          u16 length + reason in UTF-8; the sender closes after it
     MESSAGES         u32 count, then per message: 20s group, u8 kind, fields (see `_WRITERS`)
     HEARTBEAT        u64 number, i64 wall clock in ms, u8 full, u32 count of claims
@@ -26,17 +26,17 @@ and allocates at most a constant multiple of it. Does not: know sockets, or what
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
 from crc32c import crc32c
 
+from trimaran.broker.peer_messages import read_messages, write_message
 from trimaran.errors import PeerError
 from trimaran.ids import BootId, ClusterId, DiskId, GroupId, Index, NodeId, Term
 from trimaran.raft.messages import Message
-from trimaran.broker.peer_messages import read_messages, write_message
 
 PROTOCOL_VERSION = 1
 FRAME_BYTES_MAX = 64 << 20
@@ -343,7 +343,7 @@ def _expect_end(body: memoryview, end: int) -> None:
         raise PeerError(f"peer frame body has {len(body)} bytes; its counts need {end}")
 
 
-_READERS = {
+_READERS: dict[int, Callable[[memoryview], Frame]] = {
     FrameType.HELLO: _read_hello,
     FrameType.REFUSED: _read_refused,
     FrameType.MESSAGES: _read_messages,
@@ -406,7 +406,5 @@ class FrameBuffer:
     def _length(self, buffer: bytearray | memoryview, position: int) -> int:
         length: int = _CRC.unpack_from(buffer, position)[0]
         if not 5 <= length <= self._frame_bytes_max:
-            raise PeerError(
-                f"peer frame length {length}; expected 5 to {self._frame_bytes_max}"
-            )
+            raise PeerError(f"peer frame length {length}; expected 5 to {self._frame_bytes_max}")
         return length

@@ -1,9 +1,9 @@
 """Raft messages as bytes, inside a MESSAGES frame. All integers are big-endian.
 
     20s group, u8 kind, then by kind:
-    1 AppendEntries   u64 term, u64 prev index, u64 prev term, u64 commit, u32 count, then per entry:
-                      u64 index, u64 term, u8 kind, u64 offset, u32 offset count, i64 log time in ms,
-                      u32 payload bytes, u32 event-id bytes, event ids, payload
+    1 AppendEntries   u64 term, u64 prev index, u64 prev term, u64 commit, u32 count, then each
+                      entry: u64 index, u64 term, u8 kind, u64 offset, u32 offset count,
+                      i64 log time in ms, u32 payload bytes, u32 event-id bytes, event ids, payload
     2 AppendAnswer    u64 term, u8 success, u64 index, u64 hint index, u64 hint term, u8 counts
     3 PreVote         u64 term, u64 last index, u64 last term
     4 PreVoteAnswer   u64 term, u8 granted
@@ -80,9 +80,7 @@ def write_message(buffers: list[bytes | memoryview], group: GroupId, message: Me
             buffers.append(_HEAD.pack(group, 6) + _GRANT.pack(message.term, message.granted))
         case InstallBoundary():
             at = message.boundary
-            fields = _INSTALL.pack(
-                message.term, at.index, at.term, at.next_offset, at.log_time_ms
-            )
+            fields = _INSTALL.pack(message.term, at.index, at.term, at.next_offset, at.log_time_ms)
             buffers.append(_HEAD.pack(group, 7) + fields)
         case InstallAnswer():
             fields = _INSTALL_ANSWER.pack(message.term, message.success, message.index)

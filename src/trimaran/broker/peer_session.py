@@ -56,7 +56,7 @@ class PeerSession(asyncio.Protocol):
         """The other side's greeting; None until it was admitted."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio's callback; the dialing side greets."""
+        """Asyncio's callback; the dialing side greets."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=64 << 20)
@@ -64,7 +64,7 @@ class PeerSession(asyncio.Protocol):
             transport.writelines(write_hello(self._owner.own_hello(self._dialed)))
 
     def data_received(self, data: bytes) -> None:
-        """asyncio's callback; whole frames go to the owner."""
+        """Asyncio's callback; whole frames go to the owner."""
         try:
             self._handle([read_frame(frame) for frame in self._buffer.feed(data)])
         except PeerError as error:
@@ -74,7 +74,7 @@ class PeerSession(asyncio.Protocol):
             self._owner.fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio's callback."""
+        """Asyncio's callback."""
         self._transport = None
         self._owner.lost(self)
 

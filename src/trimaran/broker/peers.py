@@ -8,6 +8,7 @@ Does not: decide who is alive (heartbeats) or who leads (elections).
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from trimaran.broker.peer_frames import Frame, Hello, PeerLane, write_messages
@@ -208,7 +209,7 @@ class Peers:
             dialed = _Dialed(session, closed)
             try:
                 await self._network.connect(
-                    peer.address.host, peer.address.peer_port, lambda dialed=dialed: dialed
+                    peer.address.host, peer.address.peer_port, partial(_itself, dialed)
                 )
             except OSError:
                 await asyncio.sleep(REDIAL_S)
@@ -234,6 +235,10 @@ class _Dialed(asyncio.Protocol):
         self._session.connection_lost(exc)
         if not self._closed.done():
             self._closed.set_result(None)
+
+
+def _itself(dialed: _Dialed) -> asyncio.Protocol:
+    return dialed
 
 
 def _close_unless_admitted(session: PeerSession) -> None:

@@ -66,9 +66,7 @@ class Listener(Protocol):
 class Network(Protocol):
     """TCP, or its simulated twin. Protocols and transports are asyncio's."""
 
-    async def connect(
-        self, host: str, port: int, factory: Callable[[], asyncio.Protocol]
-    ) -> None:
+    async def connect(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> None:
         """Connect and call `connection_made` on the factory's protocol. Raises OSError."""
 
     async def listen(

@@ -1,6 +1,6 @@
 """One log line for each thing a client was refused, and a bound on how many.
 
-Line: `refused api=PRODUCE version=9 peer=10.0.0.7:51234 client='c' code=CORRUPT_MESSAGE: what`.
+Line: `refused api=Produce version=9 peer=10.0.0.7:51234 client='c' code=CORRUPT_MESSAGE: what`.
 What happens in every healthy cluster (a moved leader, an unknown topic asked for) is logged at
 debug level; what only a wrong client sends, at warning level.
 
@@ -11,13 +11,14 @@ Does not: decide what to answer.
 
 import logging
 
-from trimaran.broker.calls import Call
+from trimaran.broker.calls import Call, told
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.api import api_name
 
 logger = logging.getLogger(__name__)
 
 LINES_PER_SECOND_MAX = 20
+CLIENT_ID_CHARACTERS_MAX = 100
 
 ROUTINE_CODES = frozenset(
     {
@@ -37,6 +38,15 @@ ROUTINE_CODES = frozenset(
 """Refusals that say nothing bad about the client: debug level."""
 
 
+def origin(call: Call) -> str:
+    """Return which request of whom `call` is, as log lines have it."""
+    header = call.header
+    return (
+        f"api={api_name(header.api_key)} version={header.api_version} peer={call.peer} "
+        f"client={(header.client_id or '')[:CLIENT_ID_CHARACTERS_MAX]!r}"
+    )
+
+
 class RefusalLog:
     """Counts and writes refusals of one node."""
 
@@ -52,10 +62,7 @@ class RefusalLog:
         routine = error.code in ROUTINE_CODES
         if routine and not logger.isEnabledFor(logging.DEBUG):
             return error.code
-        line = (
-            f"refused api={api_name(call.api_key)} version={call.version} peer={call.peer} "
-            f"client={call.client_id!r} code={error.code.name}: {error}"
-        )
+        line = f"refused {origin(call)} code={error.code.name}: {told(error)}"
         self.write(logging.DEBUG if routine else logging.WARNING, line, call.deadlines.now_s())
         return error.code
 

@@ -16,6 +16,7 @@ from trimaran.raft.node import RaftNode
 from trimaran.raft.ready import Ready, RoleChange
 from trimaran.records.entry import Entry, HardState
 from trimaran.storage.boundary import Boundary
+from trimaran.storage.damage import Damage
 from trimaran.storage.partition_log import PartitionLog
 
 
@@ -59,6 +60,7 @@ class Replica:
     __slots__ = (
         "applied",
         "boundary",
+        "damage",
         "folded",
         "group",
         "journaled",
@@ -80,6 +82,7 @@ class Replica:
         boundary: Boundary,
         hard_state: HardState,
         machine: StateMachine,
+        damage: Damage | None = None,
     ) -> None:
         """Take up a recovered or new group; `machine` already holds the state at the boundary."""
         self.group: GroupId = boundary.group
@@ -89,6 +92,8 @@ class Replica:
         self.boundary = boundary
         self.machine = machine
         self.removed = False
+        self.damage = damage
+        """Why this node has no vote in the group; stays in the journal until cleared."""
         self.leader_since_s = 0.0
         """Loop time at which this node last began to lead the group."""
         self.journaled = hard_state

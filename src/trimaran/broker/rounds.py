@@ -10,7 +10,7 @@ wait behind other groups' entries. Does not: know Kafka, or when to flush segmen
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,13 +18,12 @@ from trimaran.broker.peers import Peers
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica
 from trimaran.errors import DiskFullError
-from trimaran.ids import GroupId, Index, NodeId
+from trimaran.ids import GroupId, Index
 from trimaran.raft.ready import Ready
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.journal import Journal, LiveGroup, RoundContent, RoundWrite
+from trimaran.storage.recovery import RecoveredGroup
 
-ROUND_BYTES_MAX = 4 << 20
-"""One sync takes this much, or one batch."""
 COPY_BYTES_MAX = 64 << 10
 """At rollover a committed tail up to this size is copied; a larger one is soon in segments."""
 DISK_FULL_RETRY_S = 0.25
@@ -38,7 +37,10 @@ class RoundsOwner(Protocol):
         """The group carried out `ready`; do what concerns other groups, peers and timers."""
 
     def live_replicas(self) -> Sequence[Replica]:
-        """Return all groups of this node, ordered."""
+        """Return all groups that this node takes part in, ordered."""
+
+    def dormant_groups(self) -> Sequence[RecoveredGroup]:
+        """Return the groups that it only keeps, ordered."""
 
     def disk_full(self, full: bool) -> None:
         """The journal found the disk full, or has room again."""
@@ -59,6 +61,51 @@ class RoundStatistics:
     sync_s_max: float
 
 
+class _Round:
+    """What one journal round holds, and who waits for it."""
+
+    __slots__ = ("boundaries", "items", "removed")
+
+    def __init__(self) -> None:
+        self.items: list[tuple[Replica, Ready]] = []
+        self.boundaries: list[tuple[Boundary, asyncio.Future[None]]] = []
+        self.removed: list[tuple[GroupId, asyncio.Future[None]]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.items or self.boundaries or self.removed)
+
+    def content(self) -> RoundContent:
+        """Lay out the round: terms and votes, entries, boundaries, commit hints."""
+        content = RoundContent()
+        commits: dict[GroupId, Index] = {}
+        for replica, ready in self.items:
+            if ready.hard_state is not None:
+                content.hard_states.append((replica.group, ready.hard_state))
+            if ready.entries:
+                content.entries.append((replica.group, ready.prev_term, ready.entries))
+                commits[replica.group] = replica.raft.commit_index
+        content.boundaries.extend(boundary for boundary, _ in self.boundaries)
+        content.commits.extend(commits.items())
+        content.removed.extend(group for group, _ in self.removed)
+        return content
+
+    def lowest_indexes(self) -> dict[GroupId, Index]:
+        """Return the first index that each group has here."""
+        lowest: dict[GroupId, Index] = {}
+        for replica, ready in self.items:
+            if ready.entries:
+                first = ready.entries[0].index
+                lowest[replica.group] = min(lowest.get(replica.group, first), first)
+        return lowest
+
+    def settle(self) -> None:
+        """Tell those who wait that the round is synced."""
+        for future in [done for _, done in self.boundaries] + [done for _, done in self.removed]:
+            if not future.done():
+                future.set_result(None)
+
+
 class Rounds:
     """Drives all groups' cores."""
 
@@ -71,22 +118,22 @@ class Rounds:
         peers: Peers,
         batch_max_events: int,
         batch_linger_s: float,
+        round_bytes_max: int,
     ) -> None:
-        """Nothing runs before the first `touched`."""
+        """`round_bytes_max`: one sync takes this much, or one batch."""
         self._owner = owner
         self._journal = journal
         self._workers = workers
         self._peers = peers
         self._batch_max_events = batch_max_events
         self._batch_linger_s = batch_linger_s
+        self._round_bytes_max = round_bytes_max
         self._loop = asyncio.get_running_loop()
         self._dirty: dict[GroupId, Replica] = {}
         self._turn_scheduled = False
         self._linger: asyncio.TimerHandle | None = None
         self._events_waiting = 0
-        self._pending: list[tuple[Replica, Ready]] = []
-        self._boundaries: list[tuple[Boundary, asyncio.Future[None]]] = []
-        self._removed: list[GroupId] = []
+        self._next = _Round()
         self._running = False
         self._rounds = self._entries = self._events = 0
         self._sync_s_total = self._sync_s_max = 0.0
@@ -97,7 +144,7 @@ class Rounds:
             rounds=self._rounds,
             entries=self._entries,
             events=self._events,
-            waiting=len(self._pending),
+            waiting=len(self._next.items),
             sync_s_total=self._sync_s_total,
             sync_s_max=self._sync_s_max,
         )
@@ -125,16 +172,18 @@ class Rounds:
     def store_boundary(self, boundary: Boundary) -> "asyncio.Future[None]":
         """Put `boundary` into the next round; the future is done when it is synced."""
         done: asyncio.Future[None] = self._loop.create_future()
-        self._boundaries.append((boundary, done))
+        self._next.boundaries.append((boundary, done))
         self._schedule()
         return done
 
-    def forget_group(self, group: GroupId) -> None:
-        """Note in the next round that `group` was deleted."""
+    def forget_group(self, group: GroupId) -> "asyncio.Future[None]":
+        """Note in the next round that `group` was deleted; the future is done when it is synced."""
         self._dirty.pop(group, None)
-        self._pending = [item for item in self._pending if item[0].group != group]
-        self._removed.append(group)
+        self._next.items = [item for item in self._next.items if item[0].group != group]
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._next.removed.append((group, done))
         self._schedule()
+        return done
 
     def _schedule(self) -> None:
         if not self._turn_scheduled:
@@ -172,51 +221,43 @@ class Rounds:
             if peer is not None:
                 peer.queue(replica.group, message)
         if ready.must_sync:
-            self._pending.append((replica, ready))
+            self._next.items.append((replica, ready))
         replica.handle(ready)
         self._owner.ready_handled(replica, ready)
 
     def _start_round(self) -> None:
-        if self._running or not (self._pending or self._boundaries or self._removed):
+        if self._running or self._next.is_empty:
             return
         self._running = True
-        if self._journal.needs_rollover and not self._journal.is_full:
-            self._submit(self._journal.plan_rollover(self._live_groups()), [], [])
+        journal = self._journal
+        if journal.needs_rollover and not journal.is_full and not self._next.removed:
+            self._submit(journal.plan_rollover(self._live_groups()), _Round())
             return
-        items = self._take_items()
-        boundaries, self._boundaries = self._boundaries, []
-        removed, self._removed = self._removed, []
-        self._submit(
-            self._journal.plan_round(_content(items, boundaries, removed)), items, boundaries
-        )
+        content = self._take_round()
+        self._submit(journal.plan_round(content.content()), content)
 
-    def _take_items(self) -> list[tuple[Replica, Ready]]:
-        """Take up to ROUND_BYTES_MAX of what waits, groups with a term or vote to store first."""
-        size = sum(entry.size for _, ready in self._pending for entry in ready.entries)
-        if size <= ROUND_BYTES_MAX:
-            items, self._pending = self._pending, []
-            return items
+    def _take_round(self) -> "_Round":
+        """Take up to round_bytes_max of what waits, groups with a term or vote to store first."""
+        taken, self._next = self._next, _Round()
+        if sum(map(_size, taken.items)) <= self._round_bytes_max:
+            return taken
         urgent = {
-            replica.group: None for replica, ready in self._pending if ready.hard_state is not None
+            replica.group: None for replica, ready in taken.items if ready.hard_state is not None
         }
-        taken = [item for item in self._pending if item[0].group in urgent]
-        rest = [item for item in self._pending if item[0].group not in urgent]
-        size = sum(entry.size for _, ready in taken for entry in ready.entries)
+        first = [item for item in taken.items if item[0].group in urgent]
+        rest = [item for item in taken.items if item[0].group not in urgent]
+        size = sum(map(_size, first))
         count = 0
-        for _, ready in rest:
-            size += sum(entry.size for entry in ready.entries)
-            if size > ROUND_BYTES_MAX and (taken or count):
+        for item in rest:
+            size += _size(item)
+            if size > self._round_bytes_max and (first or count):
                 break
             count += 1
-        self._pending = rest[count:]
-        return taken + rest[:count]
+        taken.items = first + rest[:count]
+        self._next.items = rest[count:]
+        return taken
 
-    def _submit(
-        self,
-        write: RoundWrite,
-        items: list[tuple[Replica, Ready]],
-        boundaries: "list[tuple[Boundary, asyncio.Future[None]]]",
-    ) -> None:
+    def _submit(self, write: RoundWrite, content: "_Round") -> None:
         started = self._loop.time()
         future = self._workers.submit(Lane.JOURNAL, write)
 
@@ -224,7 +265,7 @@ class Rounds:
             if finished.cancelled():
                 return
             try:
-                self._finished(write, items, boundaries, finished, started)
+                self._finished(write, content, finished.exception(), started)
             except BaseException as error:
                 self._owner.fail(error)
                 raise
@@ -232,56 +273,37 @@ class Rounds:
         future.add_done_callback(done)
 
     def _finished(
-        self,
-        write: RoundWrite,
-        items: list[tuple[Replica, Ready]],
-        boundaries: "list[tuple[Boundary, asyncio.Future[None]]]",
-        finished: "asyncio.Future[None]",
-        started: float,
+        self, write: RoundWrite, content: "_Round", error: BaseException | None, started: float
     ) -> None:
-        error = finished.exception()
         if isinstance(error, DiskFullError):
-            self._put_back(write, items, boundaries)
+            self._put_back(write, content)
             return
         if error is not None:
             raise error
         write.finish()
         self._owner.disk_full(False)
         self._running = False
-        self._count(items, self._loop.time() - started)
-        lowest = self._lowest_pending()
-        for replica, ready in items:
+        self._count(content.items, self._loop.time() - started)
+        lowest = self._next.lowest_indexes()
+        for replica, ready in content.items:
             replica.round_finished(ready, still_pending=lowest.get(replica.group))
             self._dirty[replica.group] = replica
-        for _, stored in boundaries:
-            if not stored.done():
-                stored.set_result(None)
+        content.settle()
         self._turn()
 
-    def _put_back(
-        self,
-        write: RoundWrite,
-        items: list[tuple[Replica, Ready]],
-        boundaries: "list[tuple[Boundary, asyncio.Future[None]]]",
-    ) -> None:
+    def _put_back(self, write: RoundWrite, content: "_Round") -> None:
         """The disk is full: nothing of the round counts; try the same again when there is room."""
         write.abandon()
-        self._pending[:0] = items
-        self._boundaries[:0] = boundaries
+        later, self._next = self._next, content
+        content.items += later.items
+        content.boundaries += later.boundaries
+        content.removed += later.removed
         self._owner.disk_full(True)
         self._loop.call_later(DISK_FULL_RETRY_S, self._retry)
 
     def _retry(self) -> None:
         self._running = False
         self._schedule()
-
-    def _lowest_pending(self) -> dict[GroupId, Index]:
-        lowest: dict[GroupId, Index] = {}
-        for replica, ready in self._pending:
-            if ready.entries:
-                first = ready.entries[0].index
-                lowest[replica.group] = min(lowest.get(replica.group, first), first)
-        return lowest
 
     def _count(self, items: list[tuple[Replica, Ready]], seconds: float) -> None:
         self._rounds += 1
@@ -290,27 +312,12 @@ class Rounds:
         self._sync_s_max = max(self._sync_s_max, seconds)
 
     def _live_groups(self) -> list[LiveGroup]:
-        return [_live_group(replica) for replica in self._owner.live_replicas()]
+        live = [_live_group(replica) for replica in self._owner.live_replicas()]
+        return live + [_dormant_group(found) for found in self._owner.dormant_groups()]
 
 
-def _content(
-    items: list[tuple[Replica, Ready]],
-    boundaries: "list[tuple[Boundary, asyncio.Future[None]]]",
-    removed: list[GroupId],
-) -> RoundContent:
-    """Lay out one round: terms and votes, entries, boundaries, commit hints."""
-    content = RoundContent()
-    commits: dict[GroupId, Index] = {}
-    for replica, ready in items:
-        if ready.hard_state is not None:
-            content.hard_states.append((replica.group, ready.hard_state))
-        if ready.entries:
-            content.entries.append((replica.group, ready.prev_term, ready.entries))
-            commits[replica.group] = replica.raft.commit_index
-    content.boundaries.extend(boundary for boundary, _ in boundaries)
-    content.commits.extend(commits.items())
-    content.removed.extend(removed)
-    return content
+def _size(item: tuple[Replica, Ready]) -> int:
+    return sum(entry.size for entry in item[1].entries)
 
 
 def _live_group(replica: Replica) -> LiveGroup:
@@ -329,6 +336,17 @@ def _live_group(replica: Replica) -> LiveGroup:
         boundary=replica.boundary,
         entries=entries,
         commit=replica.raft.commit_index,
+        damage=replica.damage,
     )
 
 
+def _dormant_group(found: RecoveredGroup) -> LiveGroup:
+    """Return what a new journal file must hold of a group that takes no part yet."""
+    return LiveGroup(
+        group=found.group,
+        hard_state=found.hard_state,
+        boundary=found.boundary,
+        entries=found.entries,
+        commit=found.commit_known,
+        damage=found.damage,
+    )

@@ -2,7 +2,8 @@
 
 One mapping for each section. Every field may also come from the environment as
 TRIMARAN_<SECTION>_<FIELD>, which goes before the file; an empty value is as if it were not there;
-lists are written in YAML's flow style, texts as they are.
+lists are written in YAML's flow style, texts as they are. A variable that begins with the name of a
+section, or is nearly that of a field, but is none, is a problem; others are not ours.
 Does not: read files or the environment itself.
 """
 
@@ -37,7 +38,7 @@ def load_config(text: str, environment: Mapping[str, str]) -> NodeConfig:
 
     Args:
         text: the file's contents; may be empty if the environment says it all.
-        environment: names that do not begin with TRIMARAN_ are not looked at.
+        environment: names that do not begin with TRIMARAN_ and a section are not looked at.
 
     Raises:
         ConfigError: names every problem at once, each with its path.
@@ -118,11 +119,19 @@ def _override(
         text = environment[variable]
         if not variable.startswith(ENVIRONMENT_PREFIX) or not text:
             continue
-        if variable not in known:
+        if variable in known:
+            section, name, annotation = known[variable]
+            fields[section][name] = text if _is_text(annotation) else _parsed(text)
+        elif _is_meant_for_us(variable, known):
             problems.append(f"{variable}: unknown field{_nearest(variable, known)}")
-            continue
-        section, name, annotation = known[variable]
-        fields[section][name] = text if _is_text(annotation) else _parsed(text)
+
+
+def _is_meant_for_us(variable: str, known: Iterable[str]) -> bool:
+    rest = variable.removeprefix(ENVIRONMENT_PREFIX)
+    fields = [name.removeprefix(ENVIRONMENT_PREFIX) for name in known]
+    return rest.startswith(tuple(f"{section.upper()}_" for section in SECTIONS)) or bool(
+        get_close_matches(rest, fields, n=1, cutoff=0.8)
+    )
 
 
 def _is_text(annotation: object) -> bool:

@@ -321,11 +321,17 @@ class StorageSection(Section):
         le=16 * GIB,
         description="Committed bytes not yet in segments before sockets are not read.",
     )
-    sync_interval_ms: int = Field(
+    flush_bytes: int = Field(
+        default=4 * MIB,
+        ge=64 * KIB,
+        le=GIB,
+        description="Committed bytes after which they are written to segments at once.",
+    )
+    flush_interval_ms: int = Field(
         default=1_000,
         ge=10,
         le=60_000,
-        description="Time between syncs of segments; they yield to the journal.",
+        description="Longest time between two writes to segments.",
     )
     open_files_max: int = Field(
         default=512, ge=16, le=65_536, description="Segment files held open; the oldest close."
@@ -336,6 +342,16 @@ class StorageSection(Section):
         le=1_024 * GIB,
         description="Free disk space below which produce is refused; the rest goes on.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        if self.flush_bytes > self.unflushed_bytes_max:
+            problems.append(
+                f"flush_bytes: expected at most unflushed_bytes_max, {self.unflushed_bytes_max},"
+                f" found {self.flush_bytes}"
+            )
+        return self._checked(problems)
 
 
 class TopicSection(Section):

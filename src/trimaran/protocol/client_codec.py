@@ -1,4 +1,4 @@
-"""The client's side of the codec: requests to frames, frames to answers, for every API in the table.
+"""The client's side of the codec: requests to frames, frames to answers, for the whole table.
 
 For the simulator's clients, `bench`, and the tests: not tuned, all of it made from the schemas.
 Does not: run in a broker.

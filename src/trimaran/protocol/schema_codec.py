@@ -181,7 +181,7 @@ def _item_reader(kind: Any, *, nullable: bool, hint: Any) -> Read:  # noqa: ANN4
 def _read_buffers(reader: Reader) -> tuple[memoryview, ...]:
     """Return a bytes field as our fetched records are: a sequence of buffers."""
     records = reader.nullable_bytes()
-    return () if records is None else (records,)
+    return (records,) if records else ()
 
 
 def _struct_writer(schema: Any, message: type | None) -> Write:  # noqa: ANN401

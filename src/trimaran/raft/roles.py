@@ -154,6 +154,15 @@ class RaftState:
         return self.durability.synced_index
 
     @property
+    def synced_commit_index(self) -> Index:
+        """What may be written to disk as known to be committed.
+
+        The commit index itself will not do: it may cover entries that are not synced yet, while
+        the disk still holds others at their indexes. A restart would take those for committed.
+        """
+        return min(self.commit_index, self.durability.synced_index)
+
+    @property
     def has_own_commit(self) -> bool:
         """Whether this leader has committed an entry of its term."""
         return self.role is Role.LEADER and self.commit_index >= self.term_start

@@ -17,7 +17,8 @@ from trimaran.errors import TrimaranError
 from trimaran.ids import ClusterId, DiskId
 from trimaran.server.places import NodePlace
 from trimaran.storage.files import RealFiles
-from trimaran.storage.identity import Identity, write_identity
+from trimaran.storage.identity import Identity
+from trimaran.storage.recovery import format_store
 
 
 class FormatError(TrimaranError):
@@ -51,7 +52,7 @@ def format_node(config: NodeConfig, *, cluster_id: ClusterId, join: bool = False
     identity = Identity(
         cluster_id=cluster_id, node_id=config.node.id, disk_id=DiskId(os.urandom(16))
     )
-    write_identity(RealFiles(str(data)), identity)
+    format_store(RealFiles(str(data)), identity)
     return identity
 
 

@@ -23,7 +23,8 @@ from trimaran.server.running import RunningNode, write_running
 from trimaran.server.workers import RealWorkers
 from trimaran.storage.files import RealFiles
 from trimaran.storage.identity import Identity
-from trimaran.storage.recovery import Store, open_store
+from trimaran.storage.journal import JournalSettings
+from trimaran.storage.recovery import Store, StoreSettings, open_store
 
 STOP_TIMEOUT_S = 10.0
 """A stop that takes longer is given up; acknowledged events are durable without it."""
@@ -38,10 +39,25 @@ def run_broker(config: NodeConfig, files: RealFiles, identity: Identity, launch:
         StartError: a port is in use.
         TrimaranError, OSError: the node failed.
     """
-    store = open_store(files, identity=identity)
+    store = open_store(files, identity=identity, settings=store_settings(config))
+    for line in store.notes:
+        log.info("recovery: %s", line)
     for line in store.damage:
         log.error("damage: %s", line)
-    uvloop.run(serve(config, store, files, launch))
+    try:
+        uvloop.run(serve(config, store, files, launch))
+    finally:
+        store.close()
+
+
+def store_settings(config: NodeConfig) -> StoreSettings:
+    """Return what the settings say about the data directory."""
+    return StoreSettings(
+        journal=JournalSettings(
+            file_bytes=config.journal.file_bytes, total_bytes_max=config.journal.bytes_max
+        ),
+        open_files_max=config.storage.open_files_max,
+    )
 
 
 async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Launch) -> None:

@@ -37,15 +37,22 @@ class CoreChecks:
         """Entry i + 1 of the one history."""
         self._committed_in: list[Term] = []
         self._majority = voter_count // 2 + 1
-        self._leaders: dict[Term, NodeId] = {}
+        self.leaders: dict[Term, NodeId] = {}
+        """Who led in each term."""
         self._votes: dict[tuple[NodeId, Term], NodeId] = {}
         self._contents: dict[tuple[Index, Term], tuple[Term, bytes]] = {}
         self._seen: dict[NodeId, tuple[Term, Index]] = {}
+        self._lost: list[NodeId] = []
         self._matches: dict[tuple[NodeId, Term, NodeId], Index] = {}
 
     def restarted(self, node_id: NodeId) -> None:
         """A member begins another life: its commit index may be lower."""
         self._seen.pop(node_id, None)
+
+    def wiped(self, node_id: NodeId) -> None:
+        """A member lost its disk: one holder less is asked of what it had acknowledged."""
+        self._majority -= 1
+        self._lost.append(node_id)
 
     def appended(self, prev_term: Term, entries: Iterable[Entry]) -> None:
         """Check log matching for entries that joined a log."""
@@ -71,7 +78,7 @@ class CoreChecks:
 
     def led_by(self, node: RaftNode, log_terms: Sequence[Term]) -> None:
         """Check election safety and leader completeness; `log_terms` are those of its whole log."""
-        known = self._leaders.setdefault(node.term, node.node_id)
+        known = self.leaders.setdefault(node.term, node.node_id)
         assert known == node.node_id, f"two leaders in term {node.term}"
         for entry, term in zip(self.committed, self._committed_in, strict=True):
             if term < node.term:
@@ -85,7 +92,8 @@ class CoreChecks:
         self._seen[node.node_id] = (node.term, node.commit_index)
         for peer, progress in node.progress.items():
             key = (node.node_id, node.term, peer)
-            assert progress.match >= self._matches.get(key, 0), "a match fell"
+            known = 0 if peer in self._lost else self._matches.get(key, 0)
+            assert progress.match >= known, "a match fell"
             assert progress.match < progress.next
             assert progress.match <= node.log.last_index
             self._matches[key] = progress.match

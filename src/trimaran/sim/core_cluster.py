@@ -123,10 +123,10 @@ class CoreCluster:
         del member.pending[: len(finished)]
         for ready in finished:
             member.disk.store(ready.hard_state, ready.entries)
-        member.disk.commit_hint = min(member.core.commit_index, member.disk.last_index)
         if finished:
             self.trace.append(f"{node_id} synced {describe_round(finished)}")
             member.core.synced(finished[-1].token)
+            member.disk.commit_hint = member.core.synced_commit_index
             self.collect(node_id)
 
     def crash(self, node_id: int, *, rounds_kept: int = 0) -> None:
@@ -229,11 +229,11 @@ class CoreCluster:
     def _receive(self, core: RaftNode, sender: NodeId, letter: Letter) -> None:
         if isinstance(letter, Beat):
             core.heard_leader(sender, letter.term, letter.commit)
-            follows = core.leader == sender and core.term == letter.term
+            is_sure = core.may_vote and core.is_hard_state_synced
             answer = BeatAnswer(
                 term=core.synced_term,
                 number=letter.number,
-                follows=follows and core.is_hard_state_synced,
+                follows=is_sure and core.leader == sender and core.term == letter.term,
             )
             self._post(core.node_id, sender, answer)
         elif not isinstance(letter, BeatAnswer):

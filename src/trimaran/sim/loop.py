@@ -114,6 +114,11 @@ class SimLoop(asyncio.BaseEventLoop):
         """Return the monotonic clock of the running process, in seconds."""
         return self.now_s + self._acting.clock_offset_s
 
+    @property
+    def acting_name(self) -> str:
+        """Name of the process that runs now."""
+        return self._acting.name
+
     def new_process(self, name: str, host: str, *, clock_offset_s: float = 0.0) -> Process:
         """Return a new, living process."""
         process = Process(self, name, host, clock_offset_s=clock_offset_s)

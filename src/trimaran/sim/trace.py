@@ -32,6 +32,10 @@ class EventLog:
         self._hash.update(line.encode())
         self._lines.append(line)
 
+    def note(self, who: str, what: str) -> None:
+        """Append a line that is not hashed: text of others, such as the broker's own log."""
+        self._lines.append(f"{self._now_s():.6f} {who} | {what}")
+
     def digest(self) -> str:
         """Return the hash of all lines so far, in hex."""
         return self._hash.hexdigest()

@@ -57,7 +57,9 @@ class GroupList:
     def remove(self, groups: Iterable[GroupId]) -> None:
         """Take `groups` out of the durable list. Raises StorageError; then nothing changed."""
         gone = dict.fromkeys(groups)
-        self._store({group: None for group in self._groups if group not in gone})
+        left = {group: None for group in self._groups if group not in gone}
+        if left.keys() != self._groups.keys():
+            self._store(left)
 
     def _store(self, groups: dict[GroupId, None]) -> None:
         replace_whole(self._files, GROUP_LIST_PATH, encode_group_list(groups))

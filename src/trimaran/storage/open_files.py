@@ -1,8 +1,8 @@
 """A bounded number of open files, least recently used first out.
 
-One thread owns each `OpenFiles`; only `retire` may be called from elsewhere. A file is known by path
-and serial number: a path that is used again for another file gets another serial, so that nobody
-reads an old file through a handle left open.
+One thread owns each `OpenFiles`; only `retire` may be called from elsewhere. A file is known by its
+path and a serial number: a path that is used again for another file gets another serial, so that
+nobody reads an old file through a handle left open.
 
 Invariants: a file with unsynced writes is synced before it is closed.
 Does not: decide what is synced when.
@@ -27,18 +27,20 @@ class OpenFiles:
         self._limit = limit
         self._open: OrderedDict[str, tuple[int, File]] = OrderedDict()
         self._dirty: dict[str, None] = {}
-        self._retired: deque[tuple[str, int]] = deque()
+        self._retired: deque[str] = deque()
 
     def __len__(self) -> int:
         """Return how many files are open."""
         return len(self._open)
 
+    def exists(self, path: str) -> bool:
+        """Whether the file is there under that name."""
+        return self._files.exists(path)
+
     def get(self, path: str, serial: int, *, create: bool = False) -> File:
-        """Return the open file; `create` makes it anew. Raises StorageError."""
+        """Return the open file; `create` makes it anew, whatever is there. Raises StorageError."""
         while self._retired:
-            gone, gone_serial = self._retired.popleft()
-            if gone in self._open and self._open[gone][0] == gone_serial:
-                self.drop(gone)
+            self.drop_below(self._retired.popleft())
         found = self._open.get(path)
         if found is not None and found[0] == serial and not create:
             self._open.move_to_end(path)
@@ -47,6 +49,8 @@ class OpenFiles:
             self.drop(path)
         while len(self._open) >= self._limit:
             self._close_oldest()
+        if create and self._files.exists(path):
+            self._files.remove(path)
         file = self._files.open(path, create=create)
         self._open[path] = (serial, file)
         return file
@@ -70,9 +74,14 @@ class OpenFiles:
         if found is not None:
             found[1].close()
 
-    def retire(self, path: str, serial: int) -> None:
-        """Have the owner close `path` at its next use of any file; from any thread."""
-        self._retired.append((path, serial))
+    def drop_below(self, prefix: str) -> None:
+        """Drop every file whose path is `prefix` or starts with it."""
+        for path in [path for path in self._open if path.startswith(prefix)]:
+            self.drop(path)
+
+    def retire(self, prefix: str) -> None:
+        """Have the owner `drop_below` at its next use of any file; from any thread."""
+        self._retired.append(prefix)
 
     def close(self) -> None:
         """Close everything; syncs nothing."""

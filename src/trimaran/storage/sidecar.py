@@ -60,6 +60,7 @@ MAX_TIMESTAMP_POSITION = 35
 """Of maxTimestamp in the header of a Kafka record batch."""
 BATCH_HEADER_BYTES = 61
 NO_TIMESTAMP = -1
+KINDS = frozenset(kind.value for kind in EntryKind)
 
 
 @dataclass(slots=True)
@@ -180,9 +181,9 @@ def decode_row(data: bytes | memoryview, seed: int, index: Index) -> Row | None:
     if CHECKSUM.unpack_from(data, ROW.size)[0] != crc32c(data[: ROW.size], seed):
         return None
     fields = ROW.unpack_from(data)
-    if fields[0] != index:
+    if fields[0] != index or fields[12] not in KINDS:
         return None
-    return Row(*fields[:12], EntryKind(fields[12]))
+    return Row(*(*fields[:12], EntryKind(fields[12])))
 
 
 def encode_rows_head(group: GroupId, base: LogPosition) -> bytes:

@@ -8,7 +8,7 @@ Version notes:
   0 to 3. 2: flexible. 3: THROTTLING_QUOTA_EXCEEDED, which there is not here.
 """
 
-from trimaran.broker.calls import Call
+from trimaran.broker.calls import Call, told
 from trimaran.broker.topic_creation import place, run_command, wait_leaders
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
@@ -40,7 +40,7 @@ async def handle(call: Call, request: CreatePartitionsRequest) -> CreatePartitio
             call.note(error)
             results.append(
                 CreatePartitionsTopicResult(
-                    name=asked.name, error_code=error.code, error_message=str(error)
+                    name=asked.name, error_code=error.code, error_message=told(error)
                 )
             )
     remaining_s = deadline_s - call.deadlines.now_s()

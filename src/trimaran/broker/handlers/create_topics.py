@@ -12,7 +12,7 @@ Version notes:
 
 from collections.abc import Sequence
 
-from trimaran.broker.calls import Call
+from trimaran.broker.calls import Call, told
 from trimaran.broker.setting_values import topic_values
 from trimaran.broker.topic_creation import (
     UNSAID,
@@ -56,7 +56,7 @@ async def handle(call: Call, request: CreateTopicsRequest) -> CreateTopicsRespon
         except RequestError as error:
             call.note(error)
             results[topic.name] = CreatableTopicResult(
-                name=topic.name, error_code=error.code, error_message=str(error)
+                name=topic.name, error_code=error.code, error_message=told(error)
             )
     remaining_s = deadline_s - call.deadlines.now_s()
     if created and remaining_s > 0:

@@ -8,7 +8,7 @@ Version notes:
   1 to 6. 5: a message beside the error code. 6: topic ids (KIP-516).
 """
 
-from trimaran.broker.calls import Call
+from trimaran.broker.calls import Call, told
 from trimaran.broker.topic_creation import run_command
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import TopicId
@@ -53,7 +53,7 @@ async def _delete(call: Call, asked: DeleteTopicState) -> DeletableTopicResult:
     except RequestError as error:
         call.note(error)
         return DeletableTopicResult(
-            name=name, topic_id=topic_id, error_code=error.code, error_message=str(error)
+            name=name, topic_id=topic_id, error_code=error.code, error_message=told(error)
         )
     return DeletableTopicResult(name=name, topic_id=topic_id)
 

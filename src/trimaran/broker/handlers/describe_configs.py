@@ -9,7 +9,7 @@ Version notes:
   1 to 4. 1: source and synonyms (KIP-226). 3: types and documentation (KIP-569).
 """
 
-from trimaran.broker.calls import Call
+from trimaran.broker.calls import Call, told
 from trimaran.broker.setting_values import (
     SettingValue,
     Source,
@@ -56,7 +56,7 @@ def _describe(
         values = _values(call, resource)
     except RequestError as error:
         call.note(error)
-        return _failed(resource, error.code, str(error))
+        return _failed(resource, error.code, told(error))
     keys = resource.configuration_keys
     return DescribeConfigsResult(
         resource_type=resource.resource_type,

@@ -14,7 +14,7 @@ Version notes:
 
 from trimaran.broker.api import Partition, Pending
 from trimaran.broker.appending import AppendWait
-from trimaran.broker.calls import Call
+from trimaran.broker.calls import Call, told
 from trimaran.broker.leadership import LeaderHints, group_of
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.messages import (
@@ -120,7 +120,7 @@ def _partition_response(
     number: int, outcome: Pending | RequestError, partition: Partition | None
 ) -> PartitionProduceResponse:
     if isinstance(outcome, RequestError):
-        return PartitionProduceResponse(number, outcome.code, error_message=str(outcome))
+        return PartitionProduceResponse(number, outcome.code, error_message=told(outcome))
     error = outcome.error if outcome.done else ErrorCode.REQUEST_TIMED_OUT
     if error is not None:
         return PartitionProduceResponse(number, error, error_message="outcome unknown")

@@ -1,1 +1,45 @@
-"""sim/checkers."""
+"""One invariant per module. Each is a class that looks (`step`) or judges at the end (`finish`).
+
+`ALL` is what a run uses. To add an invariant is one file here and one line in `ALL`.
+"""
+
+from trimaran.sim.checkers.acknowledged_never_lost import AcknowledgedNeverLost
+from trimaran.sim.checkers.checker import Checker, Evidence
+from trimaran.sim.checkers.commit_and_term_monotone import CommitAndTermMonotone
+from trimaran.sim.checkers.log_matching import LogMatching
+from trimaran.sim.checkers.one_committed_value import OneCommittedValue
+from trimaran.sim.checkers.one_leader_per_term import OneLeaderPerTerm
+from trimaran.sim.checkers.order_per_producer import OrderPerProducer
+from trimaran.sim.checkers.producer_sequences_stored_once import ProducerSequencesStoredOnce
+from trimaran.sim.checkers.reads_committed_only import ReadsCommittedOnly
+from trimaran.sim.checkers.refused_never_read import RefusedNeverRead
+from trimaran.sim.checkers.replicas_end_equal import ReplicasEndEqual
+
+ALL: tuple[type[Checker], ...] = (
+    OneLeaderPerTerm,
+    LogMatching,
+    OneCommittedValue,
+    CommitAndTermMonotone,
+    AcknowledgedNeverLost,
+    ProducerSequencesStoredOnce,
+    OrderPerProducer,
+    RefusedNeverRead,
+    ReadsCommittedOnly,
+    ReplicasEndEqual,
+)
+
+__all__ = [
+    "ALL",
+    "AcknowledgedNeverLost",
+    "Checker",
+    "CommitAndTermMonotone",
+    "Evidence",
+    "LogMatching",
+    "OneCommittedValue",
+    "OneLeaderPerTerm",
+    "OrderPerProducer",
+    "ProducerSequencesStoredOnce",
+    "ReadsCommittedOnly",
+    "RefusedNeverRead",
+    "ReplicasEndEqual",
+]

@@ -1,0 +1,210 @@
+"""Fails one leader after the other while a producer's load goes on, and waits for recovery.
+
+Every wait has a bound; a cluster that does not recover ends the measurement.
+Does not: judge the gaps; those come from the producer's own notes (`failover`).
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from confluent_kafka import Producer
+
+from trimaran.bench.crew import Crew
+from trimaran.bench.errors import BenchError
+from trimaran.bench.log_end import log_end
+from trimaran.bench.measure import ORDINARY
+from trimaran.bench.schedule import NANOSECONDS
+from trimaran.bench.target import Nodes
+
+SETTLE_S = 3.0
+"""Steady load before each failure; also what is looked at for the usual gap."""
+
+RECOVER_S = 1.5
+"""How long answers must have come again before a failure is over."""
+
+PATIENCE_S = 60.0
+"""No answers for so long after a failure: the measurement has failed."""
+
+ASK_S = 0.005
+"""Pause between two questions to a survivor; the resolution of what is measured with them."""
+
+ANSWER_S = 1.0
+
+
+PROBE_NUMBER = 2**62
+"""Above every number of the load, so that accounting tells a probe's event from the load's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailoverPlan:
+    """What one series of failures does."""
+
+    manner: str
+    """`kill` or `freeze`."""
+    count: int
+    rate: float
+    event_bytes: int
+    partitions: int
+    acks: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Failure:
+    """One failure as the parent saw it; the gaps come later, from the notes."""
+
+    victim: int
+    partitions: list[int]
+    at_ns: int
+    over_ns: int = 0
+    metadata_ms: float | None = None
+    first_ack_ms: float | None = None
+    stale_answers: int = 0
+    rejoin_ms: float | None = None
+
+
+class Series:
+    """Fails one node after the other while the load goes on."""
+
+    def __init__(self, *, nodes: Nodes, crew: Crew, topic: str, plan: FailoverPlan) -> None:
+        self._nodes = nodes
+        self._crew = crew
+        self._topic = topic
+        self._plan = plan
+
+    def fail_once(self, number: int) -> Failure:
+        """Wait for calm, fail the leader of one partition, wait until all is well again."""
+        self._crew.wait(self.settled, PATIENCE_S)
+        self._keep_on(SETTLE_S)
+        witness = self._nodes.nodes[0]
+        leaders = self._leaders(witness)
+        victim = leaders[number % self._plan.partitions]
+        led = sorted(partition for partition, leader in leaders.items() if leader == victim)
+        survivor = next(node for node in self._nodes.nodes if node != victim)
+        if self._plan.manner == "kill":
+            failure = self._kill(victim, led)
+        else:
+            failure = self._freeze(victim, led, survivor)
+        self._wait_in_sync(survivor)
+        return failure
+
+    def settled(self) -> bool:
+        """Whether every partition had an answer within the last second."""
+        latest = self._latest_ns()
+        now_ns = time.monotonic_ns()
+        return len(latest) == self._plan.partitions and all(
+            now_ns - time_ns < NANOSECONDS for time_ns in latest.values()
+        )
+
+    def _kill(self, victim: int, led: list[int]) -> Failure:
+        failure = Failure(victim=victim, partitions=led, at_ns=time.monotonic_ns())
+        self._nodes.kill(victim)
+        self._wait_answers(led, failure.at_ns + round(RECOVER_S * NANOSECONDS))
+        failure.over_ns = time.monotonic_ns()
+        begun_ns = time.monotonic_ns()
+        self._nodes.start(victim)
+        self._wait_in_sync(next(node for node in self._nodes.nodes if node != victim))
+        failure.rejoin_ms = ms_since(begun_ns)
+        return failure
+
+    def _freeze(self, victim: int, led: list[int], survivor: int) -> Failure:
+        failure = Failure(victim=victim, partitions=led, at_ns=time.monotonic_ns())
+        self._nodes.pause(victim)
+        try:
+            for _ in self._asking(failure.at_ns):
+                leaders = self._leaders(survivor)
+                if leaders and all(leaders.get(one) not in (victim, -1, None) for one in led):
+                    break
+            failure.metadata_ms = ms_since(failure.at_ns)
+            self._first_ack(survivor, led[0])
+            failure.first_ack_ms = ms_since(failure.at_ns)
+            ends = self._log_ends(led, self._leaders(survivor))
+        finally:
+            self._nodes.resume(victim)
+        failure.stale_answers = self._stale_answers(victim, ends)
+        thawed_ns = time.monotonic_ns()
+        self._wait_answers(led, thawed_ns + round(RECOVER_S * NANOSECONDS))
+        failure.over_ns = time.monotonic_ns()
+        return failure
+
+    def _first_ack(self, survivor: int, partition: int) -> None:
+        """Send one event through a producer that knows only the survivor."""
+        settings = {**ORDINARY, "bootstrap.servers": self._nodes.address(survivor)}
+        producer = Producer({**settings, "linger.ms": 0})
+        # A number that no load reaches, so that the read-back tells it from the load's events.
+        producer.produce(self._topic, PROBE_NUMBER.to_bytes(8, "big"), partition=partition)
+        if producer.flush(PATIENCE_S):
+            raise BenchError(f"no first answer from a survivor within {PATIENCE_S:.0f} s")
+
+    def _log_ends(self, led: list[int], leaders: dict[int, int]) -> dict[int, int]:
+        """Return partition -> end of log as its new leader vouches for it."""
+        ends = {}
+        for partition in led:
+            address = self._nodes.address(leaders[partition])
+            end = log_end(address, self._topic, partition, timeout_s=ANSWER_S)
+            if end is not None:
+                ends[partition] = end
+        return ends
+
+    def _stale_answers(self, victim: int, ends: dict[int, int]) -> int:
+        """Ask the thawed node for the ends of its old partitions; count those too low."""
+        stale = 0
+        for partition, end in ends.items():
+            with contextlib.suppress(OSError):
+                found = log_end(
+                    self._nodes.address(victim), self._topic, partition, timeout_s=ANSWER_S
+                )
+                stale += found is not None and found < end
+        return stale
+
+    def _leaders(self, node: int) -> dict[int, int]:
+        """Return partition -> leader as `node` sees it; empty if it does not answer."""
+        answer = self._nodes.metadata(self._topic, node=node)
+        if answer is None:
+            return {}
+        return {number: one.leader for number, one in answer.partitions.items()}
+
+    def _wait_in_sync(self, node: int) -> None:
+        """Wait until every replica of every partition is in sync, as `node` sees it."""
+        for _ in self._asking(time.monotonic_ns()):
+            if all_in_sync(self._nodes, self._topic, node=node):
+                return
+
+    def _wait_answers(self, led: list[int], after_ns: int) -> None:
+        """Wait until each partition in `led` had an answer after `after_ns`."""
+
+        def answered() -> bool:
+            latest = self._latest_ns()
+            return all(latest.get(partition, 0) > after_ns for partition in led)
+
+        self._crew.wait(answered, PATIENCE_S)
+
+    def _latest_ns(self) -> dict[int, int]:
+        said = self._crew.workers[0].latest.get("latest_ns", {})
+        return {int(partition): int(time_ns) for partition, time_ns in said.items()}
+
+    def _asking(self, since_ns: int) -> Iterator[None]:
+        """Come round every `ASK_S`, hearing the workers. Raises BenchError after PATIENCE_S."""
+        while time.monotonic_ns() < since_ns + PATIENCE_S * NANOSECONDS:
+            yield
+            self._crew.poll(0)
+            time.sleep(ASK_S)
+        raise BenchError(f"the cluster did not recover within {PATIENCE_S:.0f} s")
+
+    def _keep_on(self, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
+            self._crew.poll(left_s)
+
+
+def all_in_sync(nodes: Nodes, topic: str, *, node: int) -> bool:
+    """Return whether `node` sees every replica of every partition of `topic` in sync."""
+    answer = nodes.metadata(topic, node=node)
+    rows = answer.partitions.values() if answer is not None else ()
+    return bool(rows) and all(set(one.in_sync) == set(one.replicas) for one in rows)
+
+
+def ms_since(time_ns: int) -> float:
+    """Return the milliseconds since a time on the monotonic clock."""
+    return round((time.monotonic_ns() - time_ns) / 1e6, 1)

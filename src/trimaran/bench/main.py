@@ -1,0 +1,191 @@
+"""`trimaran bench`: from arguments to a report.
+
+Exit code 0: measured. 1: measuring failed, or events that were answered with acks=all are gone.
+2: asked for wrongly (arguments, a target that is not there, a directory without a disk under it).
+130: interrupted; what was measured so far is shown.
+Does not: measure; each scenario has its module.
+"""
+
+import argparse
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from trimaran.bench import scenarios
+from trimaran.bench.arguments import parser
+from trimaran.bench.errors import BenchError
+from trimaran.bench.failover import measure_failover
+from trimaran.bench.filesystem import file_system
+from trimaran.bench.machine import describe
+from trimaran.bench.measure import Progress, measure
+from trimaran.bench.rejoin import measure_rejoin
+from trimaran.bench.results import Report
+from trimaran.bench.table import show
+from trimaran.bench.target import (
+    Target,
+    foreign,
+    local_cluster,
+    null_broker,
+    refuse_memory_file_system,
+)
+from trimaran.errors import TrimaranError
+
+OK = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+REPORT_COLUMNS = 220
+"""Width of the tables where standard output is no terminal."""
+
+
+def run(argv: list[str]) -> int:
+    """Measure what `argv` asks for, print the report, return the exit code."""
+    errors = Console(stderr=True)
+    try:
+        arguments = parser().parse_args(argv)
+    except SystemExit as end:
+        return int(end.code or OK)
+    try:
+        scenarios.check(arguments)
+        if not arguments.null:
+            refuse_memory_file_system(arguments.data)
+        report = Report(machine=describe(argv), file_system=file_system(arguments.data)[0])
+        targets = _targets(arguments)
+    except (BenchError, OSError) as error:
+        errors.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        return USAGE
+    code = OK
+    try:
+        with _bars(errors) as progress:
+            for scenario, opened in targets:
+                with opened() as (target, at):
+                    _measure(scenario, target, at, arguments, report, progress)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except (TrimaranError, OSError) as error:
+        errors.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        code = FAILED
+    _publish(report, arguments)
+    return code or (FAILED if _lost_in_spite_of_acks(report) else OK)
+
+
+_Opened = Callable[[], contextlib.AbstractContextManager[tuple[Target, int]]]
+
+
+def _targets(arguments: argparse.Namespace) -> list[tuple[str, _Opened]]:
+    """Return (scenario, target to be opened) in the order of the invocation.
+
+    Raises:
+        BenchError: nothing answers at the address that was given.
+    """
+    if arguments.bootstrap is not None:
+        found = foreign(arguments.bootstrap, disk=arguments.data)
+        return [(name, _opener(_there(found), 0)) for name in scenarios.names(arguments)]
+    if arguments.null:
+        return [
+            (name, _opener(null_broker(disk=arguments.data), 0))
+            for name in scenarios.names(arguments)
+        ]
+    return [
+        (name, _opener(local_cluster(count, directory=arguments.data), at))
+        for name in scenarios.names(arguments)
+        for at, count in enumerate(scenarios.node_counts(name, arguments))
+    ]
+
+
+def _opener(target: contextlib.AbstractContextManager[Target], at: int) -> _Opened:
+    @contextlib.contextmanager
+    def opened() -> Iterator[tuple[Target, int]]:
+        with target as one:
+            yield one, at
+
+    return opened
+
+
+@contextlib.contextmanager
+def _there(target: Target) -> Iterator[Target]:
+    yield target
+
+
+def _measure(
+    scenario: str,
+    target: Target,
+    at: int,
+    arguments: argparse.Namespace,
+    report: Report,
+    progress: Progress,
+) -> None:
+    if scenario == "failover":
+        for series in scenarios.failover_plans(arguments):
+            report.failovers.append(measure_failover(series, target, progress=progress))
+        return
+    if scenario == "rejoin":
+        report.rejoins.append(
+            measure_rejoin(
+                target,
+                megabytes=arguments.megabytes,
+                partitions=arguments.partitions or scenarios.PARTITIONS,
+                progress=progress,
+            )
+        )
+        return
+    for plan in scenarios.plans(scenario, arguments, at=at, nodes=target.node_count):
+        _check_space(target, scenarios.bytes_needed(plan, target.node_count))
+        report.rows += measure(plan, target, repeats=arguments.repeats, progress=progress)
+
+
+def _check_space(target: Target, needed: int) -> None:
+    free = shutil.disk_usage(target.disk).free
+    if target.nodes is not None and free < needed:
+        raise BenchError(
+            f"a run may store {needed / 1e9:.0f} GB in {target.disk}, where {free / 1e9:.0f} GB "
+            "are free: choose fewer --seconds or another --data"
+        )
+
+
+def _lost_in_spite_of_acks(report: Report) -> bool:
+    return any(
+        one.acks == "all" and (one.lost or one.duplicated or one.out_of_order)
+        for one in report.failovers
+    )
+
+
+def _publish(report: Report, arguments: argparse.Namespace) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=REPORT_COLUMNS)
+    show(report, console)
+    destination: Path | None = arguments.json
+    if destination is not None:
+        destination.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+@contextlib.contextmanager
+def _bars(console: Console) -> Iterator[Progress]:
+    """Show one bar on standard error; off a terminal, one line for each new description."""
+    if not console.is_terminal:
+        said = ""
+
+        def say(description: str, _fraction: float) -> None:
+            nonlocal said
+            if description != said:
+                said = description
+                console.print(description, highlight=False, markup=False, soft_wrap=True)
+
+        yield say
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=console) as bars:
+        task = bars.add_task("", total=1.0)
+
+        def move(description: str, fraction: float) -> None:
+            bars.update(task, description=description, completed=fraction)
+
+        yield move

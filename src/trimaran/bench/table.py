@@ -1,0 +1,114 @@
+"""The report as a person reads it: tables on the terminal, one line for each run.
+
+Does not: round what JSON keeps.
+"""
+
+from rich.console import Console
+from rich.table import Table
+
+from trimaran.bench.filesystem import DiskFigures
+from trimaran.bench.results import Failover, Rejoin, Report, Row
+
+
+def show(report: Report, console: Console) -> None:
+    """Print every table that has lines, and the machine below them."""
+    if report.rows:
+        console.print(_rows_table(report.rows))
+    for failover in report.failovers:
+        console.print(_failover_table(failover))
+    if report.rejoins:
+        console.print(_rejoin_table(report.rejoins))
+    machine = report.machine
+    console.print(
+        f"{machine.date}  trimaran {machine.trimaran}, Python {machine.python}, librdkafka "
+        f"{machine.librdkafka}\n{machine.processor}, {machine.cores} cores, "
+        f"{machine.memory_gb} GB, {machine.kernel}, data on {report.file_system}; load before "
+        f"{machine.load_before}\n{machine.command}",
+        highlight=False,
+    )
+
+
+def _rows_table(rows: list[Row]) -> Table:
+    table = Table(title="latency in ms from each event's intended send time; * median run")
+    for name in ("scenario", "target", "load"):
+        table.add_column(name, overflow="fold")
+    for name in (
+        "answered/s", "MB/s", "p50", "p95", "p99", "p99.9", "max", "batch p99", "per batch",
+        "failed", "client cores", "node cores", "RSS max MB", "fdatasync", "disk MB/s",
+    ):  # fmt: skip
+        table.add_column(name, justify="right")
+    for row in rows:
+        latency = row.latency
+        shown = ["-"] * 5
+        if latency is not None:
+            values = (latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.p999_ms)
+            shown = [f"{value:.2f}" for value in (*values, latency.max_ms)]
+        table.add_row(
+            row.scenario + (" *" if row.median else ""),
+            row.target,
+            row.load,
+            f"{row.answered_per_s:,.0f}",
+            f"{row.mb_per_s:.1f}",
+            *shown,
+            f"{row.batch_latency.p99_ms:.2f}" if row.batch_latency is not None else "-",
+            f"{row.batch_events_mean:.1f}",
+            f"{sum(row.failed.values()) + row.unanswered}",
+            f"{row.client_cores:.2f}",
+            " ".join(f"{node.cpu_cores:.2f}" for node in row.nodes) or "-",
+            " ".join(f"{node.rss_max_mb:.0f}" for node in row.nodes) or "-",
+            _syncs(row.disk_before),
+            f"{row.disk_before.sequential_mb_per_s:.0f}"
+            + (" disk-limited" if row.disk_limited else ""),
+        )
+    return table
+
+
+def _failover_table(failover: Failover) -> Table:
+    words = {"kill": "killed with SIGKILL", "freeze": "frozen with SIGSTOP"}
+    table = Table(
+        title=f"leaders {words[failover.manner]}, acks={failover.acks}, {failover.rate:,.0f}/s, "
+        f"{failover.target}; gap median {failover.gap_median_ms} ms, max {failover.gap_max_ms} ms",
+        caption=f"offered {failover.offered} answered {failover.answered} lost {failover.lost} "
+        f"duplicated {failover.duplicated} out of order {failover.out_of_order}; "
+        f"fdatasync {_syncs(failover.disk_before)}",
+    )
+    for name in (
+        "node", "partitions", "gap ms", "usual gap ms", "survivor's Metadata ms", "first ack ms",
+        "stale answers", "in sync again ms",
+    ):  # fmt: skip
+        table.add_column(name, justify="right")
+    for kill in failover.kills:
+        table.add_row(
+            str(kill.victim),
+            ",".join(map(str, kill.partitions)),
+            f"{kill.gap_ms:.1f}",
+            f"{kill.usual_gap_ms:.1f}",
+            _optional(kill.metadata_ms),
+            _optional(kill.first_ack_ms),
+            str(kill.stale_answers) if failover.manner == "freeze" else "-",
+            _optional(kill.rejoin_ms),
+        )
+    return table
+
+
+def _rejoin_table(rejoins: list[Rejoin]) -> Table:
+    table = Table(title="a killed node started again on what it had stored")
+    for name in ("target", "stored MB", "ready ms", "in sync ms", "fdatasync"):
+        table.add_column(name, justify="right")
+    for rejoin in rejoins:
+        table.add_row(
+            rejoin.target,
+            f"{rejoin.stored_mb:.0f}",
+            f"{rejoin.ready_ms:.0f}",
+            f"{rejoin.in_sync_ms:.0f}",
+            _syncs(rejoin.disk_before),
+        )
+    return table
+
+
+def _syncs(disk: DiskFigures) -> str:
+    return f"{disk.fdatasync_p50_ms:.2f}/{disk.fdatasync_p99_ms:.2f}"
+
+
+def _optional(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

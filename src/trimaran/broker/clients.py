@@ -1,0 +1,374 @@
+"""Client connections: bytes to requests to dispatch, answers back in the order of the requests.
+
+A session stops reading its socket while too much is under way: requests or their bytes without an
+answer, answers that the client does not take, or the node as a whole (`Clients.pause`). What had
+been read by then waits as frames. Answers that become ready in one loop turn leave in one write.
+A session works on at most REQUESTS_PER_TURN requests in a turn, so that one client's pipeline does
+not keep the loop from the others.
+
+Closed, each with one line in the log: frames that are none, requests that cannot be decoded, a
+request that does not become complete, a client that takes no answers, one that says nothing for
+long, and connections above the limit.
+
+Does not: decode or encode (protocol.codec), frame (protocol.connection), answer (handlers).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trimaran.broker.api import Broker
+from trimaran.broker.calls import Call
+from trimaran.broker.dispatch import Dispatcher
+from trimaran.broker.topic_parts import TopicParts
+from trimaran.broker.waiting import Deadline, Deadlines
+from trimaran.errors import ProtocolError, RequestError
+from trimaran.protocol.codec import UnsupportedVersionError, decode_request
+from trimaran.protocol.connection import SCRATCH_BYTES, KafkaConnection
+from trimaran.records.entry import Payload
+
+REQUESTS_PER_TURN = 20
+CHECKS_PER_TIMEOUT = 4
+"""A time-out is noticed at most a quarter of it late; checking costs one timer a session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsStatistics:
+    """Counts since the node started, and what is open now."""
+
+    connections: int
+    accepted_count: int
+    closed_by_us_count: int
+    refused_count: int
+    """Requests, or parts of them, that got an error."""
+    requests_count: int
+    requests_open: int
+    deadlines: int
+
+
+class Clients:
+    """What all client sessions of a node share."""
+
+    def __init__(self, broker: Broker) -> None:
+        """Start without sessions, on the running loop."""
+        self.broker = broker
+        self.loop = asyncio.get_running_loop()
+        self.deadlines = Deadlines(self.loop)
+        self.parts = TopicParts(broker)
+        self.dispatcher = Dispatcher(broker)
+        self.scratch = bytearray(SCRATCH_BYTES)
+        self.sessions: dict[ClientSession, None] = {}
+        self.is_paused = False
+        self.accepted_count = 0
+        self.closed_by_us_count = 0
+        self.requests_count = 0
+
+    def session(self) -> "ClientSession":
+        """Return the protocol for a new connection: the factory for `Network.listen`."""
+        return ClientSession(self)
+
+    def pause(self) -> None:
+        """Stop reading all sockets: the node cannot take more."""
+        self.is_paused = True
+        for session in list(self.sessions):
+            session.update_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self.is_paused = False
+        for session in list(self.sessions):
+            session.go_on_soon()
+
+    def stop(self) -> None:
+        """Answer what is parked with what there is, then close all connections."""
+        for session in list(self.sessions):
+            session.interrupt()
+        self.dispatcher.stop()
+        for session in list(self.sessions):
+            session.close("the node stops")
+        self.parts.close()
+
+    def statistics(self) -> ClientsStatistics:
+        """Return counts; cheap enough for every scrape."""
+        return ClientsStatistics(
+            connections=len(self.sessions),
+            accepted_count=self.accepted_count,
+            closed_by_us_count=self.closed_by_us_count,
+            refused_count=self.dispatcher.refusals.refused_count,
+            requests_count=self.requests_count,
+            requests_open=sum(session.open_count for session in self.sessions),
+            deadlines=len(self.deadlines),
+        )
+
+
+class ClientSession(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, clients: Clients) -> None:
+        kafka = clients.broker.kafka
+        self._clients = clients
+        self._kafka = kafka
+        self._connection = KafkaConnection(
+            frame_bytes_max=kafka.request_bytes_max,
+            requests_in_flight_max=kafka.inflight_requests_max,
+            bytes_in_flight_max=kafka.inflight_bytes_max,
+            scratch=clients.scratch,
+        )
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._frames: deque[memoryview] = deque()
+        self._open: dict[Call, None] = {}
+        self._out: list[Payload | bytearray] = []
+        self._out_bytes = 0
+        self._is_closed = False
+        self._is_reading = True
+        self._is_writing_paused = False
+        self._is_working = False
+        self._is_turn_scheduled = False
+        self._check: Deadline | None = None
+        self._heard_s = 0.0
+        self._frame_begun_s: float | None = None
+        self._stuck_since_s: float | None = None
+
+    @property
+    def open_count(self) -> int:
+        """Requests that were not answered yet."""
+        return len(self._open)
+
+    # What the transport tells (asyncio.Protocol)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start, unless there are too many connections."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._peer = peer_name(transport)
+        self._heard_s = self._clients.deadlines.now_s()
+        self._clients.sessions[self] = None
+        self._clients.accepted_count += 1
+        self._arm_check()
+        if len(self._clients.sessions) > self._kafka.connections_max:
+            self.close(f"more than {self._kafka.connections_max} connections", at_once=True)
+            return
+        high = self._kafka.write_buffer_bytes_max
+        transport.set_write_buffer_limits(high=high, low=high // 4)
+        self.update_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; work on the requests that they complete."""
+        if self._is_closed:
+            return
+        now_s = self._clients.deadlines.now_s()
+        self._heard_s = now_s
+        try:
+            frames = self._connection.receive(data)
+        except ProtocolError as error:
+            self.close(f"no Kafka request: {error}")
+            return
+        if not self._connection.is_mid_frame:
+            self._frame_begun_s = None
+        elif self._frame_begun_s is None or frames:
+            self._frame_begun_s = now_s
+        self._frames += frames
+        self._go_on()
+
+    def pause_writing(self) -> None:
+        """The client does not take its answers."""
+        self._is_writing_paused = True
+        self._stuck_since_s = self._clients.deadlines.now_s()
+        self.update_reading()
+
+    def resume_writing(self) -> None:
+        """It has taken most of them."""
+        self._is_writing_paused = False
+        self._stuck_since_s = None
+        self.go_on_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything; what was appended stays appended."""
+        del exc
+        self._is_closed = True
+        self._clients.sessions.pop(self, None)
+        if self._check is not None:
+            self._clients.deadlines.withdraw(self._check)
+        self._drop_all()
+
+    # What a call tells (CallOwner)
+
+    def finish(self, call: Call, response: object | None) -> None:
+        """Queue the answer in its place; nothing if there is none."""
+        self._open.pop(call, None)
+        if self._is_closed:
+            return
+        assert call.slot is not None
+        buffers = () if response is None else self._clients.dispatcher.encode(call, response)
+        self._send(self._connection.fill(call.slot, buffers))
+        if not self._is_reading or self._frames:
+            self.go_on_soon()
+
+    def note(self, call: Call, error: RequestError) -> None:
+        """Log that part of a call was refused."""
+        self._clients.dispatcher.refusals.refused(call, error)
+
+    def fail(self, call: Call, error: BaseException) -> None:
+        """Let dispatch judge."""
+        self._clients.dispatcher.failed(call, error)
+
+    def close(self, reason: str, *, at_once: bool = False) -> None:
+        """Close with one line in the log; answers under way are sent before, unless `at_once`."""
+        if self._is_closed:
+            return
+        self._log(logging.WARNING, f"closed peer={self._peer}: {reason}")
+        self._clients.closed_by_us_count += 1
+        self._flush()
+        self._is_closed = True
+        self._stuck_since_s = self._clients.deadlines.now_s()
+        self._frames.clear()
+        self._drop_all()
+        if at_once:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    # What the node tells
+
+    def interrupt(self) -> None:
+        """End the calls that only wait for something to happen."""
+        for call in list(self._open):
+            if call.interrupt is not None:
+                call.interrupt()
+
+    def update_reading(self) -> None:
+        """Read the socket if, and only if, there is room for what it may bring."""
+        if self._is_closed:
+            return
+        has_room = self._has_room() and not self._frames
+        if has_room == self._is_reading:
+            return
+        self._is_reading = has_room
+        if has_room:
+            if self._frame_begun_s is not None:  # it was we who kept it from becoming complete
+                self._frame_begun_s = self._clients.deadlines.now_s()
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def go_on_soon(self) -> None:
+        """Work on waiting frames in the next loop turn."""
+        if not self._is_turn_scheduled and not self._is_closed:
+            self._is_turn_scheduled = True
+            self._clients.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._is_turn_scheduled = False
+        if not self._is_closed:
+            self._go_on()
+
+    def _has_room(self) -> bool:
+        return not (
+            self._connection.should_pause or self._is_writing_paused or self._clients.is_paused
+        )
+
+    def _go_on(self) -> None:
+        """Work on frames while there is room, then send what became ready and read, or not."""
+        assert not self._is_working
+        self._is_working = True
+        try:
+            left = REQUESTS_PER_TURN
+            while self._frames and left > 0 and self._has_room():
+                left -= 1
+                self._request(self._frames.popleft())
+                if self._out_bytes > self._kafka.write_buffer_bytes_max:
+                    self._flush()
+        finally:
+            self._is_working = False
+        self._flush()
+        if self._frames and self._has_room():
+            self.go_on_soon()
+        self.update_reading()
+
+    def _request(self, frame: memoryview) -> None:
+        """Decode one request and have it handled."""
+        self._clients.requests_count += 1
+        slot = self._connection.open_slot(len(frame))
+        try:
+            request = decode_request(frame)
+        except UnsupportedVersionError as error:
+            if error.answer is None:
+                self.close(str(error))
+            else:
+                self._send(self._connection.fill(slot, error.answer))
+            return
+        except ProtocolError as error:
+            self.close(f"no Kafka request: {error}")
+            return
+        clients = self._clients
+        call = Call(
+            broker=clients.broker,
+            deadlines=clients.deadlines,
+            parts=clients.parts,
+            owner=self,
+            header=request.header,
+            peer=self._peer,
+            slot=slot,
+        )
+        slot.on_overtaken = call.block
+        self._open[call] = None
+        clients.dispatcher.dispatch(call, request.body)
+
+    def _send(self, buffers: Sequence[Payload | bytearray]) -> None:
+        """Send with everything else of this turn."""
+        if not buffers:
+            return
+        if not self._out and not self._is_working:
+            self._clients.loop.call_soon(self._flush)
+        self._out += buffers
+        for buffer in buffers:
+            self._out_bytes += len(buffer)
+
+    def _flush(self) -> None:
+        if self._out and not self._is_closed:
+            out, self._out = self._out, []
+            self._out_bytes = 0
+            self._transport.writelines(out)
+
+    def _drop_all(self) -> None:
+        calls, self._open = self._open, {}
+        for call in calls:
+            call.drop()
+
+    def _arm_check(self) -> None:
+        kafka = self._kafka
+        shortest_s = min(kafka.idle_timeout_s, kafka.request_receive_s, kafka.slow_client_s)
+        delay_s = shortest_s / CHECKS_PER_TIMEOUT
+        self._check = self._clients.deadlines.after(delay_s, self._check_times)
+
+    def _check_times(self) -> None:
+        """Close if the client took too long with anything."""
+        kafka = self._kafka
+        now_s = self._clients.deadlines.now_s()
+        self._arm_check()
+        if self._stuck_since_s is not None and now_s - self._stuck_since_s >= kafka.slow_client_s:
+            self.close(f"takes no answers for {kafka.slow_client_s} s", at_once=True)
+            self._transport.abort()  # also when it was closed before and does not drain
+        elif not self._is_reading:
+            return
+        elif (
+            self._frame_begun_s is not None
+            and now_s - self._frame_begun_s >= kafka.request_receive_s
+        ):
+            self.close(f"a request was not complete within {kafka.request_receive_s} s")
+        elif not self._open and now_s - self._heard_s >= kafka.idle_timeout_s:
+            self.close(f"idle for {kafka.idle_timeout_s} s")
+
+    def _log(self, level: int, line: str) -> None:
+        self._clients.dispatcher.refusals.write(level, line, self._clients.deadlines.now_s())
+
+
+def peer_name(transport: asyncio.BaseTransport) -> str:
+    """Return the client's address as log lines have it."""
+    address = transport.get_extra_info("peername")
+    if isinstance(address, tuple) and len(address) >= 2:
+        return f"{address[0]}:{address[1]}"
+    return str(address)

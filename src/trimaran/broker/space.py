@@ -1,0 +1,71 @@
+"""Whether there is room for events: by what the last write met, and by a reserve kept free.
+
+Below the reserve events are refused while votes and deletions still work: a node that filled its
+disk to the last byte could not even store that it gave up. Does not: free anything.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from trimaran.broker.ports import Lane, Workers
+from trimaran.storage.files import Files
+
+LOOK_S = 1.0
+"""How often free space is looked at."""
+
+
+class FreeBytes:
+    """Asks the file system, in a thread."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def run(self) -> int:
+        """Return the bytes left."""
+        return self._files.free_bytes()
+
+
+class Space:
+    """The node's view of its free space."""
+
+    def __init__(
+        self,
+        *,
+        files: Files,
+        workers: Workers,
+        reserve_bytes: int,
+        changed: Callable[[bool], None],
+    ) -> None:
+        """`changed` is called with the new value of `has_room` whenever that changes."""
+        self._files = files
+        self._workers = workers
+        self._reserve_bytes = reserve_bytes
+        self._changed = changed
+        self._is_write_refused = False
+        self._is_low = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether events may be taken."""
+        return not (self._is_write_refused or self._is_low)
+
+    def write_ended(self, *, refused: bool) -> None:
+        """The journal's last write found the disk full, or did not."""
+        if refused != self._is_write_refused:
+            self._set(refused=refused, low=self._is_low)
+
+    async def watch(self) -> None:
+        """Look at free space for ever."""
+        while True:
+            free = await self._workers.submit(Lane.READS, FreeBytes(self._files))
+            low = free < self._reserve_bytes
+            if low != self._is_low:
+                self._set(refused=self._is_write_refused, low=low)
+            await asyncio.sleep(LOOK_S)
+
+    def _set(self, *, refused: bool, low: bool) -> None:
+        before = self.has_room
+        self._is_write_refused = refused
+        self._is_low = low
+        if self.has_room != before:
+            self._changed(self.has_room)

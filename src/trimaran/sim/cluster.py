@@ -1,0 +1,241 @@
+"""A cluster of simulated machines, each running the real broker on simulated ports.
+
+A machine has a name, a disk and a wall clock that outlive its processes. A process that fails (its
+`run_until_failed` raises) ends as the real one does: killed, to be started again by whoever cares.
+
+Does not: draw faults (`faults`), or judge (`checkers`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from trimaran.broker.node import Broker
+from trimaran.broker.replica import Replica
+from trimaran.config import NodeConfig
+from trimaran.config.sections import (
+    ClusterSection,
+    JournalSection,
+    KafkaSection,
+    NodeSection,
+    PeerAddress,
+    StorageSection,
+    TopicSection,
+)
+from trimaran.ids import ClusterId, DiskId, NodeId
+from trimaran.sim.disk import Disk
+from trimaran.sim.files import SimFiles
+from trimaran.sim.loop import SimLoop
+from trimaran.sim.network import SimNetwork
+from trimaran.sim.ports import SimClock, make_ports
+from trimaran.sim.process import Death, Process
+from trimaran.sim.trace import EventLog
+from trimaran.storage.identity import Identity
+from trimaran.storage.journal import JournalSettings
+from trimaran.storage.recovery import StoreSettings, format_store, open_store
+
+PEER_PORT = 9100
+KAFKA_PORT = 9092
+CLUSTER_ID = ClusterId("c2ltdWxhdGVkLWNsdXN0ZX")
+BOOT_S = (0.2, 1.0)
+"""How long a process takes to start."""
+MIB = 1024 * 1024
+STORE = StoreSettings(
+    journal=JournalSettings(file_bytes=MIB, round_bytes=MIB // 4, total_bytes_max=16 * MIB),
+    segment_bytes=MIB // 4,
+)
+"""Small files, so that a short run rolls over many times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFailure:
+    """A process that ended by itself."""
+
+    node: str
+    at_s: float
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """One living replica, for checkers to look at."""
+
+    node: str
+    incarnation: int
+    replica: Replica
+
+
+class SimNode:
+    """One machine and, while it runs, its broker."""
+
+    def __init__(self, number: int, *, loop: SimLoop, disk: Disk, clock: SimClock) -> None:
+        self.name = f"node-{number}"
+        self.number = NodeId(number)
+        self.disk = disk
+        self.clock = clock
+        self.incarnation = 0
+        self.process: Process | None = None
+        self.files: SimFiles | None = None
+        self.broker: Broker | None = None
+        """None before its store is open, and while no process runs."""
+        self._loop = loop
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process exists, paused or not."""
+        return self.process is not None and self.process.alive
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the process is stopped by SIGSTOP."""
+        return self.process is not None and self.process.alive and self.process.paused
+
+
+class SimCluster:
+    """All machines of one run."""
+
+    def __init__(
+        self, *, seed: str, node_count: int, loop: SimLoop, log: EventLog, network: SimNetwork
+    ) -> None:
+        """Make and format the machines; nothing runs yet."""
+        self.loop = loop
+        self.network = network
+        self.failures: list[NodeFailure] = []
+        self.damage: list[str] = []
+        """What stores found damaged at their start."""
+        self.blocking_calls: list[str] = []
+        """Disk calls on the event loop of dead processes."""
+        self.started_s = loop.now_s
+        self.log = log
+        self._seed = seed
+        self._chance = Random(f"{seed}/cluster")
+        numbers = range(1, node_count + 1)
+        self._addresses = tuple(
+            PeerAddress(id=NodeId(number), host=f"node-{number}", peer_port=PEER_PORT)
+            for number in numbers
+        )
+        self.nodes = [self._make_node(number) for number in numbers]
+
+    @property
+    def bootstrap(self) -> list[tuple[str, int]]:
+        """Where clients may connect."""
+        return [(node.name, KAFKA_PORT) for node in self.nodes]
+
+    def start(self, node: SimNode) -> None:
+        """Start a process on the machine; it is up after its boot time."""
+        assert not node.is_running, f"{node.name} runs already"
+        node.incarnation += 1
+        node.process = self.loop.new_process(
+            f"{node.name}.{node.incarnation}",
+            node.name,
+            clock_offset_s=self._chance.uniform(0.0, 1e6),
+        )
+        node.process.on_death(lambda _death: self._forget(node))
+        self.log.add(node.name, f"starts, incarnation {node.incarnation}")
+        boot_s = self._chance.uniform(*BOOT_S)
+        self.loop.call_io(node.process, boot_s, self._run_main, node, node.process)
+
+    def kill(self, node: SimNode) -> None:
+        """SIGKILL."""
+        if node.process is not None and node.process.alive:
+            self.log.add(node.name, "killed")
+            node.process.die(Death.KILLED)
+
+    def cut_power(self, node: SimNode) -> None:
+        """Take the power away and give it back; the process does not start by itself."""
+        self.log.add(node.name, "power cut")
+        self.network.power_off(node.name)
+        if node.process is not None:
+            node.process.die(Death.POWER_CUT)
+        node.disk.cut_power()
+
+    def restart(self, node: SimNode) -> None:
+        """Start the machine and the process, unless it runs."""
+        self.network.power_on(node.name)
+        if not node.is_running:
+            self.start(node)
+
+    def pause(self, node: SimNode) -> None:
+        """SIGSTOP."""
+        if node.process is not None and node.process.alive:
+            self.log.add(node.name, "paused")
+            node.process.pause()
+
+    def resume(self, node: SimNode) -> None:
+        """SIGCONT."""
+        if node.process is not None and node.process.alive and node.process.paused:
+            self.log.add(node.name, "resumed")
+            node.process.resume(io_last=self._chance.random() < 0.5)
+
+    def views(self) -> Iterator[ReplicaView]:
+        """Yield every replica of every living process."""
+        for node in self.nodes:
+            if node.broker is not None:
+                for replica in node.broker._consensus.groups.all():
+                    yield ReplicaView(node.name, node.incarnation, replica)
+
+    def _make_node(self, number: int) -> SimNode:
+        name = f"node-{number}"
+        disk = Disk(f"{name}/disk", Random(f"{self._seed}/{name}/disk"), self.log)
+        disk.conditions.torn_sectors = 0.0
+        drift = self._chance.uniform(-1e-4, 1e-4)
+        clock = SimClock(self.loop, offset_ms=self._chance.randint(-200, 200), drift=drift)
+        node = SimNode(number, loop=self.loop, disk=disk, clock=clock)
+        format_store(SimFiles(disk, who=f"{name}/format"), self._identity(node))
+        return node
+
+    def _identity(self, node: SimNode) -> Identity:
+        disk_id = DiskId(Random(f"{self._seed}/{node.name}/disk id").randbytes(16))
+        return Identity(cluster_id=CLUSTER_ID, node_id=node.number, disk_id=disk_id)
+
+    def _config(self, node: SimNode) -> NodeConfig:
+        return NodeConfig(
+            node=NodeSection(id=node.number, data_directory="simulated"),
+            cluster=ClusterSection(nodes=self._addresses),
+            kafka=KafkaSection(host=node.name, port=KAFKA_PORT),
+            journal=JournalSection(file_bytes=MIB, bytes_max=8 * MIB),
+            storage=StorageSection(tail_bytes=MIB, free_space_reserve_bytes=0),
+            topic=TopicSection(num_partitions=2),
+        )
+
+    def _run_main(self, node: SimNode, process: Process) -> None:
+        task = process.start(self._main(node, process), name="main")
+        context = self.loop.world.context
+        task.add_done_callback(
+            lambda done: self._ended(node, process, done.exception()), context=context
+        )
+
+    async def _main(self, node: SimNode, process: Process) -> None:
+        """What `server.main` does: recover, start, run until something fails."""
+        seed = f"{self._seed}/{process.name}"
+        ports, files = make_ports(
+            loop=self.loop,
+            process=process,
+            network=self.network,
+            disk=node.disk,
+            clock=node.clock,
+            seed=seed,
+        )
+        node.files = files
+        store = open_store(files, identity=self._identity(node), settings=STORE)
+        for line in store.damage:
+            self.damage.append(line)
+            self.log.add(node.name, f"damage: {line}")
+        node.broker = Broker(config=self._config(node), store=store, ports=ports)
+        await node.broker.start()
+        files.blocking_allowed = False
+        await node.broker.run_until_failed()
+
+    def _ended(self, node: SimNode, process: Process, error: BaseException | None) -> None:
+        """The process failed: it is gone, as after an unhandled exception."""
+        assert error is not None, "a broker runs until it fails"
+        failure = NodeFailure(node=node.name, at_s=self.loop.now_s, error=error)
+        self.log.add(node.name, f"failed: {type(error).__name__}: {error}")
+        self.failures.append(failure)
+        process.die(Death.KILLED)
+
+    def _forget(self, node: SimNode) -> None:
+        if node.files is not None:
+            self.blocking_calls += node.files.blocked_calls
+        node.broker = None
+        node.files = None

@@ -1,0 +1,222 @@
+"""Reads from a group's segments, to be run on the lane of reads.
+
+Each is made on the loop with the segments as they then were, and runs in a thread: what is appended
+meanwhile does not matter to it, and every byte is checked against its row before it is returned.
+
+Does not: change anything, or know entries that are still in memory only.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from trimaran.errors import CorruptionError, RequestError, StorageError
+from trimaran.ids import Index, Offset
+from trimaran.records.entry import Entry, EntryKind, LogPosition, Payload
+from trimaran.storage.open_files import OpenFiles
+from trimaran.storage.segment import (
+    ROWS_PER_READ_MAX,
+    Segment,
+    find_row,
+    read_entries,
+    read_row,
+    read_rows,
+)
+from trimaran.storage.sidecar import Row
+
+SearchBatch: TypeAlias = Callable[[Payload, int], tuple[int, int] | None]
+"""(batch, timestamp) to (offset, timestamp) of its first record not older, or None."""
+
+BATCHES_SEARCHED_MAX = 64
+"""So many batches whose headers promise later records than they have are passed over."""
+
+
+class SegmentsMovedError(StorageError):
+    """What was to be read was deleted (log start, reset, removal) since the read was planned."""
+
+
+class LogRead:
+    """What the reads have in common."""
+
+    __slots__ = ("_files", "_segments")
+
+    def __init__(self, files: OpenFiles, segments: Sequence[Segment]) -> None:
+        """Read from `segments`, which are one group's, consecutive, and not empty."""
+        self._files = files
+        self._segments = segments
+
+    def _read_from(
+        self, segment: Segment, number: int, bytes_max: int, *, records_only: bool
+    ) -> list[Entry]:
+        """Return entries from row `number` on: at least one if there is one, one block of rows."""
+        rows = read_rows(self._files, segment, number, ROWS_PER_READ_MAX)
+        chosen = _choose(rows, bytes_max, records_only=records_only)
+        entries = read_entries(self._files, segment, chosen) if chosen else []
+        if not records_only:
+            return entries
+        return [entry for entry in entries if entry.kind is EntryKind.RECORDS]
+
+    def _moved(self, error: StorageError, segment: Segment) -> StorageError:
+        """Return what a failed read means: files that are not there any more, or the disk."""
+        if isinstance(error, CorruptionError) or all(
+            self._files.exists(path) for path in (segment.paths[0], segment.paths[2])
+        ):
+            return error
+        return SegmentsMovedError(f"{segment.path}: deleted while a read was waiting")
+
+
+class ReadIndex(LogRead):
+    """Entries of any kind from an index on, for followers."""
+
+    __slots__ = ("_bytes_max", "_start", "previous")
+
+    def __init__(
+        self, files: OpenFiles, segments: Sequence[Segment], start: Index, bytes_max: int
+    ) -> None:
+        """Read from `start`, which is in `segments`."""
+        super().__init__(files, segments)
+        self._start = start
+        self._bytes_max = bytes_max
+        self.previous = LogPosition()
+        """The entry before `start`, known once `run` returned."""
+
+    def run(self) -> list[Entry]:
+        """Return at least one entry, else up to `bytes_max` bytes of payload, of one segment.
+
+        Raises:
+            SegmentsMovedError: the log start has passed `start` meanwhile.
+            CorruptionError: the first entry fails its check.
+            StorageError: the disk cannot be read.
+        """
+        segment = next(part for part in self._segments if self._start <= part.last.index)
+        number = self._start - segment.first_index
+        assert number >= 0, "the first segment reaches down to the start"
+        try:
+            self.previous = (
+                read_row(self._files, segment, number - 1).log_position if number else segment.base
+            )
+            return self._read_from(segment, number, self._bytes_max, records_only=False)
+        except StorageError as error:
+            raise self._moved(error, segment) from error
+
+
+class ReadOffset(LogRead):
+    """Record batches from an offset on, for fetches."""
+
+    __slots__ = ("_bytes_max", "_offset")
+
+    def __init__(
+        self, files: OpenFiles, segments: Sequence[Segment], offset: Offset, bytes_max: int
+    ) -> None:
+        """Read from the batch that holds `offset`, or the next one."""
+        super().__init__(files, segments)
+        self._offset = offset
+        self._bytes_max = bytes_max
+
+    def run(self) -> list[Entry]:
+        """Return RECORDS entries, at least one if there is one at or behind the offset.
+
+        Raises:
+            SegmentsMovedError: the log start has passed the offset meanwhile.
+            CorruptionError: the first entry fails its check.
+            StorageError: the disk cannot be read.
+        """
+        for segment in self._segments:
+            if segment.last.next_offset <= self._offset:
+                continue
+            # The first row behind either takes offsets itself, so it is a batch.
+            reached = _Reached(max(self._offset, segment.base.next_offset))
+            try:
+                number = find_row(self._files, segment, reached)
+                entries = self._read_from(segment, number, self._bytes_max, records_only=True)
+            except StorageError as error:
+                raise self._moved(error, segment) from error
+            assert entries
+            return entries
+        return []
+
+
+class FindTime(LogRead):
+    """The first record that is not older than a timestamp."""
+
+    __slots__ = ("_search", "_start_offset", "_timestamp_ms")
+
+    def __init__(
+        self,
+        files: OpenFiles,
+        segments: Sequence[Segment],
+        *,
+        timestamp_ms: int,
+        start_offset: Offset,
+        search: SearchBatch,
+    ) -> None:
+        """Look for `timestamp_ms` from `start_offset` on; `search` looks into one batch."""
+        super().__init__(files, segments)
+        self._timestamp_ms = timestamp_ms
+        self._start_offset = start_offset
+        self._search = search
+
+    def run(self) -> tuple[Offset, int] | None:
+        """Return its offset and timestamp, None if all are older.
+
+        Raises:
+            SegmentsMovedError, CorruptionError, StorageError: as ReadOffset.
+        """
+        budget = BATCHES_SEARCHED_MAX
+        for segment in self._segments:
+            if segment.max_timestamp_ms < self._timestamp_ms:
+                continue
+            try:
+                number = find_row(self._files, segment, self._may_hold)
+                while number < segment.row_count and budget > 0:
+                    budget -= 1
+                    found = self._search_row(segment, number)
+                    if found is not None:
+                        return found
+                    number += 1
+            except StorageError as error:
+                raise self._moved(error, segment) from error
+        return None
+
+    def _may_hold(self, row: Row) -> bool:
+        return row.max_timestamp_ms >= self._timestamp_ms and row.next_offset > self._start_offset
+
+    def _search_row(self, segment: Segment, number: int) -> tuple[Offset, int] | None:
+        row = read_row(self._files, segment, number)
+        if row.kind is not EntryKind.RECORDS:
+            return None
+        entry = read_entries(self._files, segment, [row])[0]
+        try:
+            found = self._search(entry.payload, self._timestamp_ms)
+        except RequestError:
+            # The broker stores what is right by its header; inside it may be anything.
+            return None
+        if found is None or found[0] < self._start_offset:
+            return None
+        return Offset(found[0]), found[1]
+
+
+class _Reached:
+    """Whether a row is the one with an offset, or behind it."""
+
+    __slots__ = ("_offset",)
+
+    def __init__(self, offset: Offset) -> None:
+        self._offset = offset
+
+    def __call__(self, row: Row) -> bool:
+        return row.next_offset > self._offset
+
+
+def _choose(rows: list[Row], bytes_max: int, *, records_only: bool) -> list[Row]:
+    """Return the rows to read: up to `bytes_max`, but always one that counts."""
+    chosen = 0
+    counted = False
+    size = 0
+    for row in rows:
+        counts = row.kind is EntryKind.RECORDS or not records_only
+        size += row.size
+        if counted and size > bytes_max:
+            break
+        counted = counted or counts
+        chosen += 1
+    return rows[:chosen]

@@ -1,0 +1,252 @@
+"""A group's segments at start: what the boundary says must be there, and nothing behind it.
+
+Sizes and the ends are checked, by arithmetic: per segment two sizes, the rows' header and the last
+row are read. Payloads are checked when they are read. What lies behind the boundary was written but
+not yet covered: it is cut, and comes again from the journal. If anything is missing or wrong below
+the boundary, nothing is cut and nothing deleted.
+
+Does not: repair.
+"""
+
+from dataclasses import dataclass, field
+
+from trimaran.errors import CorruptionError, StorageError
+from trimaran.ids import GroupId, Index, Offset, Term
+from trimaran.records.entry import LogPosition
+from trimaran.storage.boundary import Boundary
+from trimaran.storage.damage import Damage, DamageKind
+from trimaran.storage.epochs import LeaderEpochs
+from trimaran.storage.files import Files
+from trimaran.storage.open_files import OpenFiles
+from trimaran.storage.partition_log import (
+    STATE_DIRECTORY,
+    LogFiles,
+    StoredLog,
+    read_state_file,
+)
+from trimaran.storage.segment import (
+    DIGITS,
+    IDS_SUFFIX,
+    ROWS_SUFFIX,
+    SEGMENT_SUFFIX,
+    Segment,
+    find_row,
+    group_directory,
+    parse_segment_name,
+    read_row,
+)
+from trimaran.storage.sidecar import ROW_BYTES, Row, decode_rows_head, row_position
+
+
+@dataclass(slots=True)
+class LogRecovery:
+    """What was found of one group, and what to tidy up if nothing at all is damaged."""
+
+    stored: StoredLog
+    damage: Damage | None = None
+    cuts: list[tuple[str, int]] = field(default_factory=list)
+    """Path and size to cut it to."""
+    removals: list[str] = field(default_factory=list)
+    """Paths of files that belong to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A segment as its file name tells it."""
+
+    first_index: Index
+    first_offset: Offset
+
+
+def recover_log(shared: LogFiles, boundary: Boundary) -> LogRecovery:
+    """Look at a group's files; changes nothing."""
+    directory = group_directory(boundary.group)
+    if not shared.files.exists(directory):
+        damage = Damage(kind=DamageKind.MISSING_FILES, text=f"{directory}: the group has no files")
+        return LogRecovery(stored=StoredLog(), damage=damage)
+    found = LogRecovery(stored=StoredLog(position=boundary.position))
+    try:
+        _recover_segments(shared, boundary, found)
+        _recover_states(shared.files, boundary, found)
+    except CorruptionError as error:
+        found.damage = Damage(kind=DamageKind.ROWS, text=str(error))
+    return found
+
+
+def tidy_log(files: Files, found: LogRecovery) -> None:
+    """Cut and remove what the boundary does not cover. Raises StorageError."""
+    assert found.damage is None, "of a damaged group nothing is cut"
+    for path, size in found.cuts:
+        file = files.open(path)
+        try:
+            file.truncate(size)
+        finally:
+            file.close()
+    for path in found.removals:
+        files.remove(path)
+
+
+def _recover_segments(shared: LogFiles, boundary: Boundary, found: LogRecovery) -> None:
+    named = _needed(shared.files, boundary, found)
+    end = boundary.position
+    if not named:
+        return
+    if named[0].first_index > boundary.log_start_index:
+        path = group_directory(boundary.group)
+        raise CorruptionError(
+            path, 0, f"entries {boundary.log_start_index} to {named[0].first_index - 1} are missing"
+        )
+    # Up to the first fault the log is what it was; behind it, nothing can be relied on.
+    segments: list[Segment] = []
+    found.stored.position = LogPosition()
+    for number, name in enumerate(named):
+        following = named[number + 1] if number + 1 < len(named) else None
+        last_index = Index(following.first_index - 1) if following else end.index
+        segment = _check_segment(shared, boundary.group, name, last_index, found)
+        last = segment.last
+        if following is not None and last.next_offset != following.first_offset:
+            raise CorruptionError(segment.path, 0, "the next segment starts at another offset")
+        if segments and segments[-1].last != segment.base:
+            raise CorruptionError(segment.path, 0, "it does not follow the segment before")
+        if following is None and last != end:
+            raise CorruptionError(segment.path, 0, f"expected to end at {end}, found {last}")
+        segments.append(segment)
+        found.stored.segments = tuple(segments)
+        found.stored.position = last
+        _add_epochs(shared.reads, segment, found.stored.epochs)
+
+
+def _needed(files: Files, boundary: Boundary, found: LogRecovery) -> list[_Named]:
+    """Return the segments that hold what the boundary covers; note the others for removal."""
+    directory = group_directory(boundary.group)
+    every = sorted(
+        (_Named(*parsed) for parsed in map(parse_segment_name, files.list(directory)) if parsed),
+        key=lambda name: name.first_index,
+    )
+    end = boundary.position.index
+    needed = [name for name in every if name.first_index <= end]
+    while len(needed) > 1 and needed[1].first_index <= boundary.log_start_index:
+        needed.pop(0)
+    if needed and boundary.log_start_index > end and not _reaches(files, boundary, needed[-1]):
+        # Started over at a boundary from a peer: what was stored before is below the log start.
+        needed.clear()
+    stems = {_stem(name) for name in needed}
+    for file_name in files.list(directory):
+        stem, dot, suffix = file_name.partition(".")
+        known = dot + suffix in (SEGMENT_SUFFIX, ROWS_SUFFIX, IDS_SUFFIX)
+        if known and stem not in stems:
+            found.removals.append(f"{directory}/{file_name}")
+    if not needed and boundary.log_start_index <= end:
+        raise CorruptionError(directory, 0, f"no segment holds entry {boundary.log_start_index}")
+    return needed
+
+
+def _reaches(files: Files, boundary: Boundary, name: _Named) -> bool:
+    """Whether the segment has rows up to the boundary."""
+    path = f"{group_directory(boundary.group)}/{_stem(name)}{ROWS_SUFFIX}"
+    if not files.exists(path):
+        return False
+    file = files.open(path)
+    try:
+        return file.size() >= row_position(boundary.position.index - name.first_index + 1)
+    finally:
+        file.close()
+
+
+def _stem(name: _Named) -> str:
+    return f"{name.first_index:0{DIGITS}d}-{name.first_offset:0{DIGITS}d}"
+
+
+def _check_segment(
+    shared: LogFiles, group: GroupId, name: _Named, last_index: Index, found: LogRecovery
+) -> Segment:
+    """Return the segment that ends with `last_index`, its files checked by size and last row."""
+    serial = next(shared.serials)
+    path = f"{group_directory(group)}/{_stem(name)}"
+    rows_size = _size(shared.reads, path + ROWS_SUFFIX, serial)
+    size = _size(shared.reads, path + SEGMENT_SUFFIX, serial)
+    head = shared.reads.get(path + ROWS_SUFFIX, serial).pread(ROW_BYTES, 0)
+    base = decode_rows_head(head, group)
+    if base is None or (base.index + 1, base.next_offset) != (name.first_index, name.first_offset):
+        raise CorruptionError(path + ROWS_SUFFIX, 0, "the header fails its check")
+    count = last_index - base.index
+    if rows_size < row_position(count):
+        raise CorruptionError(
+            path + ROWS_SUFFIX, rows_size, f"{rows_size} bytes are too few for {count} rows"
+        )
+    whole = Segment(
+        group=group,
+        serial=serial,
+        base=base,
+        last=LogPosition(index=last_index),
+        size=size,
+    )
+    last = read_row(shared.reads, whole, count - 1)
+    if rows_size > row_position(count):
+        found.cuts.append((path + ROWS_SUFFIX, row_position(count)))
+    if size > last.end:
+        found.cuts.append((path + SEGMENT_SUFFIX, last.end))
+    ids_size = _check_ids(shared, path, serial, last, found)
+    return Segment(
+        group=group,
+        serial=serial,
+        base=base,
+        last=last.log_position,
+        size=last.end,
+        ids_size=ids_size,
+        max_timestamp_ms=last.max_timestamp_ms,
+    )
+
+
+def _check_ids(shared: LogFiles, path: str, serial: int, last: Row, found: LogRecovery) -> int:
+    """Return how many bytes of event ids the segment has; 0 if the file was deleted."""
+    if not shared.files.exists(path + IDS_SUFFIX):
+        return 0
+    size = _size(shared.reads, path + IDS_SUFFIX, serial)
+    if size < last.ids_end:
+        raise CorruptionError(
+            path + IDS_SUFFIX, size, f"{size} bytes are too few, expected {last.ids_end}"
+        )
+    if size > last.ids_end:
+        found.cuts.append((path + IDS_SUFFIX, last.ids_end))
+    return last.ids_end
+
+
+def _size(files: OpenFiles, path: str, serial: int) -> int:
+    if not files.exists(path):
+        raise CorruptionError(path, 0, "the file is missing")
+    return files.get(path, serial).size()
+
+
+def _add_epochs(files: OpenFiles, segment: Segment, epochs: LeaderEpochs) -> None:
+    """Find where terms start, looking at few rows: terms ascend, so each start is searched for."""
+    known = epochs.starts[-1][0] if epochs.starts else Term(0)
+    number = 0
+    while known < segment.last.term:
+        number = find_row(files, segment, _IsLater(known), number)
+        row = read_row(files, segment, number)
+        epochs.add(row.term, row.offset)
+        known = row.term
+
+
+class _IsLater:
+    """Whether a row is of a later term."""
+
+    __slots__ = ("_term",)
+
+    def __init__(self, term: Term) -> None:
+        self._term = term
+
+    def __call__(self, row: Row) -> bool:
+        return row.term > self._term
+
+
+def _recover_states(files: Files, boundary: Boundary, found: LogRecovery) -> None:
+    directory = f"{group_directory(boundary.group)}/{STATE_DIRECTORY}"
+    names = [name for name, _, _ in boundary.state_files]
+    found.removals += [f"{directory}/{name}" for name in files.list(directory) if name not in names]
+    for state_file in boundary.state_files:
+        try:
+            read_state_file(files, boundary.group, state_file)
+        except StorageError as error:
+            found.damage = Damage(kind=DamageKind.BOUNDARY, text=str(error))

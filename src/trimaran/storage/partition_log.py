@@ -1,0 +1,445 @@
+"""One group's segments: committed entries, appended behind the commit index, never truncated.
+
+The loop plans, a thread runs, the loop finishes: `finish` publishes what `run` wrote. Files and the
+cut rule are segment.py's, checks sidecar.py's. Entries written count for reads at once; only what
+`LogSync` made durable may be covered by a boundary.
+
+Invariants: segments are consecutive, and the last one ends at `last_position`; one append at a
+time; nothing below the log start is served; files go only after the boundary that allows it is
+synced (the caller sees to that).
+Does not: hold entries, know terms and votes, or choose when to write and sync.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from crc32c import crc32c
+
+from trimaran.errors import CorruptionError
+from trimaran.ids import GroupId, Index, Offset, Term
+from trimaran.records.entry import Entry, LogPosition
+from trimaran.storage.boundary import Boundary, StateFile
+from trimaran.storage.epochs import LeaderEpochs
+from trimaran.storage.files import Files
+from trimaran.storage.frames import NEW_SUFFIX, read_whole, replace_whole
+from trimaran.storage.log_reads import FindTime, ReadIndex, ReadOffset, SearchBatch
+from trimaran.storage.open_files import OpenFiles
+from trimaran.storage.segment import Segment, SegmentAppend, group_directory, new_segment
+
+STATE_DIRECTORY = "state"
+SEGMENT_BYTES = 64 << 20
+"""Default size of a segment."""
+
+
+@dataclass(slots=True)
+class LogFiles:
+    """What all groups of a node share: the disk, and each lane's open files."""
+
+    files: Files
+    writes: OpenFiles
+    """Of the lane of segments, which appends, syncs and deletes."""
+    reads: OpenFiles
+    """Of the lane of reads."""
+    serials: Iterator[int]
+    """A number for each segment; drawn on the lane of segments only."""
+
+
+@dataclass(slots=True)
+class StoredLog:
+    """What recovery found of a group's segments."""
+
+    segments: tuple[Segment, ...] = ()
+    position: LogPosition = field(default_factory=LogPosition)
+    """The last entry stored; what comes before the first one while there is none."""
+    epochs: LeaderEpochs = field(default_factory=LeaderEpochs)
+
+
+class LogWrite:
+    """Entries on their way into the segments. Made by `PartitionLog.plan_append`."""
+
+    __slots__ = ("_entries", "_log", "appends", "done")
+
+    def __init__(self, log: "PartitionLog", entries: Sequence[Entry]) -> None:
+        """Write `entries`, which follow what is written."""
+        self._log = log
+        self._entries = entries
+        self.appends: list[SegmentAppend] = []
+        self.done = False
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """What is written."""
+        return self._entries
+
+    def run(self) -> None:
+        """Write payloads and rows, in a thread; syncs nothing.
+
+        Raises:
+            DiskFullError: nothing counts; the same may be planned again.
+            StorageError: the disk failed.
+        """
+        log = self._log
+        shared = log._shared
+        segments = log._segments
+        start = segments[-1] if segments else self._new(log.last_position)
+        current = SegmentAppend(start)
+        self.appends = [current]
+        for entry in self._entries:
+            grown = current.grown
+            if grown.row_count and grown.size + len(entry.payload) > log.segment_bytes:
+                current = SegmentAppend(self._new(grown.last))
+                self.appends.append(current)
+            current.add(entry)
+        for append in self.appends:
+            if append.grown is not append.start:
+                append.write(shared.writes)
+        self.done = True
+
+    def finish(self) -> None:
+        """Publish what was written, on the loop, after `run` returned."""
+        assert self.done
+        self._log._appended(self)
+
+    def abandon(self) -> None:
+        """Forget it, on the loop, after `run` raised DiskFullError."""
+        assert not self.done
+        self._log._writing = None
+
+    def _new(self, base: LogPosition) -> Segment:
+        return new_segment(self._log.group, base, next(self._log._shared.serials))
+
+
+class LogSync:
+    """Makes what was finished before it durable. Made by `PartitionLog.plan_sync`."""
+
+    __slots__ = ("_log", "_position", "_segments")
+
+    def __init__(self, log: "PartitionLog", segments: list[Segment], position: LogPosition) -> None:
+        """Sync the files of `segments`; the log is durable up to `position` then."""
+        self._log = log
+        self._segments = segments
+        self._position = position
+
+    def run(self) -> None:
+        """Sync, in a thread: payloads and ids before the rows that speak of them.
+
+        Raises:
+            StorageError: the files' content is unknown from here on; the process must end.
+        """
+        writes = self._log._shared.writes
+        for segment in self._segments:
+            for path in segment.paths:
+                writes.sync(path)
+        if self._segments:
+            self._log._shared.files.sync_directory(group_directory(self._log.group))
+
+    def finish(self) -> None:
+        """Note what is durable, on the loop, after `run` returned."""
+        assert self._position.index >= self._log.synced_position.index
+        self._log.synced_position = self._position
+
+
+class LogDrop:
+    """Deletes segments that are below the log start. Made by `plan_drop_segments`, `plan_reset`."""
+
+    __slots__ = ("_log", "done", "segments")
+
+    def __init__(self, log: "PartitionLog", segments: Sequence[Segment]) -> None:
+        """Delete `segments`, which the log does not name any more."""
+        self._log = log
+        self.segments = segments
+        self.done = not segments
+
+    def run(self) -> None:
+        """Delete, in a thread. Raises StorageError."""
+        shared = self._log._shared
+        for segment in self.segments:
+            shared.reads.retire(segment.path)
+            for path in segment.paths:
+                shared.writes.drop(path)
+                if shared.files.exists(path):
+                    shared.files.remove(path)
+        self.done = True
+
+
+class StateWrite:
+    """Writes one state file. Made by `PartitionLog.plan_write_state`."""
+
+    __slots__ = ("_content", "_directory", "_files", "_name")
+
+    def __init__(self, files: Files, group: GroupId, name: str, content: bytes) -> None:
+        """Write `content` as `name` into the group's directory."""
+        self._files = files
+        self._directory = group_directory(group)
+        self._name = name
+        self._content = content
+
+    def run(self) -> StateFile:
+        """Write and sync, in a thread; return what the boundary must name.
+
+        Raises:
+            DiskFullError: no space; nothing is changed.
+            StorageError: the disk failed.
+        """
+        directory = f"{self._directory}/{STATE_DIRECTORY}"
+        if not self._files.exists(directory):
+            self._files.make_directory(directory)
+            self._files.sync_directory(self._directory)
+        replace_whole(self._files, f"{directory}/{self._name}", self._content)
+        return self._name, len(self._content), crc32c(self._content)
+
+
+class StateDrop:
+    """Deletes state files that no boundary names. Made by `PartitionLog.plan_drop_states`."""
+
+    __slots__ = ("_directory", "_files", "_keep")
+
+    def __init__(self, files: Files, group: GroupId, keep: Iterable[str]) -> None:
+        """Keep the files of these names."""
+        self._files = files
+        self._directory = f"{group_directory(group)}/{STATE_DIRECTORY}"
+        self._keep = tuple(keep)
+
+    def run(self) -> None:
+        """Delete, in a thread. Raises StorageError."""
+        for name in self._files.list(self._directory):
+            if name not in self._keep:
+                self._files.remove(f"{self._directory}/{name}")
+
+
+class PartitionLog:
+    """One group's stored log. One owner on the loop."""
+
+    __slots__ = (
+        "_base",
+        "_epochs",
+        "_reset",
+        "_segments",
+        "_shared",
+        "_unsynced",
+        "_writing",
+        "group",
+        "last_position",
+        "log_start_index",
+        "segment_bytes",
+        "start_offset",
+        "synced_position",
+    )
+
+    def __init__(
+        self, shared: LogFiles, boundary: Boundary, stored: StoredLog, segment_bytes: int
+    ) -> None:
+        """Take up what recovery found; without segments the log is empty at its position."""
+        self.group = boundary.group
+        self._shared = shared
+        self._segments = stored.segments
+        self._base = stored.position
+        self._epochs = stored.epochs
+        self._unsynced: dict[Index, Segment] = {}
+        self._writing: LogWrite | None = None
+        self._reset: LogDrop | None = None
+        self.last_position = stored.position
+        self.synced_position = stored.position
+        self.log_start_index = boundary.log_start_index
+        self.start_offset = boundary.log_start_offset
+        self.segment_bytes = segment_bytes
+        """Cut rule; changed by the owner when it applies a settings entry, before the next one."""
+
+    @property
+    def last_index(self) -> Index:
+        """Index of the last entry written."""
+        return self.last_position.index
+
+    @property
+    def next_offset(self) -> Offset:
+        """The offset behind the last event written."""
+        return self.last_position.next_offset
+
+    @property
+    def base(self) -> LogPosition:
+        """The entry before the first one stored.
+
+        An install starts a follower here: only from a segment's start on does the cut rule give
+        equal files.
+        """
+        return self._segments[0].base if self._segments else self._base
+
+    @property
+    def first_index(self) -> Index:
+        """Index of the first entry stored; it may be below the log start."""
+        return Index(self.base.index + 1)
+
+    @property
+    def segment_count(self) -> int:
+        """Segments on disk."""
+        return len(self._segments)
+
+    @property
+    def size(self) -> int:
+        """Bytes of payload on disk."""
+        return sum(segment.size for segment in self._segments)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments as they are written now, ascending; for retention and reports."""
+        return self._segments
+
+    @property
+    def epochs(self) -> tuple[tuple[Term, Offset], ...]:
+        """Terms of the stored entries, each with its start offset."""
+        return self._epochs.starts
+
+    def plan_append(self, entries: Sequence[Entry]) -> LogWrite:
+        """Lay out the append of `entries`, committed, right behind what is written."""
+        assert self._writing is None, "one append at a time"
+        assert entries
+        assert entries[0].index == self.last_index + 1, "entries follow without a gap"
+        reset = self._reset
+        # Deleted later, an old file could be a new one of the same name.
+        assert reset is None or reset.done or reset.segments[-1].last.index <= self.last_index
+        self._writing = LogWrite(self, entries)
+        return self._writing
+
+    def plan_sync(self) -> LogSync:
+        """Make everything that is finished now durable."""
+        touched, self._unsynced = self._unsynced, {}
+        return LogSync(self, list(touched.values()), self.last_position)
+
+    def plan_read_index(self, start: Index, bytes_max: int) -> ReadIndex:
+        """Read entries of any kind from `start` on, which is stored; never across segments."""
+        assert self.first_index <= start <= self.last_index
+        return ReadIndex(self._shared.reads, self._from_index(start), start, bytes_max)
+
+    def plan_read_offset(self, offset: Offset, bytes_max: int) -> ReadOffset:
+        """Read record batches from the one that holds `offset` on; never across segments."""
+        assert offset >= self.start_offset, "below the log start nothing is served"
+        return ReadOffset(self._shared.reads, self._from_offset(offset), offset, bytes_max)
+
+    def plan_find_time(self, timestamp_ms: int, search: SearchBatch) -> FindTime:
+        """Look for the first record not older than `timestamp_ms`; `search` decodes one batch."""
+        return FindTime(
+            self._shared.reads,
+            self._from_offset(self.start_offset),
+            timestamp_ms=timestamp_ms,
+            start_offset=self.start_offset,
+            search=search,
+        )
+
+    def leader_epoch_end(self, term: Term) -> tuple[Term, Offset] | None:
+        """Return the highest stored term up to `term` and the offset where it ends.
+
+        For the last stored term that is `next_offset`: entries still in memory may add to it. None
+        if `term` is below all stored ones (KIP-101).
+        """
+        return self._epochs.end_of(term, self.next_offset)
+
+    def plan_write_state(self, name: str, content: bytes) -> StateWrite:
+        """Write a state file; `name` was never used before, so that no boundary is broken."""
+        assert name.isascii()
+        assert "/" not in name
+        assert not name.endswith(NEW_SUFFIX)
+        return StateWrite(self._shared.files, self.group, name, content)
+
+    def plan_drop_states(self, keep: Iterable[str]) -> StateDrop:
+        """Delete all state files but those that the synced boundary names."""
+        return StateDrop(self._shared.files, self.group, keep)
+
+    def read_state(self, state_file: StateFile) -> bytes:
+        """Return a state file's content, checked; blocks.
+
+        Raises:
+            CorruptionError: it is not what the boundary names.
+            StorageError: it is missing or cannot be read.
+        """
+        return read_state_file(self._shared.files, self.group, state_file)
+
+    def set_log_start(self, index: Index, offset: Offset) -> None:
+        """Serve nothing below; files stay until `plan_drop_segments`."""
+        assert self.log_start_index <= index <= self.last_index + 1
+        assert self.start_offset <= offset <= self.next_offset
+        self.log_start_index = index
+        self.start_offset = offset
+
+    def plan_drop_segments(self) -> LogDrop:
+        """Delete the segments that are wholly below the log start, but never the last one.
+
+        The boundary with that log start must be synced. The last one stays, so that the next entry
+        goes where it goes on every other replica.
+        """
+        count = 0
+        while (
+            count < len(self._segments) - 1
+            and self._segments[count].last.index < self.log_start_index
+        ):
+            count += 1
+        gone, self._segments = self._segments[:count], self._segments[count:]
+        if gone:
+            self._epochs.drop_before(self.base.next_offset)
+        return LogDrop(self, gone)
+
+    def plan_reset(self, position: LogPosition, *, log_start_index: Index | None = None) -> LogDrop:
+        """Start over, empty, right behind `position`: an install, or a damaged log given up.
+
+        Run the work only when the new boundary is synced, or the group is marked damaged: until
+        then the old files are what the old boundary speaks of.
+        """
+        assert self._writing is None
+        gone = self._segments
+        self._segments = ()
+        self._base = self.last_position = self.synced_position = position
+        self._unsynced.clear()
+        self._epochs.clear()
+        self.log_start_index = log_start_index or Index(position.index + 1)
+        self.start_offset = position.next_offset
+        self._reset = LogDrop(self, gone)
+        return self._reset
+
+    def _appended(self, write: LogWrite) -> None:
+        assert write is self._writing
+        self._writing = None
+        segments = list(self._segments)
+        for append in write.appends:
+            grown = append.grown
+            if segments and segments[-1].serial == grown.serial:
+                segments[-1] = grown
+            else:
+                segments.append(grown)
+            self._unsynced[grown.first_index] = grown
+        self._segments = tuple(segments)
+        self.last_position = segments[-1].last
+        for entry in write.entries:
+            self._epochs.add(entry.term, entry.offset)
+
+    def _from_index(self, start: Index) -> tuple[Segment, ...]:
+        """Return the segments from the one that holds `start` on."""
+        low, high = 0, len(self._segments) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._segments[middle].last.index < start:
+                low = middle + 1
+            else:
+                high = middle
+        return self._segments[low:]
+
+    def _from_offset(self, offset: Offset) -> tuple[Segment, ...]:
+        """Return the segments from the first that ends behind `offset` on."""
+        low, high = 0, len(self._segments)
+        while low < high:
+            middle = (low + high) // 2
+            if self._segments[middle].last.next_offset <= offset:
+                low = middle + 1
+            else:
+                high = middle
+        return self._segments[low:]
+
+
+def read_state_file(files: Files, group: GroupId, state_file: StateFile) -> bytes:
+    """Return a state file's content, checked. Raises CorruptionError, StorageError."""
+    name, size, checksum = state_file
+    path = f"{group_directory(group)}/{STATE_DIRECTORY}/{name}"
+    if not files.exists(path):
+        raise CorruptionError(path, 0, "the state file is missing")
+    content = read_whole(files, path)
+    if len(content) != size or crc32c(content) != checksum:
+        raise CorruptionError(path, 0, "the state file is not the one that the boundary names")
+    return content

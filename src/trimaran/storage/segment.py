@@ -1,0 +1,267 @@
+"""One segment: the payloads of consecutive entries, nothing else, and its rows.
+
+A group's files are in `groups/<group>/`, named by the segment's first index and first offset, 20
+digits each: `<index>-<offset>.segment`, `.rows` (sidecar.py), `.ids`. A segment is the payloads of
+all kinds, one behind the other. An entry starts a new segment if the current one has entries and
+would grow beyond `segment_bytes` with it: that follows from the log alone, so that replicas cut
+at the same places and their files are equal byte by byte.
+
+Invariants: a `Segment` describes what is written; what is in the files behind it does not count.
+Does not: know other segments (partition_log.py), or sync.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from crc32c import crc32c
+
+from trimaran.errors import CorruptionError
+from trimaran.ids import GroupId, Index, Offset, group_name
+from trimaran.records.entry import Entry, LogPosition
+from trimaran.storage.files import Buffer
+from trimaran.storage.open_files import OpenFiles
+from trimaran.storage.sidecar import (
+    NO_TIMESTAMP,
+    ROW_BYTES,
+    Row,
+    decode_row,
+    encode_row,
+    encode_rows_head,
+    make_row,
+    payload_checksum,
+    row_position,
+    row_seed,
+)
+
+GROUPS_DIRECTORY = "groups"
+SEGMENT_SUFFIX = ".segment"
+ROWS_SUFFIX = ".rows"
+IDS_SUFFIX = ".ids"
+DIGITS = 20
+ROWS_PER_READ_MAX = 512
+
+
+def group_directory(group: GroupId) -> str:
+    """Return where a group's files are."""
+    return f"{GROUPS_DIRECTORY}/{group_name(group)}"
+
+
+def parse_segment_name(name: str) -> tuple[Index, Offset] | None:
+    """Return first index and offset of a segment's file name, None for any other name."""
+    stem, dot, suffix = name.partition(".")
+    index, dash, offset = stem.partition("-")
+    digits = index + offset
+    if dot + suffix != SEGMENT_SUFFIX or not dash or not digits.isascii() or not digits.isdigit():
+        return None
+    if len(index) != DIGITS or len(offset) != DIGITS:
+        return None
+    return Index(int(index)), Offset(int(offset))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A segment as far as it is written. Every append makes a new one of these."""
+
+    group: GroupId
+    serial: int
+    """Tells this file from an earlier one of the same name."""
+    base: LogPosition
+    """The entry before the first."""
+    last: LogPosition
+    """The last entry; `base` while there is none."""
+    size: int = 0
+    """Bytes of payload."""
+    ids_size: int = 0
+    max_timestamp_ms: int = NO_TIMESTAMP
+
+    @property
+    def first_index(self) -> Index:
+        """Index of the first entry."""
+        return Index(self.base.index + 1)
+
+    @property
+    def row_count(self) -> int:
+        """Entries."""
+        return self.last.index - self.base.index
+
+    @property
+    def path(self) -> str:
+        """The files' common path, without suffix."""
+        name = f"{self.first_index:0{DIGITS}d}-{self.base.next_offset:0{DIGITS}d}"
+        return f"{group_directory(self.group)}/{name}"
+
+    @property
+    def paths(self) -> tuple[str, str, str]:
+        """Paths of payloads, rows and ids, in the order in which they are synced."""
+        return (
+            self.path + SEGMENT_SUFFIX,
+            self.path + IDS_SUFFIX,
+            self.path + ROWS_SUFFIX,
+        )
+
+
+def new_segment(group: GroupId, base: LogPosition, serial: int) -> Segment:
+    """Return the segment that will start right after `base`."""
+    return Segment(group=group, serial=serial, base=base, last=base)
+
+
+class SegmentAppend:
+    """Entries on their way into one segment: laid out, then written at once."""
+
+    __slots__ = ("_ids", "_payloads", "_rows", "_seed", "grown", "start")
+
+    def __init__(self, start: Segment) -> None:
+        """Write behind `start`."""
+        self.start = start
+        self.grown = start
+        self._seed = row_seed(start.group)
+        self._payloads: list[Buffer] = []
+        self._rows: list[Buffer] = []
+        self._ids: list[Buffer] = []
+
+    def add(self, entry: Entry) -> None:
+        """Lay out the next entry."""
+        before = self.grown
+        assert entry.index == before.last.index + 1
+        assert entry.offset == before.last.next_offset
+        row = make_row(
+            before.group,
+            entry,
+            position=before.size,
+            ids_position=before.ids_size,
+            max_timestamp_ms=before.max_timestamp_ms,
+        )
+        self._payloads.append(entry.payload)
+        self._rows.append(encode_row(row, self._seed))
+        if entry.event_ids:
+            self._ids.append(entry.event_ids)
+        self.grown = replace(
+            before,
+            last=row.log_position,
+            size=row.end,
+            ids_size=row.ids_end,
+            max_timestamp_ms=row.max_timestamp_ms,
+        )
+
+    def write(self, files: OpenFiles) -> None:
+        """Write what was laid out; writing it again after a failure is harmless.
+
+        Raises:
+            DiskFullError: no space; the segment is still what it was.
+            StorageError: anything else.
+        """
+        start = self.start
+        payload_path, ids_path, rows_path = start.paths
+        create = start.row_count == 0
+        files.write(payload_path, start.serial, create=create).pwrite(self._payloads, start.size)
+        if self._ids:
+            files.write(ids_path, start.serial, create=start.ids_size == 0).pwrite(
+                self._ids, start.ids_size
+            )
+        rows = files.write(rows_path, start.serial, create=create)
+        if create:
+            rows.pwrite([encode_rows_head(start.group, start.base)], 0)
+        rows.pwrite([b"".join(self._rows)], row_position(start.row_count))
+
+
+def read_row(files: OpenFiles, segment: Segment, number: int) -> Row:
+    """Return row `number`, checked. Raises CorruptionError or StorageError."""
+    return read_rows(files, segment, number, 1)[0]
+
+
+def read_rows(files: OpenFiles, segment: Segment, number: int, count: int) -> list[Row]:
+    """Return up to `count` rows from `number` on, checked, at most ROWS_PER_READ_MAX.
+
+    Raises:
+        CorruptionError: the first of them fails its check; of a later one only what is before it
+            is returned.
+        StorageError: the file cannot be read.
+    """
+    count = min(count, segment.row_count - number, ROWS_PER_READ_MAX)
+    assert count >= 1
+    path = segment.path + ROWS_SUFFIX
+    position = row_position(number)
+    data = memoryview(files.get(path, segment.serial).pread(count * ROW_BYTES, position))
+    seed = row_seed(segment.group)
+    rows: list[Row] = []
+    for at in range(count):
+        index = Index(segment.first_index + number + at)
+        row = decode_row(data[at * ROW_BYTES : (at + 1) * ROW_BYTES], seed, index)
+        if row is None or row.end > segment.size:
+            if rows:
+                break
+            raise CorruptionError(
+                path, position + at * ROW_BYTES, f"the row of entry {index} fails its check"
+            )
+        rows.append(row)
+    return rows
+
+
+def read_entries(files: OpenFiles, segment: Segment, rows: Sequence[Row]) -> list[Entry]:
+    """Return the entries of consecutive `rows`, each payload checked; one read for all.
+
+    Raises:
+        CorruptionError: the first of them fails its check; of a later one only what is before it
+            is returned.
+        StorageError: the file cannot be read.
+    """
+    path = segment.path + SEGMENT_SUFFIX
+    start = rows[0].position
+    data = files.get(path, segment.serial).pread(rows[-1].end - start, start)
+    view = memoryview(data)
+    entries: list[Entry] = []
+    for row in rows:
+        payload = view[row.position - start : row.end - start]
+        found = payload_checksum(segment.group, row.offset, payload)
+        if len(payload) != row.size or found != row.checksum:
+            if entries:
+                break
+            raise CorruptionError(
+                path, row.position, f"the payload of entry {row.index} fails its check"
+            )
+        entries.append(
+            Entry(
+                index=row.index,
+                term=row.term,
+                kind=row.kind,
+                offset=row.offset,
+                offset_count=row.offset_count,
+                log_time_ms=row.log_time_ms,
+                payload=payload,
+                event_ids=_read_ids(files, segment, row),
+            )
+        )
+    return entries
+
+
+def _read_ids(files: OpenFiles, segment: Segment, row: Row) -> bytes:
+    """Return the entry's event ids; none once the file was deleted with the dedup window."""
+    if row.ids_bytes == 0 or segment.ids_size == 0:
+        return b""
+    path = segment.path + IDS_SUFFIX
+    data = files.get(path, segment.serial).pread(row.ids_bytes, row.ids_position)
+    if len(data) != row.ids_bytes or crc32c(data) != row.ids_checksum:
+        raise CorruptionError(
+            path, row.ids_position, f"the event ids of entry {row.index} fail their check"
+        )
+    return data
+
+
+def find_row(
+    files: OpenFiles, segment: Segment, reached: Callable[[Row], bool], start: int = 0
+) -> int:
+    """Return the first row number from `start` on that `reached` holds for, by binary search.
+
+    `reached` must hold for every row behind one that it holds for. The row count if for none.
+
+    Raises:
+        CorruptionError: a row that was looked at fails its check.
+    """
+    low, high = start, segment.row_count
+    while low < high:
+        middle = (low + high) // 2
+        if reached(read_row(files, segment, middle)):
+            high = middle
+        else:
+            low = middle + 1
+    return low

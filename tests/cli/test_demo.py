@@ -1,0 +1,88 @@
+"""The demo around its verdict: exit code, last line, and the producer's book-keeping."""
+
+import pytest
+
+from trimaran.cli import demo
+from trimaran.cli.demo_check import compare, digest
+from trimaran.cli.demo_send import Ledger
+from trimaran.cli.main import main
+
+
+class StubCluster:
+    bootstrap = "127.0.0.1:1"
+    stopped = False
+
+    def stop_all(self):
+        self.stopped = True
+
+
+@pytest.fixture
+def run_demo(monkeypatch, capsys):
+    def run(read):
+        cluster = StubCluster()
+        acked = {0: [(number, digest(b"k", b"%d" % number)) for number in range(4)]}
+        verdict = compare(
+            sent=frozenset(name for _, name in acked[0]),
+            acked=acked,
+            read=read(list(acked[0])),
+            failover_gaps_ms=[100, 90],
+            failovers_planned=2,
+        )
+        monkeypatch.setattr(demo, "found_cluster", lambda *_, **__: cluster)
+        monkeypatch.setattr(demo, "play", lambda *_, **__: verdict)
+        with pytest.raises(SystemExit) as ended:
+            main(["demo", "--headless"])
+        assert cluster.stopped
+        return ended.value.code or 0, capsys.readouterr().out.splitlines()[-1]
+
+    return run
+
+
+def test_a_whole_stream_ends_with_its_line_and_code_0(run_demo):
+    code, line = run_demo(lambda events: {0: events})
+    assert code == 0
+    assert line == (
+        "sent 4 acked 4 lost 0 duplicated 0 out of order 0 failovers 2 failover max 100 ms"
+    )
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (lambda e: {0: e[:3]}, "lost 1 duplicated 0 out of order 0"),
+        (lambda e: {0: [*e, (4, e[0][1])]}, "lost 0 duplicated 1 out of order 0"),
+        (lambda e: {0: [e[0], (1, e[2][1]), (2, e[1][1]), e[3]]}, "duplicated 0 out of order 2"),
+        (lambda e: {0: [(0, digest(b"k", b"other")), *e[1:]]}, "lost 1 duplicated 0"),
+    ],
+    ids=["lost", "doubled", "swapped", "altered"],
+)
+def test_each_planted_fault_ends_the_demo_with_code_1(run_demo, plant, words):
+    code, line = run_demo(plant)
+    assert code == 1
+    assert words in line
+
+
+def test_the_ledger_orders_acknowledgements_by_sending():
+    ledger = Ledger()
+    numbers = [ledger.add(digest(b"k", b"%d" % n)) for n in range(3)]
+    ledger.acknowledge(numbers[2], 0, 1, 1.0)
+    ledger.acknowledge(numbers[0], 0, 0, 1.1)
+    ledger.acknowledge(numbers[1], 1, 0, 1.2)
+    assert ledger.sightings() == {
+        0: [(0, ledger.sent[0]), (1, ledger.sent[2])],
+        1: [(0, ledger.sent[1])],
+    }
+    assert ledger.acked_count == 3
+
+
+def test_the_gap_runs_from_the_last_acknowledgement_before_the_kill():
+    ledger = Ledger()
+    for number in range(5):
+        ledger.add(digest(b"k", b"%d" % number))
+    ledger.acknowledge(0, 0, 0, 10.000)
+    ledger.watch([0])
+    ledger.acknowledge(1, 0, 1, 10.004)
+    ledger.acknowledge(2, 0, 2, 10.304)
+    ledger.acknowledge(3, 0, 3, 10.310)
+    ledger.acknowledge(4, 1, 0, 12.000)
+    assert ledger.gaps_s == {0: pytest.approx(0.3)}

@@ -1,0 +1,122 @@
+"""A node's life on the loop, with a stand-in for the broker: ready, stopped, failed, refused."""
+
+import asyncio
+import json
+import os
+import signal
+
+import pytest
+
+from trimaran.errors import StorageError
+from trimaran.server import serve as serve_module
+from trimaran.server.found import mint_cluster_id, write_settings
+from trimaran.server.launch import Launch, StartError
+from trimaran.server.network import PortInUseError
+from trimaran.server.places import places
+from trimaran.server.serve import serve
+from trimaran.storage.files import RealFiles
+
+
+class StandIn:
+    start_error = None
+    kafka_port = 9092
+    peer_port = 19092
+    last = None
+
+    def __init__(self, *, config, store, ports):
+        type(self).last = self
+        self.ports = ports
+        self.stopped = False
+        self.failed = asyncio.get_running_loop().create_future()
+
+    async def start(self):
+        if self.start_error is not None:
+            raise self.start_error
+
+    async def wait_ready(self):
+        pass
+
+    async def run_until_failed(self):
+        await self.failed
+
+    async def stop(self):
+        self.stopped = True
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    class Broker(StandIn):
+        pass
+
+    monkeypatch.setattr(serve_module, "Broker", Broker)
+    (place,) = places(tmp_path, count=1, kafka_port=None, http_port=None)
+    config = write_settings(place, [place], cluster_id=mint_cluster_id())
+    place.data.mkdir()
+
+    def run(launch=Launch()):  # noqa: B008
+        return serve(config, None, RealFiles(str(place.data)), launch)
+
+    run.broker = Broker
+    run.config = config
+    run.data = place.data
+    return run
+
+
+def pipe_of(request):
+    read, write = os.pipe()
+    request.addfinalizer(lambda: os.close(read))
+    return read, write
+
+
+async def first_line(descriptor):
+    loop = asyncio.get_running_loop()
+    readable = loop.create_future()
+    loop.add_reader(descriptor, lambda: readable.done() or readable.set_result(None))
+    await asyncio.wait_for(readable, 10)
+    loop.remove_reader(descriptor)
+    return os.read(descriptor, 4096)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_ready_node_says_so_and_a_signal_stops_it(node, request, number):
+    read, write = pipe_of(request)
+    running = asyncio.create_task(node(Launch(ready_fd=write)))
+    said = json.loads(await first_line(read))
+    assert said["state"] == "ready"
+    assert (said["pid"], said["kafka_port"], said["peer_port"]) == (os.getpid(), 9092, 19092)
+    assert json.loads((node.data / "running.json").read_text()) == said
+    os.kill(os.getpid(), number)
+    await asyncio.wait_for(running, 10)
+    assert node.broker.last.stopped
+
+
+@pytest.mark.asyncio
+async def test_a_node_stops_when_its_owner_is_gone(node, request):
+    read, write = pipe_of(request)
+    running = asyncio.create_task(node(Launch(owner_fd=read)))
+    os.close(write)
+    await asyncio.wait_for(running, 10)
+    assert node.broker.last.stopped
+
+
+@pytest.mark.asyncio
+async def test_what_must_end_the_node_ends_it(node, request):
+    read, write = pipe_of(request)
+    running = asyncio.create_task(node(Launch(ready_fd=write)))
+    await first_line(read)
+    node.broker.last.failed.set_exception(StorageError("journal: sync failed"))
+    with pytest.raises(StorageError, match="sync failed"):
+        await asyncio.wait_for(running, 10)
+    assert not node.broker.last.stopped
+
+
+@pytest.mark.asyncio
+async def test_a_port_in_use_names_the_setting_to_change(node):
+    node.broker.start_error = PortInUseError("127.0.0.1", node.config.kafka.port)
+    with pytest.raises(StartError, match=r"change kafka\.port \(TRIMARAN_KAFKA_PORT\)"):
+        await node()
+    peer_port = node.config.cluster.nodes[0].peer_port
+    node.broker.start_error = PortInUseError("127.0.0.1", peer_port)
+    with pytest.raises(StartError, match=rf"port {peer_port} .* change .*peer_port"):
+        await node()
