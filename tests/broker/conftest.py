@@ -23,6 +23,7 @@ from trimaran.ids import ClusterId, DiskId, Index, NodeId, Offset, Term, TopicId
 from trimaran.metadata.commands import AllocateProducerIds, CreateTopic, RegisterNode
 from trimaran.metadata.image import Image
 from trimaran.metadata.results import PartitionsCreated, TopicCreated
+from trimaran.protocol import messages as m
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.codec import RequestHeader, encode_response
 from trimaran.records.batch import HEADER, HEADER_BYTES, LENGTH_END, renew_crc, stamp, validate
@@ -492,3 +493,61 @@ def batch():
 @pytest.fixture(name="settle")
 def _settle():
     return settle
+
+
+@pytest.fixture
+def request_bodies():
+    """Return one request of every API, with something in every list."""
+    topic_id = TopicId(bytes(16))
+    return {
+        ApiKey.PRODUCE: m.ProduceRequest(
+            None, -1, 1, [m.TopicProduceData("t", [m.PartitionProduceData(0, None)])]
+        ),
+        ApiKey.FETCH: m.FetchRequest(
+            0, 0, [m.FetchTopic("t", topic_id, [m.FetchPartition(0, 0, 1)])]
+        ),
+        ApiKey.LIST_OFFSETS: m.ListOffsetsRequest(
+            topics=[
+                m.ListOffsetsTopic(
+                    name="t",
+                    partitions=[m.ListOffsetsPartition(partition_index=0, timestamp=-1)],
+                )
+            ]
+        ),
+        ApiKey.METADATA: m.MetadataRequest(topics=[m.MetadataRequestTopic(name="t")]),
+        ApiKey.OFFSET_COMMIT: m.OffsetCommitRequest(
+            group_id="g",
+            topics=[
+                m.OffsetCommitRequestTopic(
+                    name="t",
+                    partitions=[
+                        m.OffsetCommitRequestPartition(partition_index=0, committed_offset=0)
+                    ],
+                )
+            ],
+        ),
+        ApiKey.OFFSET_FETCH: m.OffsetFetchRequest(
+            topics=[m.OffsetFetchRequestTopic(name="t", partition_indexes=[0])],
+            groups=[m.OffsetFetchRequestGroup(group_id="g", topics=None)],
+        ),
+        ApiKey.FIND_COORDINATOR: m.FindCoordinatorRequest(coordinator_keys=["g"]),
+        ApiKey.API_VERSIONS: m.ApiVersionsRequest(),
+        ApiKey.CREATE_TOPICS: m.CreateTopicsRequest(topics=[m.CreatableTopic(name="t")]),
+        ApiKey.DELETE_TOPICS: m.DeleteTopicsRequest(topics=[m.DeleteTopicState(name="t")]),
+        ApiKey.INIT_PRODUCER_ID: m.InitProducerIdRequest(),
+        ApiKey.OFFSET_FOR_LEADER_EPOCH: m.OffsetForLeaderEpochRequest(
+            topics=[
+                m.OffsetForLeaderTopic(
+                    topic="t",
+                    partitions=[m.OffsetForLeaderPartition(partition=0, leader_epoch=1)],
+                )
+            ]
+        ),
+        ApiKey.DESCRIBE_CONFIGS: m.DescribeConfigsRequest(
+            resources=[m.DescribeConfigsResource(resource_type=2, resource_name="t")]
+        ),
+        ApiKey.CREATE_PARTITIONS: m.CreatePartitionsRequest(
+            topics=[m.CreatePartitionsTopic(name="t", count=2)]
+        ),
+        ApiKey.DESCRIBE_CLUSTER: m.DescribeClusterRequest(),
+    }

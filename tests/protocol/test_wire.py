@@ -123,7 +123,15 @@ def test_payloads_are_not_copied() -> None:
     assert buffers[2] is other
     assert buffers[-1] is payload
     assert b"".join(buffers) == (
-        b"\x00\x00\x00\x24"[:3]
-        + bytes([len(b"".join(buffers)) - 4])
-        + b"\x01\x00\x00\x00\x0cpayloadother\x00\x00\x00\x00\x00\x00\x00\x07payload"
+        b"\x00\x00\x00\x20\x01\x00\x00\x00\x0cpayloadother\x00\x00\x00\x00\x00\x00\x00\x07payload"
     )
+
+
+def test_a_string_of_more_than_16_bits_needs_a_flexible_version() -> None:
+    writer = Writer(flexible=True)
+    writer.string("x" * 2**15)
+
+    assert len(written(writer)) == 2**15 + 3
+    with pytest.raises(ProtocolError, match="32768 bytes"):
+        Writer().string("x" * 2**15)
+    Writer().string("x" * (2**15 - 1))

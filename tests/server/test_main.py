@@ -1,6 +1,7 @@
 """A node that must not start says why and exits with 2, before it touches anything."""
 
 import os
+import shutil
 
 import pytest
 import yaml
@@ -109,7 +110,7 @@ def test_format_writes_an_identity_with_a_fresh_disk(settings, tmp_path):
     first = format_node(config, cluster_id=cluster_id)
     assert read_identity(RealFiles(str(tmp_path / "data"))) == first
     assert (first.cluster_id, first.node_id) == (cluster_id, NodeId(1))
-    (tmp_path / "data" / "identity").unlink()
+    shutil.rmtree(tmp_path / "data")
     assert format_node(config, cluster_id=cluster_id).disk_id != first.disk_id
 
 

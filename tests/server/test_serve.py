@@ -120,3 +120,31 @@ async def test_a_port_in_use_names_the_setting_to_change(node):
     node.broker.start_error = PortInUseError("127.0.0.1", peer_port)
     with pytest.raises(StartError, match=rf"port {peer_port} .* change .*peer_port"):
         await node()
+
+
+@pytest.mark.asyncio
+async def test_a_broken_invariant_in_a_callback_ends_the_node(node, request):
+    def broken():
+        raise AssertionError("commit index went back")
+
+    read, write = pipe_of(request)
+    running = asyncio.create_task(node(Launch(ready_fd=write)))
+    await first_line(read)
+    asyncio.get_running_loop().call_soon(broken)
+    with pytest.raises(AssertionError, match="went back"):
+        await asyncio.wait_for(running, 10)
+
+
+@pytest.mark.asyncio
+async def test_a_broken_connection_in_a_callback_does_not_end_the_node(node, request, caplog):
+    def broken():
+        raise ConnectionResetError("peer went away")
+
+    read, write = pipe_of(request)
+    running = asyncio.create_task(node(Launch(ready_fd=write)))
+    await first_line(read)
+    loop = asyncio.get_running_loop()
+    loop.call_soon(broken)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 10)
+    assert "peer went away" in caplog.text

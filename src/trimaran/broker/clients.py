@@ -18,6 +18,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from trimaran.broker.api import Broker
 from trimaran.broker.calls import Call
@@ -51,10 +52,10 @@ class ClientsStatistics:
 class Clients:
     """What all client sessions of a node share."""
 
-    def __init__(self, broker: Broker) -> None:
-        """Start without sessions, on the running loop."""
+    def __init__(self, broker: Broker, *, loop: asyncio.AbstractEventLoop) -> None:
+        """Start without sessions; `loop` is the running one."""
         self.broker = broker
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
         self.deadlines = Deadlines(self.loop)
         self.parts = TopicParts(broker)
         self.dispatcher = Dispatcher(broker)
@@ -141,8 +142,8 @@ class ClientSession(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start, unless there are too many connections."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A cast: uvloop's transports are asyncio's by shape, not by class.
+        self._transport = cast("asyncio.Transport", transport)
         self._peer = peer_name(transport)
         self._heard_s = self._clients.deadlines.now_s()
         self._clients.sessions[self] = None

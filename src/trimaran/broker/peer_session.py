@@ -7,7 +7,7 @@ REFUSED and a reason. Does not: know what frames mean, or reconnect.
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from trimaran.broker.peer_frames import (
     Frame,
@@ -57,11 +57,11 @@ class PeerSession(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio's callback; the dialing side greets."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=64 << 20)
+        # A cast: uvloop's transports are asyncio's by shape, not by class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=64 << 20)
         if self._dialed is not None:
-            transport.writelines(write_hello(self._owner.own_hello(self._dialed)))
+            self._transport.writelines(write_hello(self._owner.own_hello(self._dialed)))
 
     def data_received(self, data: bytes) -> None:
         """Asyncio's callback; whole frames go to the owner."""

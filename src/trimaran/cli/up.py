@@ -69,12 +69,13 @@ def up(
             cluster.write_file()
     if not cluster.processes:
         print(f"every node of {data} runs already")
+    asked = [] if detach else catch_signals()
     print_welcome(cluster, time.perf_counter() - begin)
     if detach:
         cluster.let_go()
         print(f"stop it with: trimaran down --data {data}")
     else:
-        stay(cluster)
+        stay(cluster, asked)
 
 
 def refuse_another_shape(cluster: LocalCluster, nodes: int | None, kafka_port: int | None) -> None:
@@ -104,11 +105,16 @@ def print_welcome(cluster: LocalCluster, seconds: float) -> None:
     print("  producer.flush()", flush=True)
 
 
-def stay(cluster: LocalCluster) -> None:
-    """Wait for Ctrl-C or SIGTERM, telling which nodes end meanwhile; then stop all of them."""
+def catch_signals() -> list[int]:
+    """Return a list that receives SIGINT and SIGTERM from now on."""
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: asked.append(received))
+    return asked
+
+
+def stay(cluster: LocalCluster, asked: list[int]) -> None:
+    """Wait until a signal was `asked`, telling which nodes end meanwhile; then stop them all."""
     told = dict.fromkeys(cluster.nodes, True)
     while not asked:
         for node_id, place in cluster.nodes.items():

@@ -113,6 +113,9 @@ def encode_response(header: RequestHeader, message: Message) -> list[Payload | b
     """Return the answer to the request with `header`, size in front, as buffers to send in order.
 
     `message` is that API's response class. Payloads in it (fetched batches) are not copied.
+
+    Raises:
+        ProtocolError: a string in it is too long for this version; close the connection.
     """
     api = APIS[header.api_key]
     version = header.api_version

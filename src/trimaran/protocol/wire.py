@@ -254,7 +254,12 @@ class Writer:
         self.buffer.append(value)
 
     def string(self, value: str | None) -> None:
-        """Append a string; None is null."""
+        """Append a string; None is null.
+
+        Raises:
+            ProtocolError: longer than an inflexible version can say. A client may have stored it
+                through a flexible one, so this is nobody's bug.
+        """
         if value is None:
             self._null(INT16)
             return
@@ -262,7 +267,10 @@ class Writer:
         if self.flexible:
             self.uvarint(len(encoded) + 1)
         else:
-            assert len(encoded) <= _STRING_BYTES_MAX, "strings have a length of 16 bits"
+            if len(encoded) > _STRING_BYTES_MAX:
+                raise ProtocolError(
+                    f"a string of {len(encoded)} bytes in a version of 16-bit lengths"
+                )
             self.buffer += INT16.pack(len(encoded))
         self.buffer += encoded
 

@@ -9,12 +9,14 @@ import logging
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from trimaran.broker.node import Broker
 from trimaran.broker.ports import Ports
 from trimaran.config import NodeConfig
+from trimaran.errors import TrimaranError
 from trimaran.server.clock import RealChance, RealClock
 from trimaran.server.lag import LoopLag
 from trimaran.server.launch import Launch, StartError
@@ -65,6 +67,7 @@ async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Laun
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
     listen_for_stop(loop, ended, launch.owner_fd)
+    loop.set_exception_handler(lambda _, context: end_by_callback(ended, context))
     workers = RealWorkers(loop)
     broker = Broker(
         config=config,
@@ -92,7 +95,8 @@ async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Laun
             task.cancel()
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await broker.stop()
-        log.info("stopped; event loop %s", lag.statistics())
+        late = lag.statistics()
+        log.info("stopped; event loop late mean=%.2f ms max=%.1f ms", late.mean_ms, late.max_ms)
     finally:
         lag.stop()
         workers.close()
@@ -168,6 +172,15 @@ def listen_for_stop(
         loop.add_signal_handler(number, stop, number.name)
     if owner_fd is not None:
         loop.add_reader(owner_fd, owner_gone, owner_fd)
+
+
+def end_by_callback(ended: "asyncio.Future[None]", context: dict[str, Any]) -> None:
+    """Let a mistake in a callback end the node, as in a task; what the world did is logged."""
+    error = context.get("exception")
+    if error is None or isinstance(error, OSError | TrimaranError):
+        log.warning("%s: %s", context["message"], error)
+    elif not ended.done():
+        ended.set_exception(error)
 
 
 def end_by_task(ended: "asyncio.Future[None]", task: "asyncio.Task[None]") -> None:

@@ -54,6 +54,8 @@ class NodeFailure:
     node: str
     at_s: float
     error: BaseException
+    at_start: bool
+    """Whether it ended before its store was open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,9 @@ class SimCluster:
     def _ended(self, node: SimNode, process: Process, error: BaseException | None) -> None:
         """The process failed: it is gone, as after an unhandled exception."""
         assert error is not None, "a broker runs until it fails"
-        failure = NodeFailure(node=node.name, at_s=self.loop.now_s, error=error)
+        failure = NodeFailure(
+            node=node.name, at_s=self.loop.now_s, error=error, at_start=node.broker is None
+        )
         self.log.add(node.name, f"failed: {type(error).__name__}: {error}")
         self.failures.append(failure)
         process.die(Death.KILLED)

@@ -87,11 +87,6 @@ class FaultInjector:
         for task in self._tasks:
             task.cancel()
 
-    @property
-    def breaks_disks(self) -> bool:
-        """Whether a process may rightly end with a storage error."""
-        return "failed sync" in self.counts
-
     def _draw_mix(self) -> FaultMix:
         if self._chance.random() < CALM_SEEDS:
             return FaultMix((), 1.0)

@@ -155,11 +155,11 @@ class KafkaClient:
         """Return a connection to a random node. Raises OSError."""
         return await self.connect(*self.chance.choice(self._bootstrap))
 
-    async def metadata(self) -> MetadataResponse:
+    async def metadata(self, *topics: str) -> MetadataResponse:
         """Ask a random node. Raises OSError."""
         connection = await self.connect_anywhere()
         try:
-            request = MetadataRequest(topics=[MetadataRequestTopic(name=self.topic)])
+            request = MetadataRequest(topics=[MetadataRequestTopic(name=name) for name in topics])
             response: MetadataResponse = await connection.ask(
                 ApiKey.METADATA, self.versions[ApiKey.METADATA], request
             )
@@ -169,7 +169,7 @@ class KafkaClient:
 
     async def connect_to_leader(self, partition: int) -> KafkaConnection:
         """Return a connection to who leads `partition`. Raises OSError, RetryError."""
-        response = await self.metadata()
+        response = await self.metadata(self.topic)
         topic = response.topics[0]
         assert isinstance(topic, MetadataResponseTopic)
         self.check(topic.error_code)
@@ -183,9 +183,13 @@ class KafkaClient:
                 return await self.connect(broker.host, broker.port)
         raise RetryError(f"leader {found[0].leader_id} is not among the brokers")
 
+    async def broker_count(self) -> int:
+        """Return how many nodes have registered and answer. Raises OSError."""
+        return len((await self.metadata()).brokers)
+
     async def partition_count(self) -> int:
         """Return how many partitions the topic has, creating it. Raises OSError, RetryError."""
-        response = await self.metadata()
+        response = await self.metadata(self.topic)
         topic = response.topics[0]
         assert isinstance(topic, MetadataResponseTopic)
         self.check(topic.error_code)

@@ -12,23 +12,25 @@ Does not: print or exit (the command line and the tests do).
 import asyncio
 import gc
 import logging
+import traceback
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from random import Random
 from typing import Any
 
 from trimaran.broker.partition import Partition
-from trimaran.errors import TrimaranError
+from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import Offset
 from trimaran.records.iteration import iterate_records
 from trimaran.sim.checkers import ALL, Evidence, OneLeaderPerTerm
 from trimaran.sim.client import PartitionConsumer, PartitionProducer
-from trimaran.sim.cluster import SimCluster
+from trimaran.sim.cluster import NodeFailure, SimCluster
 from trimaran.sim.faults import FaultInjector
 from trimaran.sim.history import History, Outcome, ReadRecord
 from trimaran.sim.kafka import KafkaClient, RetryError
-from trimaran.sim.loop import SimLoop, SimulationError
+from trimaran.sim.loop import Failure, SimLoop, SimulationError
 from trimaran.sim.network import HostNetwork, SimNetwork
 from trimaran.sim.process import Process
 from trimaran.sim.trace import EventLog
@@ -42,6 +44,8 @@ LIVENESS_LIMIT_S = 30.0
 """After the heal: until every batch is settled, and again until every replica has caught up."""
 READ_BYTES = 1024 * 1024
 VIOLATIONS_MAX = 50
+PLACES = 4
+"""Stack frames named with an exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +150,8 @@ class SeedRun:
             self.cluster.start(node)
         looking = self.loop.create_task(self._look_for_ever())
         clients = [self._client(name) for name in self._client_names]
-        if not await self._within(START_LIMIT_S, _topic_exists(clients[0][1])):
+        everybody = len(self.cluster.nodes)
+        if not await self._within(START_LIMIT_S, _topic_exists(clients[0][1], everybody)):
             self._violation(f"no topic after {START_LIMIT_S} s")
             return
         self._start_clients(clients)
@@ -175,7 +180,7 @@ class SeedRun:
 
     def _start_clients(self, clients: list[tuple[Process, KafkaClient]]) -> None:
         """Two idempotent producers, a plain one, and two readers, each on every partition."""
-        think_s = self._chance.choice((0.005, 0.02, 0.1))
+        think_s = self._chance.choice((0.02, 0.05, 0.2))
         for number, (process, client) in enumerate(clients):
             for partition in range(PARTITIONS):
                 producer = PartitionProducer(
@@ -265,15 +270,19 @@ class SeedRun:
         for line in self.history.oddities:
             self._violation(f"answer: {line}")
         for failure in self.loop.failures:
-            self._violation(
-                f"uncaught in {failure.process}: {failure.message}: {failure.exception!r}"
-            )
+            self._violation(f"uncaught in {failure.process}: {_described(failure)}")
         for ended in self.cluster.failures:
-            rightly = self.faults.breaks_disks and isinstance(ended.error, TrimaranError)
-            if not rightly:
+            if not self._ended_rightly(ended):
+                place = _place(ended.error)
                 self._violation(
-                    f"{ended.node} ended by itself at {ended.at_s:.3f} s: {ended.error!r}"
+                    f"{ended.node} ended by itself at {ended.at_s:.3f} s: {ended.error!r} {place}"
                 )
+
+    def _ended_rightly(self, ended: NodeFailure) -> bool:
+        """A failed sync ends a process; a full disk only keeps one from starting (D11)."""
+        if isinstance(ended.error, DiskFullError):
+            return ended.at_start
+        return "failed sync" in self.faults.counts and isinstance(ended.error, StorageError)
 
     def _violation(self, line: str) -> None:
         if line not in self.violations and len(self.violations) < VIOLATIONS_MAX:
@@ -305,10 +314,14 @@ class SeedRun:
         )
 
 
-async def _topic_exists(client: KafkaClient) -> None:
+async def _topic_exists(client: KafkaClient, node_count: int) -> None:
+    """Wait for all nodes, so that the topic has a replica on each, then for its creation."""
+    registered = 0
     while True:
         try:
-            if await client.partition_count() == PARTITIONS:
+            if registered < node_count:
+                registered = await client.broker_count()
+            elif await client.partition_count() == PARTITIONS:
                 return
         except (OSError, RetryError):
             pass
@@ -318,6 +331,21 @@ async def _topic_exists(client: KafkaClient) -> None:
 async def _read_to_end(consumer: PartitionConsumer) -> None:
     await consumer.find_end()
     await consumer.run()
+
+
+def _described(failure: Failure) -> str:
+    """Describe an uncaught exception without anything that differs next time."""
+    if failure.exception is None:
+        return failure.message
+    return f"{failure.exception!r} {_place(failure.exception)}"
+
+
+def _place(error: BaseException) -> str:
+    """Return where an exception was raised, the last frames first."""
+    frames = traceback.extract_tb(error.__traceback__)[-PLACES:]
+    return " < ".join(
+        f"{PurePath(frame.filename).stem}.{frame.name}:{frame.lineno}" for frame in reversed(frames)
+    )
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def test_a_topic_comes_with_its_partitions_and_leaders(broker, client, ask):
                     leader_epoch=1,
                     replica_nodes=(1, 2, 3),
                     isr_nodes=[1, 2, 3],
+                    offline_replicas=[],
                 )
                 for number in range(2)
             ],

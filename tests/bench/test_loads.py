@@ -1,0 +1,238 @@
+"""Loads on a virtual clock: a stalled target must show, and every event is counted once."""
+
+import heapq
+from collections.abc import Callable
+
+import pytest
+
+from trimaran.bench.accounting import Account, Window
+from trimaran.bench.histogram import Percentiles, encode, percentiles
+from trimaran.bench.loads import Notes, Sender, offer_at_most, offer_noted, offer_one_in_flight
+from trimaran.bench.loads import offer_paced as offer
+from trimaran.bench.schedule import NANOSECONDS, Schedule
+
+MILLISECOND = 1_000_000
+SERVICE_NS = MILLISECOND
+
+Answer = Callable[[int], int]
+"""From the time an event was sent to the time of its delivery report."""
+
+
+class VirtualClient:
+    """A producer client in virtual time: `answer` says when a report comes; may have a queue."""
+
+    def __init__(self, answer: Answer, *, queue_max: int = 1_000_000) -> None:
+        self.now_ns = 0
+        self.sent: list[tuple[int, bytes, int]] = []
+        self._answer = answer
+        self._queue_max = queue_max
+        self._reports: list[tuple[int, int, Callable[[object, object], None], object]] = []
+        self.error: object | None = None
+
+    def produce(
+        self,
+        _topic: str,
+        value: bytes,
+        _key: None,
+        partition: int,
+        on_delivery: Callable[[object, object], None],
+        /,
+    ) -> None:
+        if len(self._reports) >= self._queue_max:
+            raise BufferError
+        self.sent.append((self.now_ns, value, partition))
+        report = (self._answer(self.now_ns), len(self.sent), on_delivery, self.error)
+        heapq.heappush(self._reports, report)
+
+    def wait(self, duration_ns: int) -> None:
+        self._run_to(self.now_ns + duration_ns)
+
+    def poll(self, timeout: float) -> int:
+        if not self._reports:
+            return 0
+        self._run_to(max(self.now_ns, self._reports[0][0]))
+        return 1
+
+    def flush(self, timeout: float) -> int:
+        self._run_to(self.now_ns + round(timeout * NANOSECONDS))
+        return len(self._reports)
+
+    def clock(self) -> int:
+        return self.now_ns
+
+    def sender(self, partitions: int = 1) -> Sender:
+        return Sender(
+            client=self,
+            topic="t",
+            payloads=[bytes(16)],
+            partitions=partitions,
+            wait=self.wait,
+        )
+
+    def account(self, *, start_s: float = 0.0, end_s: float = 100.0) -> Account:
+        window = Window(start_ns=round(start_s * NANOSECONDS), end_ns=round(end_s * NANOSECONDS))
+        return Account(window, self.clock)
+
+    def _run_to(self, time_ns: int) -> None:
+        while self._reports and self._reports[0][0] <= time_ns:
+            due_ns, _, on_delivery, error = heapq.heappop(self._reports)
+            self.now_ns = max(self.now_ns, due_ns)
+            on_delivery(error, None)
+        self.now_ns = max(self.now_ns, time_ns)
+
+
+def prompt(sent_ns: int) -> int:
+    return sent_ns + SERVICE_NS
+
+
+def stalled_for_a_second(sent_ns: int) -> int:
+    """A target that answers after 1 ms, but nothing from second 4 to second 5."""
+    done_ns = sent_ns + SERVICE_NS
+    return 5 * NANOSECONDS if 4 * NANOSECONDS <= done_ns < 5 * NANOSECONDS else done_ns
+
+
+def paced(client: VirtualClient, *, rate: float, chunk: int, seconds: float) -> Account:
+    account = client.account()
+    schedule = Schedule(rate=rate, start_ns=0, chunk=chunk)
+    offer(client.sender(), schedule, account, seconds=seconds, progress=lambda: None)
+    client.flush(30)
+    return account
+
+
+def latency(account: Account) -> Percentiles:
+    return percentiles(encode(account.event_us))
+
+
+def test_prompt_target_shows_only_its_service_time() -> None:
+    account = paced(VirtualClient(prompt), rate=1_000, chunk=1, seconds=10)
+
+    assert account.answered == account.offered == 10_000
+    assert latency(account).p50_ms == pytest.approx(1.0, rel=0.01)
+    assert latency(account).max_ms == pytest.approx(1.0, rel=0.01)
+
+
+def test_stall_of_a_second_in_ten_shows_in_the_percentiles() -> None:
+    account = paced(VirtualClient(stalled_for_a_second), rate=1_000, chunk=1, seconds=10)
+
+    # A tenth of the events was due during the stall; the hundredth part waited 0.9 s and more.
+    assert latency(account).p50_ms == pytest.approx(1.0, rel=0.01)
+    assert latency(account).p95_ms == pytest.approx(500.0, rel=0.02)
+    assert latency(account).p99_ms == pytest.approx(900.0, rel=0.02)
+
+
+def test_stall_that_blocks_the_sender_shows_just_as_much() -> None:
+    """A full client queue delays the sends; the latencies still run from the intended times."""
+    client = VirtualClient(stalled_for_a_second, queue_max=10)
+    account = client.account()
+    sender = client.sender()
+    schedule = Schedule(rate=1_000, start_ns=0, chunk=1)
+
+    offer(sender, schedule, account, seconds=10, progress=lambda: None)
+    client.flush(30)
+
+    assert sender.queue_full > 0
+    assert account.answered == 10_000
+    assert latency(account).p99_ms == pytest.approx(900.0, rel=0.03)
+
+
+def test_events_of_a_chunk_wait_for_its_last_and_that_wait_counts() -> None:
+    account = paced(VirtualClient(prompt), rate=1_000, chunk=64, seconds=10)
+
+    assert latency(account).max_ms == pytest.approx(63.0 + 1.0, rel=0.01)
+    assert latency(account).p50_ms == pytest.approx(31.5 + 1.0, rel=0.03)
+    assert percentiles(encode(account.chunk_us)).max_ms == pytest.approx(1.0, rel=0.01)
+
+
+def test_warm_up_is_not_counted() -> None:
+    client = VirtualClient(prompt)
+    account = client.account(start_s=2.0, end_s=5.0)
+    schedule = Schedule(rate=1_000, start_ns=0, chunk=1)
+
+    offer(client.sender(), schedule, account, seconds=5, progress=lambda: None)
+    client.flush(30)
+
+    assert len(client.sent) == account.answers_total == 5_000
+    assert account.offered == account.answered == 3_000
+    assert account.answers_in_window == 3_000
+
+
+def test_unanswered_events_count_with_the_time_they_waited() -> None:
+    client = VirtualClient(lambda sent_ns: sent_ns + 1_000 * NANOSECONDS)
+
+    account = paced(client, rate=100, chunk=10, seconds=1)
+    unanswered = account.close()
+
+    assert (account.answered, unanswered) == (0, 100)
+    assert latency(account).count == 100
+    assert latency(account).p50_ms > 29_000
+
+
+def test_failed_reports_are_counted_by_their_error() -> None:
+    client = VirtualClient(prompt)
+    client.error = "_MSG_TIMED_OUT"
+
+    account = paced(client, rate=100, chunk=1, seconds=1)
+
+    assert account.failed == {"_MSG_TIMED_OUT": 100}
+    assert account.answered == account.answers_total == 0
+    assert account.close() == 0
+
+
+def test_chunk_goes_to_one_partition_and_chunks_take_turns() -> None:
+    client = VirtualClient(prompt)
+    schedule = Schedule(rate=1_000, start_ns=0, chunk=10)
+
+    offer(client.sender(3), schedule, client.account(), seconds=0.04, progress=lambda: None)
+
+    assert [partition for _, _, partition in client.sent] == [0] * 10 + [1] * 10 + [2] * 10 + [
+        0
+    ] * 10
+
+
+def test_one_in_flight_sends_only_after_the_report() -> None:
+    client = VirtualClient(prompt)
+    account = client.account()
+
+    offer_one_in_flight(client.sender(), account, end_ns=NANOSECONDS, progress=lambda: None)
+
+    sent_ns = [time_ns for time_ns, _, _ in client.sent]
+    assert sent_ns == [number * SERVICE_NS for number in range(1_000)]
+    assert latency(account).max_ms == pytest.approx(1.0, rel=0.01)
+
+
+def test_load_without_schedule_ends_at_its_number_of_events() -> None:
+    client = VirtualClient(prompt, queue_max=100)
+    account = client.account()
+
+    offer_at_most(
+        client.sender(),
+        account,
+        end_ns=50 * NANOSECONDS,
+        progress=lambda: None,
+        events_max=1_000,
+    )
+    client.flush(30)
+
+    assert len(client.sent) == 1_024
+    assert account.answers_total == 1_024
+
+
+def test_noted_events_carry_their_number_and_are_remembered_by_partition() -> None:
+    client = VirtualClient(prompt)
+    notes = Notes()
+
+    offered = offer_noted(
+        client.sender(partitions=2),
+        Schedule(rate=1_000, start_ns=0, chunk=1),
+        notes,
+        clock=client.clock,
+        stopped=lambda: len(client.sent) == 10,
+        progress=lambda: None,
+    )
+    client.flush(30)
+
+    assert offered == 10
+    assert [int.from_bytes(value[:8], "big") for _, value, _ in client.sent] == list(range(10))
+    assert list(notes.numbers) == list(range(10))
+    assert list(notes.partitions) == [0, 1] * 5
+    assert notes.latest_ns == {0: 9 * MILLISECOND, 1: 10 * MILLISECOND}

@@ -1,0 +1,138 @@
+"""ApiVersions, DescribeCluster and DescribeConfigs."""
+
+import pytest
+
+from trimaran.errors import ErrorCode
+from trimaran.ids import NodeId
+from trimaran.metadata.commands import AlterNodeSettings
+from trimaran.protocol.api import APIS, ApiKey
+from trimaran.protocol.messages import (
+    ApiVersionsRequest,
+    DescribeClusterRequest,
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsSynonym,
+)
+
+
+def describe(client, kind, name, *, keys=None, version=4, **fields):
+    resource = DescribeConfigsResource(
+        resource_type=kind, resource_name=name, configuration_keys=keys
+    )
+    request = DescribeConfigsRequest(resources=[resource], **fields)
+    (result,) = client.ask(ApiKey.DESCRIBE_CONFIGS, version, request).results
+    return result
+
+
+@pytest.mark.parametrize("version", range(5))
+def test_api_versions_are_the_table(client, version):
+    response = client.ask(ApiKey.API_VERSIONS, version, ApiVersionsRequest())
+
+    rows = [(row.api_key, row.min_version, row.max_version) for row in response.api_keys]
+    assert rows == [(row.key, row.min_version, row.max_version) for row in APIS.values()]
+    assert response.error_code == ErrorCode.NONE
+
+
+def test_the_cluster_is_its_registered_nodes(broker, client):
+    broker.dead[3] = None
+
+    response = client.ask(ApiKey.DESCRIBE_CLUSTER, 1, DescribeClusterRequest())
+
+    assert [(node.broker_id, node.port) for node in response.brokers] == [
+        (1, 9092),
+        (2, 9093),
+        (3, 9094),
+    ]
+    assert (response.cluster_id, response.controller_id) == (broker.cluster_id, 1)
+
+
+def test_controllers_cannot_be_described(client):
+    response = client.ask(ApiKey.DESCRIBE_CLUSTER, 1, DescribeClusterRequest(endpoint_type=2))
+
+    assert response.error_code == ErrorCode.INVALID_REQUEST
+
+
+def test_a_topic_has_its_own_settings_and_defaults(broker, client):
+    broker.add_topic("flights", max_message_bytes="2000")
+
+    result = describe(client, 2, "flights")
+
+    found = {row.name: (row.value, row.config_source) for row in result.configs}
+    assert found["max.message.bytes"] == ("2000", 1)
+    assert found["min.insync.replicas"] == ("1", 5)
+
+
+def test_named_settings_only(broker, client):
+    broker.add_topic("flights")
+
+    result = describe(client, 2, "flights", keys=["retention.ms", "no.such"])
+
+    assert [row.name for row in result.configs] == ["retention.ms"]
+
+
+def test_synonyms_and_documentation_when_asked_for(broker, client):
+    broker.add_topic("flights", max_message_bytes="2000")
+
+    (row,) = describe(
+        client,
+        2,
+        "flights",
+        keys=["max.message.bytes"],
+        include_synonyms=True,
+        include_documentation=True,
+    ).configs
+
+    assert row.synonyms == [
+        DescribeConfigsSynonym(name="max.message.bytes", value="2000", source=1),
+        DescribeConfigsSynonym(name="max.message.bytes", value="1048588", source=5),
+    ]
+    assert "batch" in row.documentation
+    assert row.config_type == 3
+
+
+def test_neither_unless_asked_for(broker, client):
+    broker.add_topic("flights")
+
+    (row,) = describe(client, 2, "flights", keys=["retention.ms"]).configs
+
+    assert (row.synonyms, row.documentation) == ((), None)
+
+
+def test_a_nodes_settings_come_from_its_file_unless_altered(broker, client):
+    broker.set(num_partitions=8)
+    broker.apply(AlterNodeSettings(node_id=NodeId(0), set={"auto.create.topics.enable": "false"}))
+    broker.apply(AlterNodeSettings(node_id=NodeId(1), set={"default.replication.factor": "1"}))
+
+    result = describe(client, 4, "1")
+
+    assert {row.name: (row.value, row.config_source) for row in result.configs} == {
+        "auto.create.topics.enable": ("false", 3),
+        "num.partitions": ("8", 4),
+        "default.replication.factor": ("1", 2),
+    }
+
+
+def test_the_empty_name_is_what_was_set_for_all_nodes(broker, client):
+    broker.apply(AlterNodeSettings(node_id=NodeId(0), set={"num.partitions": "9"}))
+
+    result = describe(client, 4, "")
+
+    found = {row.name: (row.value, row.config_source) for row in result.configs}
+    assert found["num.partitions"] == ("9", 3)
+    assert found["auto.create.topics.enable"] == ("true", 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "code"),
+    [
+        (2, "unknown", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
+        (4, "2", ErrorCode.INVALID_REQUEST),
+        (4, "many", ErrorCode.INVALID_REQUEST),
+        (8, "1", ErrorCode.INVALID_REQUEST),
+    ],
+)
+def test_what_cannot_be_described_is_told(client, kind, name, code):
+    result = describe(client, kind, name)
+
+    assert result.error_code == code
+    assert (result.resource_type, result.resource_name, result.configs) == (kind, name, ())
