@@ -18,7 +18,8 @@ soak: $(VENV)/.installed-test            # the simulator and the property tests,
 bench: $(VENV)/.installed-demo           # the table of docs/performance.md
 	@$(BIN)/python -m trimaran.bench all $(ARGS)
 fmt: $(VENV)/.installed-test             # format, and fix what can be fixed by machine
-	@$(BIN)/ruff format src tests && $(BIN)/ruff check --fix src tests
+	@$(BIN)/ruff format src tests && $(BIN)/ruff check --fix src tests && \
+	 $(BIN)/python tests/test_docs.py
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 

@@ -19,7 +19,7 @@ MOUNTS = [
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/home/someone", "ext4"),
+        ("/srv/someone", "ext4"),
         ("/tmp", "tmpfs"),
         ("/tmp/x/y", "tmpfs"),
         ("/tmp/disk/data", "xfs"),

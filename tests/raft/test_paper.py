@@ -220,10 +220,9 @@ def test_of_two_equal_pre_candidates_the_lower_rank_stands_and_the_other_yields(
 
 def test_candidates_that_split_the_votes_elect_one_in_the_next_round() -> None:
     """Section 5.2: split votes are resolved by another election, whoever begins it."""
-    cluster = CoreCluster(4)
+    cluster = CoreCluster(2)
     for node in (1, 2):
-        core = cluster.core(node)
-        core.step(node + 2, TimeoutNow(term=0))
+        cluster.core(node).step(3 - node, TimeoutNow(term=0))
         cluster.collect(node)
     cluster.settle()
     split = cluster.leader()

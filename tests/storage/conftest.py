@@ -2,6 +2,8 @@
 
 import struct
 from collections.abc import Sequence
+from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,7 +156,8 @@ def batch(index: int, size: int = 100, timestamp_ms: int = 0) -> bytes:
     """Return something with the header fields that storage looks at, no zero byte behind them."""
     head = bytearray(61)
     struct.pack_into(">q", head, 35, timestamp_ms)
-    return bytes(head) + bytes((index + at) % 255 + 1 for at in range(max(0, size - 61)))
+    inside = Random(index).randbytes(max(0, size - 61)).replace(b"\0", b"\1")
+    return bytes(head) + inside
 
 
 def records(
@@ -174,7 +177,7 @@ def records(
         offset=Offset(index - 1 if offset is None else offset),
         offset_count=count,
         log_time_ms=1000 + index,
-        payload=batch(index + term, size, timestamp_ms),
+        payload=batch(100 * index + term, size, timestamp_ms),
         event_ids=event_ids,
     )
 
@@ -269,12 +272,16 @@ def driver(files):
 
 
 @pytest.fixture
-def storage():
-    """This module's names, for tests that cannot import it."""
-    return globals_of_this_module()
-
-
-def globals_of_this_module():
-    from types import SimpleNamespace  # noqa: PLC0415
-
-    return SimpleNamespace(**globals())
+def kit():
+    """What tests use of this module; it cannot be imported."""
+    return SimpleNamespace(
+        Driver=Driver,
+        GROUP=GROUP,
+        IDENTITY=IDENTITY,
+        MemoryFiles=MemoryFiles,
+        OTHER=OTHER,
+        SMALL=SMALL,
+        batch=batch,
+        control=control,
+        records=records,
+    )

@@ -39,6 +39,7 @@ from trimaran.errors import PeerError
 from trimaran.ids import DiskId, GroupId, Index, NodeId, Term
 from trimaran.raft.messages import (
     AppendAnswer,
+    AppendEntries,
     Message,
     PreVote,
     PreVoteAnswer,
@@ -56,8 +57,10 @@ OLDER_BYTES_MAX = 1 << 20
 """Entries read from segments for a follower at a time."""
 TRANSFER_S = 0.3
 """A follower that has not taken over leadership by then does not."""
-UNKNOWN_GROUP_MESSAGES_MAX = 10_000
-"""Votes asked for in groups that the metadata has not told us of yet; kept until it does."""
+EARLY_MESSAGES_MAX = 4_096
+"""Messages kept of groups that the metadata has not told us of yet, one per group and sender."""
+EARLY_BYTES_MAX = 4_096
+"""Longest of them."""
 
 
 class ConsensusOwner(Protocol):
@@ -199,6 +202,8 @@ class Consensus:
         self.elections.forget(replica.group)
         self.heartbeats.led_changed(replica, is_leader=False)
         self.leaders.forget(replica.group)
+        for node in self.peers.peers:
+            self._early.pop((replica.group, node), None)
 
     def live_replicas(self) -> Sequence[Replica]:
         """Return all groups of this node, ordered."""
@@ -296,9 +301,7 @@ class Consensus:
     def _raft_message(self, peer: Peer, group: GroupId, message: Message) -> None:
         replica = self.groups.get(group)
         if replica is None:
-            is_vote = isinstance(message, (PreVote, RequestVote))
-            if is_vote and len(self._early) < UNKNOWN_GROUP_MESSAGES_MAX:
-                self._early[group, peer.node_id] = message
+            self._keep_early(peer.node_id, group, message)
             return
         if not peer.counts:
             if isinstance(message, (PreVote, PreVoteAnswer, RequestVote, VoteAnswer)):
@@ -309,6 +312,19 @@ class Consensus:
         if isinstance(message, AppendAnswer):
             self.heartbeats.progressed(replica)
         self.rounds.touched(replica)
+
+    def _keep_early(self, sender: NodeId, group: GroupId, message: Message) -> None:
+        """Keep the last message of a group that the metadata has not told us of yet.
+
+        What is not kept is asked for again: the next heartbeat answer names the group as missing.
+        """
+        size = 0
+        if isinstance(message, AppendEntries):
+            size = sum(entry.size for entry in message.entries)
+        if size <= EARLY_BYTES_MAX and len(self._early) < EARLY_MESSAGES_MAX:
+            self._early[group, sender] = message
+        else:
+            self.heartbeats.missed(sender, group)
 
     def peer_up(self, peer: Peer, lane: PeerLane) -> None:
         """A lane is new: tell the peer who leads what, probe what it holds."""

@@ -70,6 +70,7 @@ class PeerPulse:
         "excepted_since_s",
         "heard_s",
         "is_silent",
+        "missed",
         "sent_s",
         "told",
     )
@@ -82,6 +83,8 @@ class PeerPulse:
         """Groups it says it leads."""
         self.doubtful: dict[GroupId, None] = {}
         """Claimed groups that may have to be named as exceptions in the next answer."""
+        self.missed: dict[GroupId, None] = {}
+        """Groups of which a message was dropped here: exceptions in the next answer."""
         self.told: dict[GroupId, tuple[Term, Index]] | None = None
         """What we told it of the groups we lead; None: tell it everything."""
         self.changed: dict[GroupId, None] = {}
@@ -210,6 +213,10 @@ class Heartbeats:
             if replica.group in pulse.claimed:
                 pulse.doubtful[replica.group] = None
 
+    def missed(self, node: NodeId, group: GroupId) -> None:
+        """A message of `node` for `group` was dropped: say so, that it begins anew."""
+        self._pulses[node].missed[group] = None
+
     # Frames
 
     def receive(self, peer: Peer, beat: Heartbeat) -> None:
@@ -278,7 +285,8 @@ class Heartbeats:
 
     def _exceptions(self, node: NodeId, pulse: PeerPulse) -> list[tuple[GroupId, Term, Refusal]]:
         """Name the claimed groups that this node does not follow in the claimed (synced) term."""
-        exceptions: list[tuple[GroupId, Term, Refusal]] = []
+        exceptions = [(group, Term(0), Refusal.MISSING) for group in pulse.missed]
+        pulse.missed.clear()
         for group in list(pulse.doubtful):
             term = pulse.claimed[group]
             replica = self._owner.replica(group)
@@ -331,7 +339,8 @@ class Heartbeats:
         claims: list[tuple[GroupId, Term, Index]] = []
         for group in pulse.changed:
             led = self._led.get(group)
-            if led is None:
+            # The core may have stepped down in this very turn, in a term that another leads.
+            if led is None or not led.raft.is_leader:
                 continue
             raft = led.raft
             commit = min(raft.commit_index, raft.follower_match(node))

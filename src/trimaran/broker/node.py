@@ -133,7 +133,7 @@ class Broker:
         self._producer_ids: list[int] = []
         self._producer_ids_lock: asyncio.Future[None] | None = None
         self._listeners: list[Listener] = []
-        self._clients = Clients(self)
+        self._clients = Clients(self, loop=asyncio.get_running_loop())
         self._ready = asyncio.Event()
         self.kafka_port = 0
         self.peer_port = 0

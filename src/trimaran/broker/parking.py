@@ -2,7 +2,8 @@
 
 A client that is told "no leader" or the dead leader's name backs off and comes back 60 to 230 ms
 after the election; one whose question waits has its answer the moment the election is over (D7).
-The wait is short, and ends at once when another answer of the same connection is ready behind it.
+While another answer of the same connection is ready behind it, the wait is shorter still: an
+election takes a few milliseconds, and librdkafka, told "no leader", comes back after a second.
 
 Does not: know why a partition has no leader, nor build the answer.
 """
@@ -14,6 +15,9 @@ from trimaran.broker.calls import Call
 from trimaran.broker.waiting import Deadline
 from trimaran.ids import GroupId
 from trimaran.metadata.topology import Topic
+
+HELD_BACK_S = 0.15
+"""Longest time for which answers behind a parked one are held back."""
 
 
 def leaderless(
@@ -40,7 +44,7 @@ def leaderless(
 class Parked:
     """One call that waits for leaders."""
 
-    __slots__ = ("_call", "_deadline", "_done", "_handle", "_looks_soon", "_waits")
+    __slots__ = ("_call", "_deadline", "_done", "_handle", "_looks_soon", "_until_s", "_waits")
 
     def __init__(
         self, call: Call, waits: Mapping[GroupId, float], done: Callable[[], None]
@@ -51,9 +55,24 @@ class Parked:
         self._done: Callable[[], None] | None = done
         self._looks_soon = False
         self._deadline: Deadline = call.deadlines.at(max(waits.values()), self._end)
+        self._until_s = max(waits.values())
         self._handle: WatchHandle = call.broker.watch_leaders(self._changed)
-        call.interrupt = self._end
+        call.interrupt = self._hurry
         call.abandon = self._let_go
+
+        if call.is_blocking:
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Another answer is ready behind this one: wait a little; or the node stops: not at all."""
+        if not self._call.is_blocking:
+            self._end()
+            return
+        until_s = self._call.deadlines.now_s() + HELD_BACK_S
+        if until_s < self._until_s:
+            self._until_s = until_s
+            self._call.deadlines.withdraw(self._deadline)
+            self._deadline = self._call.deadlines.at(until_s, self._end)
 
     def _changed(self) -> None:
         """Look once per loop turn, however many leaders are announced in it."""

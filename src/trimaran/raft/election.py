@@ -7,7 +7,8 @@ time-outs that cannot help:
 
 - a forgetful voter that must refuse a pre-vote because its own log is longer campaigns at once;
 - a pre-candidate yields to another whose log is at least as long; on equal logs the lower rank
-  (place in replica order) stands.
+  (place in replica order) stands, and asks the other again: it may have refused when it had not
+  yet noticed that the leader is gone, and now it has.
 
 Votes are judged against the appended log, its unsynced tail included.
 Does not: measure time. When to campaign is the driver's decision.
@@ -36,7 +37,7 @@ def on_election_message(state: RaftState, sender: NodeId, message: ElectionMessa
             on_request_vote(state, sender, message)
         case VoteAnswer():
             on_vote_answer(state, sender, message)
-        case TimeoutNow():
+        case _:
             on_timeout_now(state, sender, message)
 
 
@@ -51,29 +52,29 @@ def campaign(state: RaftState) -> None:
     if state.role is Role.CANDIDATE and not state.is_hard_state_synced:
         return
     roles.become_pre_candidate(state)
-    request = PreVote(
-        term=Term(state.term + 1), last_index=state.log.last_index, last_term=state.log.last_term
-    )
     for peer in state.peers:
-        roles.send(state, peer, request)
+        roles.send(state, peer, _pre_vote(state))
     _tally(state)
 
 
 def on_pre_vote(state: RaftState, sender: NodeId, request: PreVote) -> None:
     """Answer whether we would vote for `sender`; yield or campaign ourselves if that is faster."""
     order = _compare_logs(state, request.last_index, request.last_term)
+    stands = order == 0 and _stands_against(state, sender)
     granted = (
         state.may_vote
         and state.leader is None
         and order >= 0
         and _is_vote_free(state, sender, request.term)
-        and not (order == 0 and _stands_against(state, sender))
+        and not stands
     )
     if granted and state.role is Role.PRE_CANDIDATE:
         roles.become_follower(state, state.term, None)
     term = request.term if granted else state.term
     roles.send(state, sender, PreVoteAnswer(term=term, granted=granted))
-    if order < 0 and state.role is Role.FOLLOWER and state.leader is None:
+    if stands:
+        roles.send(state, sender, _pre_vote(state))
+    elif order < 0 and state.role is Role.FOLLOWER and state.leader is None:
         campaign(state)
 
 
@@ -133,6 +134,12 @@ def count_own_vote(state: RaftState) -> None:
     if state.role is Role.CANDIDATE and state.is_hard_state_synced:
         state.votes[state.node_id] = True
         _tally(state)
+
+
+def _pre_vote(state: RaftState) -> PreVote:
+    return PreVote(
+        term=Term(state.term + 1), last_index=state.log.last_index, last_term=state.log.last_term
+    )
 
 
 def _stand(state: RaftState, *, transfer: bool) -> None:

@@ -206,10 +206,13 @@ def on_append(state: RaftState, sender: NodeId, message: AppendEntries) -> None:
         return
     if not _append_missing(state, message):
         state.answer_now = True
-    state.append_sender = sender
     last = Index(prev_index + len(message.entries))
     # What is committed matches any leader that could send this (leader completeness).
     state.matched = max(state.matched, last, state.commit_index)
+    if state.append_sender is None:
+        # The term's first append: what is synced already is no news before its own sync.
+        state.append_sender = sender
+        state.answered = min(state.matched, state.synced_index)
     assert state.matched <= state.log.last_index
     roles.advance_commit(state, min(message.commit, state.matched))
 

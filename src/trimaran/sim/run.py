@@ -180,7 +180,7 @@ class SeedRun:
 
     def _start_clients(self, clients: list[tuple[Process, KafkaClient]]) -> None:
         """Two idempotent producers, a plain one, and two readers, each on every partition."""
-        think_s = self._chance.choice((0.02, 0.05, 0.2))
+        think_s = self._chance.choice((0.05, 0.1, 0.3))
         for number, (process, client) in enumerate(clients):
             for partition in range(PARTITIONS):
                 producer = PartitionProducer(
@@ -269,7 +269,10 @@ class SeedRun:
     def _judge_processes(self) -> None:
         for line in self.history.oddities:
             self._violation(f"answer: {line}")
+        ended_by = [ended.error for ended in self.cluster.failures]
         for failure in self.loop.failures:
+            if any(failure.exception is error for error in ended_by):
+                continue  # the process ended of it, and is judged below
             self._violation(f"uncaught in {failure.process}: {_described(failure)}")
         for ended in self.cluster.failures:
             if not self._ended_rightly(ended):

@@ -368,7 +368,7 @@ class _Opening:
         reasons = (
             state.damage,
             self.everyone,
-            state.lost(),
+            state.missing(),
             no_boundary,
             self.list_damage,
             unlisted,

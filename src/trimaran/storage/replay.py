@@ -5,6 +5,8 @@ it was written. A copy made at rollover never does: it only adds the entry right
 
 Invariants: a group's entries are contiguous, start right above its boundary, and each one's
 predecessor has the term that the entry names; what cannot be placed so is missing, never guessed.
+An entry whose payload cannot be read keeps its place (its head tells index and term), so that what
+follows it is known to follow; a copy, or a boundary above it, makes it good.
 Does not: read files, or look at segments (recovery.py).
 """
 
@@ -34,9 +36,10 @@ class GroupReplay:
     removed: bool = False
     damage: Damage | None = None
     """Stored by an earlier life and not cleared since."""
-    holes: dict[Index, tuple[Term, Damage]] = field(default_factory=dict)
-    """Entries that were journaled and cannot be read: term, and why."""
-
+    lost: dict[Index, Damage] = field(default_factory=dict)
+    """Entries whose place in `entries` is known and whose payload cannot be read."""
+    gap: tuple[Index, Damage] | None = None
+    """An entry that did not follow the last one: what is between them is missing."""
     conflict: Damage | None = None
     """A boundary contradicts the entries below it."""
 
@@ -57,14 +60,20 @@ class GroupReplay:
             return self.entries[-1].term
         return self.boundary.position.term if self.boundary is not None else Term(0)
 
-    def lost(self) -> Damage | None:
-        """Return what is missing above the boundary, None if nothing is."""
+    def missing(self) -> Damage | None:
+        """Return why something above the boundary is missing, None if nothing is."""
         if self.conflict is not None:
             return self.conflict
-        for index, (_, damage) in sorted(self.holes.items()):
-            if index >= self.first_index:
-                return damage
+        if self.lost:
+            return self.lost[min(self.lost)]
+        if self.gap is not None and self.gap[0] > self.last_index:
+            return self.gap[1]
         return None
+
+    def settle(self) -> None:
+        """Keep of the entries only those before the first lost one."""
+        if self.lost:
+            del self.entries[min(self.lost) - self.first_index :]
 
     def take_boundary(self, boundary: Boundary, *, copy: bool, place: str) -> None:
         """The segments hold everything up to `boundary`: entries up to there are done with."""
@@ -76,54 +85,53 @@ class GroupReplay:
             self.entries.clear()
         index = boundary.position.index
         count = max(0, index - self.first_index + 1)
-        if count and len(self.entries) >= count:
-            found = self.entries[count - 1].term
-            if found != boundary.position.term:
+        if 0 < count <= len(self.entries):
+            if self.entries[count - 1].term != boundary.position.term:
                 text = f"{place}: the boundary at {index} has another term than entry {index}"
                 self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
                 count = len(self.entries)
         del self.entries[:count]
         self.boundary = boundary
-        self.holes = {at: hole for at, hole in self.holes.items() if at > index}
+        self.lost = {at: damage for at, damage in self.lost.items() if index < at}
+        self._forget_lost(Index(self.last_index + 1))
 
     def take_entry(self, record: Record, *, kind: DamageKind, place: str) -> None:
         """Add an entry, or note why it cannot be added."""
         entry = record.entry
         assert entry is not None
-        if record.copy:
-            self._take_copy(record, entry, kind, place)
+        if record.copy and entry.index <= self.last_index:
+            self._fill_in(entry, intact=record.intact)
             return
         if entry.index < self.first_index:
             text = f"{place}: entry {entry.index} is below the boundary"
-            self._hole(entry, DamageKind.GAP, text)
+            self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
             return
-        del self.entries[max(0, entry.index - self.first_index) :]
-        self.holes = {at: hole for at, hole in self.holes.items() if at < entry.index}
-        if not record.intact:
-            self._hole(entry, kind, f"{place}: entry {entry.index} fails its check")
-        elif not self._follows(record, entry):
+        del self.entries[entry.index - self.first_index :]
+        self._forget_lost(entry.index)
+        if entry.index != self.last_index + 1 or not self._follows(record, entry):
             text = f"{place}: entry {entry.index} does not follow entry {self.last_index}"
-            self._hole(entry, DamageKind.GAP, text)
-        else:
-            self.entries.append(entry)
-
-    def _take_copy(self, record: Record, entry: Entry, kind: DamageKind, place: str) -> None:
-        if entry.index <= self.last_index:
+            if self.gap is None or self.gap[0] <= self.last_index:
+                self.gap = (entry.index, Damage(kind=DamageKind.GAP, text=text))
             return
-        if record.intact and self._follows(record, entry):
-            self.entries.append(entry)
-            self.holes.pop(entry.index, None)
-        elif entry.index not in self.holes:
-            bad = DamageKind.GAP if record.intact else kind
-            self._hole(entry, bad, f"{place}: the copy of entry {entry.index} cannot be placed")
+        if not record.intact:
+            text = f"{place}: entry {entry.index} fails its check"
+            self.lost[entry.index] = Damage(kind=kind, text=text)
+        self.entries.append(entry)
+
+    def _fill_in(self, entry: Entry, *, intact: bool) -> None:
+        """Let a copy stand in for an original that cannot be read; else it changes nothing."""
+        at = entry.index - self.first_index
+        if intact and entry.index in self.lost and self.entries[at].term == entry.term:
+            self.entries[at] = entry
+            del self.lost[entry.index]
 
     def _follows(self, record: Record, entry: Entry) -> bool:
-        if entry.index != self.last_index + 1 or entry.term < self.last_term:
-            return False
-        return record.previous_term is None or record.previous_term == self.last_term
+        if record.previous_term is None:
+            return entry.term >= self.last_term
+        return record.previous_term == self.last_term
 
-    def _hole(self, entry: Entry, kind: DamageKind, text: str) -> None:
-        self.holes.setdefault(entry.index, (entry.term, Damage(kind=kind, text=text)))
+    def _forget_lost(self, start: Index) -> None:
+        self.lost = {at: damage for at, damage in self.lost.items() if at < start}
 
 
 def replay(scan: JournalScan) -> dict[GroupId, GroupReplay]:
@@ -143,6 +151,8 @@ def replay(scan: JournalScan) -> dict[GroupId, GroupReplay]:
             state = groups.get(group)
             if state is not None:
                 state.commit = max(state.commit, commit)
+    for state in groups.values():
+        state.settle()
     return groups
 
 
@@ -165,4 +175,4 @@ def _apply(state: GroupReplay, record: Record, scanned: ScannedRound) -> None:
         case RecordType.REMOVED:
             state.removed = True
             state.entries.clear()
-            state.holes.clear()
+            state.lost.clear()

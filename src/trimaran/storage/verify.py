@@ -62,7 +62,7 @@ class DumpedGroup:
         self.hard_state: HardState = state.hard_state
         self.commit_known = max(self.boundary.position.index, state.commit)
         self._found: LogRecovery = recover_log(shared, self.boundary)
-        self.damage: Damage | None = state.damage or state.lost() or self._found.damage
+        self.damage: Damage | None = state.damage or state.missing() or self._found.damage
 
     def stored(self) -> Iterator[Entry | Finding]:
         """Yield every entry of the segments in order, and a finding in place of each bad one."""

@@ -3,8 +3,8 @@
 Behavior:
   An unknown topic is created on first use, if client and settings allow it, and answered with its
   leaders. While a partition has no leader since less than 400 ms the answer waits for the new one,
-  unless another answer of the connection is ready behind it; then LEADER_NOT_AVAILABLE and
-  leader -1. The list of nodes keeps the dead ones: librdkafka forgets a node that is missing and
+  at most 150 ms if another answer of the connection is ready behind it; then LEADER_NOT_AVAILABLE
+  and leader -1. The list of nodes keeps the dead ones: librdkafka forgets a node that is missing and
   needs a second to find it again. The controller is this node: any node takes any request.
   Replicas count as in sync while their node is alive. Operations are not known: there are no ACLs.
 Version notes:
@@ -93,10 +93,9 @@ def _park_or_answer(
     call: Call, request: MetadataRequest, refused: dict[str, ErrorCode], *, new_park_s: float
 ) -> MetadataResponse | None:
     waits: dict[GroupId, float] = {}
-    if not call.is_blocking:
-        now_s = call.deadlines.now_s()
-        for topic in _known_topics(call, request):
-            waits |= leaderless(call.broker, topic, now_s=now_s, new_park_s=new_park_s)
+    now_s = call.deadlines.now_s()
+    for topic in _known_topics(call, request):
+        waits |= leaderless(call.broker, topic, now_s=now_s, new_park_s=new_park_s)
     if not waits:
         return _response(call, request, refused)
     Parked(call, waits, lambda: call.answer(_response(call, request, refused)))

@@ -1,0 +1,136 @@
+"""The documents against the code: commands exist, links resolve, the file map is complete.
+
+Run as a program (`make fmt` does) it writes the file map of docs/code-structure.md anew.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAP_PAGE = ROOT / "docs" / "code-structure.md"
+MAP_BEGIN, MAP_END = "<!-- map -->\n", "<!-- /map -->\n"
+MAKEFILE_LINES_MAX = 40
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+MAKE_COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
+COMMAND = re.compile(r"`trimaran ([a-z]+)\b")
+MENTION = re.compile(r"`((?:src|tests|docs|ci|changelog\.d)/[\w./-]+\.(?:py|md|txt))(?:::\w+)?`")
+TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+
+
+def shown(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that a page's headings make."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+def file_map() -> str:
+    """Return the map: one table for each package, the modules with their first lines."""
+    tables: dict[str, list[str]] = {}
+    for path in sorted(ROOT.glob("src/trimaran/**/*.py")):
+        folder = path.parent.relative_to(ROOT / "src").as_posix()
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first = docstring.partition("\n")[0].replace("|", "\\|")
+        if path.name == "__init__.py":
+            tables.setdefault(folder, []).insert(0, f"\n### {folder}\n\n{first}\n\n")
+        else:
+            tables.setdefault(folder, []).append(f"| `{path.name}` | {first} |\n")
+    text = ""
+    for folder in sorted(tables):
+        heading, *rows = tables[folder]
+        text += heading + ("| file | idea |\n|---|---|\n" + "".join(rows) if rows else "")
+    return text.lstrip("\n")
+
+
+def with_map(page: str) -> str:
+    before, _, rest = page.partition(MAP_BEGIN)
+    _, _, after = rest.partition(MAP_END)
+    return f"{before}{MAP_BEGIN}\n{file_map()}\n{MAP_END}{after}"
+
+
+def test_file_map_names_every_module_by_its_first_line() -> None:
+    page = MAP_PAGE.read_text(encoding="utf-8")
+
+    assert MAP_BEGIN in page
+    assert page == with_map(page), "the file map is out of date: `make fmt` renews it"
+
+
+@pytest.mark.parametrize("page", pages(), ids=shown)
+def test_every_link_resolves(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    broken = []
+    for target in LINK.findall(text):
+        path, _, anchor = target.partition("#")
+        if path.startswith(("http://", "https://", "mailto:")):
+            continue
+        found = page.parent / path if path else page
+        text_found = found.read_text(encoding="utf-8") if found.is_file() else ""
+        if not found.exists() or (anchor and anchor not in anchors(text_found)):
+            broken.append(target)
+
+    assert not broken
+
+
+@pytest.mark.parametrize("page", pages(), ids=shown)
+def test_every_file_that_is_mentioned_exists(page: Path) -> None:
+    mentioned = MENTION.findall(page.read_text(encoding="utf-8"))
+
+    assert [path for path in mentioned if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=shown)
+def test_every_make_command_is_a_target(page: Path) -> None:
+    targets = set(TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
+    code = re.findall(r"`([^`\n]+)`|^    (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    wanted = {name for line in code for name in MAKE_COMMAND.findall(" ".join(line))}
+
+    assert wanted <= targets
+
+
+@pytest.mark.parametrize("page", pages(), ids=shown)
+def test_every_trimaran_command_is_a_noun_of_the_command_line(page: Path) -> None:
+    nouns = set(COMMAND.findall(page.read_text(encoding="utf-8")))
+    known = {path.stem for path in ROOT.glob("src/trimaran/cli/*.py")} | {"node"}
+
+    assert nouns <= known
+
+
+def test_readme_tells_to_type_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert "make demo" in readme
+    assert "make test" in readme
+
+
+def test_makefile_is_short() -> None:
+    assert len((ROOT / "Makefile").read_text(encoding="utf-8").splitlines()) <= MAKEFILE_LINES_MAX
+
+
+def test_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    names = [path.name for path in ROOT.glob("docs/*.md") if path.name != "README.md"]
+
+    assert [name for name in names if f"({name})" not in index] == []
+
+
+def test_constraints_are_names_and_versions_only() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+
+    assert len(pins) > 20
+    assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
+
+
+if __name__ == "__main__":
+    MAP_PAGE.write_text(with_map(MAP_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
