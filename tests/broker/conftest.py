@@ -277,6 +277,9 @@ class FakeBroker:
         self.notify()
         return result
 
+    def confirm_alive(self, nodes, done):
+        done()
+
     def host(self, topic):
         for number, replicas in enumerate(topic.partitions):
             if (topic.name, number) in self.replica_rows:

@@ -4,6 +4,7 @@ import struct
 import pytest
 
 from trimaran.broker.clients import REQUESTS_PER_TURN, Clients
+from trimaran.broker.parking import HELD_BACK_S
 from trimaran.ids import NodeId
 from trimaran.protocol.api import ApiKey
 
@@ -184,14 +185,16 @@ def test_an_answer_ready_behind_a_long_poll_ends_it(connect, flights, clock):
     assert transport.answers == [1, 2]
 
 
-def test_an_answer_ready_behind_a_parked_metadata_ends_it(broker, connect, flights, clock):
+def test_an_answer_ready_behind_a_parked_metadata_is_not_held_back_for_long(
+    connect, flights, clock
+):
     flights.depose(leader=None, lost_at=clock.now_s)
     session, transport = connect()
     session.data_received(metadata(1, "flights"))
     assert transport.answers == []
 
     session.data_received(api_versions(2))
-    clock.turn()
+    clock.advance(HELD_BACK_S + 0.01)
 
     assert transport.answers == [1, 2]
 

@@ -12,6 +12,7 @@ from trimaran.testing import Cluster
 
 WAIT_S = 60.0
 INFLIGHT_MAX = 200
+LOG_TAIL = 6_000
 HEADERS = [("source", b"smoke"), ("empty", b"")]
 
 
@@ -227,9 +228,22 @@ def check_all_there(acked, read):
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def shared_cluster():
     with Cluster(nodes=3) as running:
         yield running
+
+
+@pytest.fixture
+def cluster(shared_cluster):
+    """The shared cluster with every node running; a node that ended is a failure of its test."""
+    logged = {node: len(shared_cluster.log(node)) for node in shared_cluster.nodes}
+    yield shared_cluster
+    ended = [node for node in shared_cluster.nodes if not shared_cluster.is_running(node)]
+    for node in shared_cluster.nodes:
+        print(f"log of node {node}:\n{shared_cluster.log(node)[logged[node] :][-LOG_TAIL:]}")
+    for node in ended:
+        shared_cluster.start(node)
+    assert not ended
 
 
 @pytest.fixture

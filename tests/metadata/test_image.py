@@ -90,12 +90,15 @@ def test_node_registers_and_registers_anew():
 
     again = image.apply(register(2, boot_id=2, host="other"), 9)
     moved = image.apply(register(2, boot_id=3, disk_id=A), 10)
+    later = image.apply(register(2, boot_id=4, disk_id=A), 11)
 
     assert isinstance(again, NodeRegistered)
-    assert (again.previous.boot_id, again.node.boot_id, again.disk_changed) == (1, 2, False)
+    assert (again.previous.boot_id, again.node.boot_id, again.has_other_disk) == (1, 2, False)
     assert isinstance(moved, NodeRegistered)
-    assert moved.disk_changed
-    assert image.node(2) == moved.node
+    assert moved.has_other_disk
+    assert moved.node.disk_id == again.node.disk_id
+    assert later.has_other_disk
+    assert image.node(2) == later.node
     assert image.node(4) is None
     assert [node.node_id for node in image.nodes] == [1, 2, 3, 10]
 
@@ -117,8 +120,9 @@ def test_first_registration_has_nothing_before_it():
             boot_id=1,
         ),
         previous=None,
+        disk_id=bytes([5]) * 16,
     )
-    assert not result.disk_changed
+    assert not result.has_other_disk
 
 
 def test_there_is_room_for_so_many_nodes():

@@ -105,7 +105,12 @@ class Lone:
         return self.drive()
 
     def append(
-        self, sender: int, term: int, prev: tuple[int, int], terms: Sequence[int] = (), commit: int = 0
+        self,
+        sender: int,
+        term: int,
+        prev: tuple[int, int],
+        terms: Sequence[int] = (),
+        commit: int = 0,
     ) -> list[tuple[int, Message]]:
         """Take in AppendEntries with entries of `terms` after (index, term) `prev`."""
         entries = make_entries(terms, first=prev[0] + 1)

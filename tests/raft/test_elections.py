@@ -13,6 +13,7 @@ from trimaran.raft.messages import (
 )
 from trimaran.raft.ready import Role, RoleChange
 from trimaran.records.entry import HardState
+from trimaran.sim.core_cluster import CoreCluster
 
 
 def test_a_pre_candidate_yields_to_a_longer_log_whatever_its_rank(lone) -> None:
@@ -37,26 +38,50 @@ def test_on_equal_logs_the_higher_rank_yields(lone) -> None:
     assert one.node.role is Role.FOLLOWER
 
 
-def test_on_equal_logs_the_lower_rank_refuses_and_stands(lone) -> None:
+def test_on_equal_logs_the_lower_rank_refuses_stands_and_asks_again(lone) -> None:
     one = lone(node_id=2, voters=(3, 2, 1), terms=[1])
     one.node.campaign()
     one.drive()
 
-    answer = one.hear(1, PreVote(term=2, last_index=1, last_term=1))
+    said = one.hear(1, PreVote(term=2, last_index=1, last_term=1))
 
-    assert answer == [(1, PreVoteAnswer(term=1, granted=False))]
+    assert said == [
+        (1, PreVoteAnswer(term=1, granted=False)),
+        (1, PreVote(term=2, last_index=1, last_term=1)),
+    ]
     assert one.node.role is Role.PRE_CANDIDATE
 
 
-def test_a_pre_candidate_with_the_longer_log_refuses_and_goes_on(lone) -> None:
+def test_a_pre_candidate_with_the_longer_log_refuses_stands_and_asks_again(lone) -> None:
     one = lone(node_id=3, terms=[1, 1])
     one.node.campaign()
     one.drive()
 
-    answer = one.hear(1, PreVote(term=2, last_index=1, last_term=1))
+    said = one.hear(1, PreVote(term=2, last_index=1, last_term=1))
 
-    assert answer == [(1, PreVoteAnswer(term=1, granted=False))]
+    assert said == [
+        (1, PreVoteAnswer(term=1, granted=False)),
+        (1, PreVote(term=2, last_index=2, last_term=1)),
+    ]
     assert one.node.role is Role.PRE_CANDIDATE
+
+
+def test_one_who_refused_because_it_still_had_a_leader_is_asked_again_when_it_campaigns() -> None:
+    cluster = CoreCluster(3)
+    cluster.campaign(1)
+    cluster.settle()
+    cluster.crash(1)
+    cluster.core(2).forget_leader()
+    cluster.campaign(2)
+    cluster.settle()
+    alone = cluster.leader()
+
+    cluster.core(3).forget_leader()
+    cluster.campaign(3)
+    cluster.settle()
+
+    assert alone is None
+    assert cluster.leader() == 2
 
 
 def test_a_forgetful_voter_that_refuses_a_shorter_log_campaigns_at_once(lone) -> None:
@@ -178,9 +203,7 @@ def test_a_pre_candidate_that_votes_for_another_gives_up(lone) -> None:
 def test_a_pre_vote_for_the_current_term_needs_a_free_vote(lone) -> None:
     request = PreVote(term=3, last_index=0, last_term=0)
 
-    grants = [
-        lone(term=3, vote=vote).hear(2, request)[0][1].granted for vote in (None, 2, 3)
-    ]
+    grants = [lone(term=3, vote=vote).hear(2, request)[0][1].granted for vote in (None, 2, 3)]
 
     assert grants == [True, True, False]
 

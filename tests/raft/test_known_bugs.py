@@ -3,8 +3,6 @@
 Where each was found is listed in docs/raft-rules.md.
 """
 
-from trimaran.ids import Index
-from trimaran.raft.log import RaftLog
 from trimaran.raft.messages import (
     AppendAnswer,
     AppendEntries,
@@ -320,24 +318,3 @@ def test_a_leader_does_not_count_its_own_entries_of_a_term_it_has_left(lone) -> 
     one.node.synced(ready.token)
 
     assert (one.node.commit_index, one.node.synced_index) == (0, 2)
-
-
-def test_an_overwritten_tail_is_not_acknowledged_by_its_late_sync() -> None:
-    cluster = CoreCluster(5)
-    cluster.campaign(1)
-    cluster.settle()
-    cluster.propose(1, b"old")
-    while cluster.wire:
-        cluster.deliver()
-    late = cluster.members[2].pending[:]
-    for node in (2, 3, 4, 5):
-        cluster.core(node).forget_leader()
-    cluster.crash(3)
-    cluster.restart(3)
-    cluster.campaign(3)
-
-    cluster.settle(cut_off=[1, 2])
-
-    assert [ready.entries[0].payload for ready in late] == [b"old"]
-    assert cluster.checks.committed[-1].index == Index(2)
-    assert isinstance(cluster.core(2).log, RaftLog)

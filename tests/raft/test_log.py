@@ -86,9 +86,7 @@ def test_a_reset_log_starts_over_after_the_boundary(entries) -> None:
 
 def test_an_offset_is_found_in_its_entry_or_after_the_hole() -> None:
     log = RaftLog(LogPosition(index=5, term=1, next_offset=10))
-    log.extend(
-        [record(6, 2, 10, 0), record(7, 2, 10, 3), record(8, 2, 15, 2), record(9, 3, 17, 0)]
-    )
+    log.extend([record(6, 2, 10, 0), record(7, 2, 10, 3), record(8, 2, 15, 2), record(9, 3, 17, 0)])
 
     found = {offset: log.find_offset(offset) for offset in (9, 10, 12, 13, 14, 15, 16, 17)}
 

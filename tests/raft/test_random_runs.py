@@ -1,5 +1,7 @@
-"""Seeded random runs of whole groups: loss, repetition, reordering, crashes that lose what was not
-synced, slow disks, released and compacted logs, wiped disks. `CoreChecks` judges every step; at the end the
+"""Seeded random runs of whole groups.
+
+Faults: loss, repetition, reordering, members cut off, crashes that lose what was not synced, slow
+disks, released and compacted logs, wiped disks. `CoreChecks` judges every step; at the end the
 faults stop, and the group must make progress.
 """
 

@@ -54,6 +54,7 @@ class MemoryFile:
         return len(self.content)
 
     def truncate(self, size: int) -> None:
+        self.files.gate("truncate", self.path)
         del self.content[size:]
         self.content.extend(bytes(size - len(self.content)))
 
@@ -74,6 +75,7 @@ class MemoryFiles:
         self.failing = {}
         self.log = []
         self.room = None
+        self.fuse = None
 
     def copy(self):
         other = MemoryFiles()
@@ -82,6 +84,11 @@ class MemoryFiles:
         return other
 
     def gate(self, operation, path):
+        """Note a call; `fuse` counts the calls until the process ends between two of them."""
+        if self.fuse is not None:
+            self.fuse -= 1
+            if self.fuse < 0:
+                raise InterruptedError
         self.log.append((operation, path))
         for (failing, part), error in self.failing.items():
             if failing == operation and part in path:
@@ -107,6 +114,7 @@ class MemoryFiles:
         )
 
     def make_directory(self, path):
+        self.gate("make_directory", path)
         parts = path.split("/")
         self.directories |= {"/".join(parts[: count + 1]) for count in range(len(parts))}
 
@@ -140,9 +148,7 @@ class MemoryFiles:
         return 1 << 40
 
 
-IDENTITY = Identity(
-    cluster_id=ClusterId("c" * 22), node_id=NodeId(1), disk_id=DiskId(b"disk" * 4)
-)
+IDENTITY = Identity(cluster_id=ClusterId("c" * 22), node_id=NodeId(1), disk_id=DiskId(b"disk" * 4))
 GROUP = group_id(TopicId(b"topic-0-topic-00"), 0)
 OTHER = group_id(TopicId(b"topic-1-topic-11"), 3)
 SMALL = StoreSettings(

@@ -154,9 +154,7 @@ def test_an_unsynced_round_survives_whole_or_not_at_all(kit, node):
     before = states(reopened(kit, node.files.copy()))
     path = journal_path(node)
     start = node.journal.position
-    node.append(
-        kit.records(6, term=2, size=400), kit.records(7, term=2, size=900), previous_term=2
-    )
+    node.append(kit.records(6, term=2, size=400), kit.records(7, term=2, size=900), previous_term=2)
     end = node.journal.position
     after = states(reopened(kit, node.files.copy()))
     sectors = range(start, end, SECTOR)
@@ -389,9 +387,7 @@ def test_damage_stays_until_a_record_clears_it(kit, node):
     for _ in range(2):
         assert node.restart().groups[kit.GROUP].damage == reason
     assert node.store.damage == [f"{'746f7069632d302d746f7069632d3030'}-0: the leader knows more"]
-    node.rollover(
-        live(node.store, kit.GROUP, damage=reason), live(node.store, kit.OTHER)
-    )
+    node.rollover(live(node.store, kit.GROUP, damage=reason), live(node.store, kit.OTHER))
     node.journal.release().run()
     assert node.restart().groups[kit.GROUP].damage == reason
 

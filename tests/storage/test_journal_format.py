@@ -251,18 +251,14 @@ def test_heads_that_do_not_add_up_are_refused(kit):
     from crc32c import crc32c  # noqa: PLC0415
 
     data, _ = written(
-        RoundContent(
-            removed=[kit.GROUP], entries=[(kit.GROUP, Term(0), [kit.records(1)])]
-        )
+        RoundContent(removed=[kit.GROUP], entries=[(kit.GROUP, Term(0), [kit.records(1)])])
     )
     head = decode_round_head(data, 7, SECTOR_BYTES)
     body = bytearray(data[ROUND_HEAD_BYTES:])
 
     def decoded(**changes):
         area = bytes(body[: changes.get("area_bytes", head.area_bytes)])
-        return decode_round(
-            replace(head, area_checksum=crc32c(area), **changes), memoryview(body)
-        )
+        return decode_round(replace(head, area_checksum=crc32c(area), **changes), memoryview(body))
 
     assert len(decoded()[1]) == 2
     with pytest.raises(ValueError, match="too short"):

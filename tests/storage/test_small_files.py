@@ -181,7 +181,4 @@ def test_journal_files_are_told_from_what_lies_beside_them(kit):
 
     assert found.generations == (3, 12)
     assert found.newest_seen == 13
-    assert found.unfinished == (
-        "journal/00000000000000000013.journal.new",
-        "journal/range.new",
-    )
+    assert found.unfinished == ("journal/00000000000000000013.journal.new",)

@@ -77,8 +77,7 @@ class Series:
         """Wait for calm, fail the leader of one partition, wait until all is well again."""
         self._crew.wait(self.settled, PATIENCE_S)
         self._keep_on(SETTLE_S)
-        witness = self._nodes.nodes[0]
-        leaders = self._leaders(witness)
+        leaders = self._known_leaders(self._nodes.nodes[0])
         victim = leaders[number % self._plan.partitions]
         led = sorted(partition for partition, leader in leaders.items() if leader == victim)
         survivor = next(node for node in self._nodes.nodes if node != victim)
@@ -112,7 +111,7 @@ class Series:
         failure = Failure(victim=victim, partitions=led, at_ns=time.monotonic_ns())
         self._nodes.pause(victim)
         try:
-            for _ in self._asking(failure.at_ns):
+            for _ in self._asking(f"node {survivor} names new leaders for {led}"):
                 leaders = self._leaders(survivor)
                 if leaders and all(leaders.get(one) not in (victim, -1, None) for one in led):
                     break
@@ -165,9 +164,19 @@ class Series:
             return {}
         return {number: one.leader for number, one in answer.partitions.items()}
 
+    def _known_leaders(self, node: int) -> dict[int, int]:
+        """Return partition -> leader once `node` knows one for every partition."""
+        leaders: dict[int, int] = {}
+        for _ in self._asking(f"node {node} knows every leader"):
+            leaders = self._leaders(node)
+            known = [leader for leader in leaders.values() if leader >= 0]
+            if len(known) == self._plan.partitions:
+                break
+        return leaders
+
     def _wait_in_sync(self, node: int) -> None:
         """Wait until every replica of every partition is in sync, as `node` sees it."""
-        for _ in self._asking(time.monotonic_ns()):
+        for _ in self._asking(f"node {node} sees every replica in sync"):
             if all_in_sync(self._nodes, self._topic, node=node):
                 return
 
@@ -184,13 +193,14 @@ class Series:
         said = self._crew.workers[0].latest.get("latest_ns", {})
         return {int(partition): int(time_ns) for partition, time_ns in said.items()}
 
-    def _asking(self, since_ns: int) -> Iterator[None]:
+    def _asking(self, what: str) -> Iterator[None]:
         """Come round every `ASK_S`, hearing the workers. Raises BenchError after PATIENCE_S."""
-        while time.monotonic_ns() < since_ns + PATIENCE_S * NANOSECONDS:
+        end_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end_s:
             yield
             self._crew.poll(0)
             time.sleep(ASK_S)
-        raise BenchError(f"the cluster did not recover within {PATIENCE_S:.0f} s")
+        raise BenchError(f"not within {PATIENCE_S:.0f} s: {what}")
 
     def _keep_on(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds

@@ -248,6 +248,12 @@ class Broker(Protocol):
         or it lost its majority: exactly when `leader_hint` turned to (None, term).
         """
 
+    def confirm_alive(self, nodes: Sequence[NodeId], done: Callable[[], None]) -> None:
+        """Call `done` once each of `nodes` gave a new sign of life or is known to be gone.
+
+        At once if there is nobody to ask; within 50 ms in any case, maybe before this returns.
+        """
+
     def watch_leaders(self, callback: Callable[[], None]) -> WatchHandle:
         """Call `callback` whenever a leader hint or the metadata image changed."""
 

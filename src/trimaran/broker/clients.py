@@ -153,7 +153,7 @@ class ClientSession(asyncio.Protocol):
             self.close(f"more than {self._kafka.connections_max} connections", at_once=True)
             return
         high = self._kafka.write_buffer_bytes_max
-        transport.set_write_buffer_limits(high=high, low=high // 4)
+        self._transport.set_write_buffer_limits(high=high, low=high // 4)
         self.update_reading()
 
     def data_received(self, data: bytes) -> None:

@@ -78,6 +78,9 @@ class ConsensusOwner(Protocol):
     def committed(self, replica: Replica, size: int) -> None:
         """The group has `size` more committed bytes to flush."""
 
+    def group_removed(self, replica: Replica) -> None:
+        """The group was deleted: nothing of it needs to be flushed."""
+
     def dormant_groups(self) -> Sequence[RecoveredGroup]:
         """Return the groups that this node only keeps, ordered."""
 
@@ -186,6 +189,10 @@ class Consensus:
     def group_added(self, replica: Replica, *, is_new: bool) -> None:
         """Take part in a recovered or new group; deliver what came for it too early."""
         self.groups.add(replica)
+        start = Index(replica.boundary.position.index + 1)
+        if replica.applied >= start:
+            end = Index(replica.applied + 1)
+            self._owner.committed(replica, replica.raft.log.bytes_between(start, end))
         if is_new:
             self.elections.group_added(replica)
         else:
@@ -199,6 +206,7 @@ class Consensus:
     def group_removed(self, replica: Replica) -> None:
         """Leave a deleted group."""
         replica.removed = True
+        self._owner.group_removed(replica)
         self.elections.forget(replica.group)
         self.heartbeats.led_changed(replica, is_leader=False)
         self.leaders.forget(replica.group)
@@ -350,6 +358,7 @@ class Consensus:
             self.heartbeats.disconnected(peer.node_id)
             self.elections.connection_broke(self.groups.all(), peer.node_id)
             self._lead_lost(peer.node_id)
+            self.heartbeats.gone(peer.node_id)
 
     def _lead_lost(self, node: NodeId) -> None:
         """Groups that this node is no member of lost their leader as well."""

@@ -11,7 +11,7 @@ Does not: write the journal, or decide what a segment is.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from trimaran.broker.ports import Lane, Workers
@@ -35,16 +35,24 @@ class Flusher:
         tail_bytes_max: int,
         flush_bytes: int,
         flush_interval_s: float,
+        flushed: Callable[[], None],
     ) -> None:
-        """`tail_bytes_max` bounds what stays in memory below the boundaries, on the whole node."""
+        """`tail_bytes_max` bounds what stays in memory below the boundaries, on the whole node.
+
+        `flushed` is called whenever `unflushed_bytes` fell.
+        """
         self._rounds = rounds
         self._journal = journal
         self._workers = workers
         self._tail_bytes_max = tail_bytes_max
         self._flush_bytes = flush_bytes
         self._flush_interval_s = flush_interval_s
+        self._flushed = flushed
         self._waiting: dict[GroupId, Replica] = {}
         self._waiting_bytes = 0
+        self._unflushed: dict[GroupId, int] = {}
+        self.unflushed_bytes = 0
+        """Committed bytes that no boundary covers yet."""
         self._enough = asyncio.Event()
         self._tail: deque[tuple[Replica, Index, int]] = deque()
         self._tail_bytes = 0
@@ -55,13 +63,24 @@ class Flusher:
         """The group has `size` more bytes of committed entries."""
         self._waiting[replica.group] = replica
         self._waiting_bytes += size
+        self._unflushed[replica.group] = self._unflushed.get(replica.group, 0) + size
+        self.unflushed_bytes += size
         if self._waiting_bytes >= self._flush_bytes:
             self._enough.set()
 
-    @property
-    def unflushed_bytes(self) -> int:
-        """Committed bytes that no segment holds yet."""
-        return self._waiting_bytes
+    def group_removed(self, group: GroupId) -> None:
+        """What the group still had to flush is not needed any more."""
+        self._waiting.pop(group, None)
+        self._forget(group, self._unflushed.get(group, 0))
+
+    def _forget(self, group: GroupId, size: int) -> None:
+        left = self._unflushed.get(group, 0) - size
+        assert left >= 0, "only what was counted as committed is flushed"
+        self.unflushed_bytes -= size
+        if left > 0:
+            self._unflushed[group] = left
+        else:
+            self._unflushed.pop(group, None)
 
     async def run(self) -> None:
         """Flush for ever."""
@@ -125,10 +144,14 @@ class Flusher:
         )
         await self._rounds.store_boundary(boundary)
         replica.boundary = boundary
+        size = 0
         for entry in entries:
             self._tail.append((replica, entry.index, entry.size))
-            self._tail_bytes += entry.size
+            size += entry.size
+        self._tail_bytes += size
+        self._forget(replica.group, size)
         self._cut_tail()
+        self._flushed()
         if previous.state_files:
             names = [name for name, _, _ in files]
             await self._workers.submit(Lane.SEGMENTS, replica.storage.plan_drop_states(names))

@@ -14,7 +14,7 @@ time. Does not: decide who campaigns when (elections).
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from trimaran.broker.log_clock import LogClock
@@ -34,6 +34,8 @@ from trimaran.ids import GroupId, Index, NodeId, Term
 LATE_S = 0.01
 """A tick later than this counts as lateness of this node, not as silence of the others."""
 
+CONFIRM_S = 0.05
+"""Longest wait for a node's sign of life before it is named as a leader."""
 UNANSWERED_MAX = 256
 """Heartbeats whose answer is still expected; an older one's answer is ignored."""
 
@@ -98,6 +100,16 @@ class PeerPulse:
         """Groups we lead that it does not follow, and since when."""
 
 
+class _Confirmation:
+    """Somebody waits until nodes have answered the heartbeats of these numbers."""
+
+    __slots__ = ("done", "numbers")
+
+    def __init__(self, numbers: dict[NodeId, int], done: Callable[[], None]) -> None:
+        self.numbers = numbers
+        self.done = done
+
+
 class Heartbeats:
     """Sends, answers and judges heartbeats."""
 
@@ -126,6 +138,7 @@ class Heartbeats:
         self._pulses = {node: PeerPulse() for node in peers}
         self._led: dict[GroupId, Replica] = {}
         self._reading: dict[GroupId, Replica] = {}
+        self._confirming: list[_Confirmation] = []
         self._number = 0
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -158,6 +171,36 @@ class Heartbeats:
             self._send(node, pulse)
         return before
 
+    def confirm_alive(self, nodes: Iterable[NodeId], done: Callable[[], None]) -> None:
+        """Call `done` when each of `nodes` has answered a heartbeat sent now, or is known gone.
+
+        At the latest after CONFIRM_S. Called at once if there is nobody to ask.
+        """
+        numbers: dict[NodeId, int] = {}
+        for node in nodes:
+            if node != self._node_id and not self._pulses[node].is_silent:
+                self._send(node, self._pulses[node])
+                numbers[node] = self._number
+        if not numbers:
+            done()
+            return
+        confirmation = _Confirmation(numbers, done)
+        self._confirming.append(confirmation)
+        self._loop.call_later(CONFIRM_S, self._confirmed, confirmation)
+
+    def _confirmed(self, confirmation: "_Confirmation") -> None:
+        if confirmation in self._confirming:
+            self._confirming.remove(confirmation)
+            confirmation.done()
+
+    def _heard(self, node: NodeId, number: int) -> None:
+        """`node` answered heartbeat `number`, or is gone (a number above all)."""
+        for confirmation in list(self._confirming):
+            if confirmation.numbers.get(node, number + 1) <= number:
+                del confirmation.numbers[node]
+                if not confirmation.numbers:
+                    self._confirmed(confirmation)
+
     def is_alive(self, node: NodeId) -> bool:
         """Whether `node` was heard of lately; this node itself always is."""
         return node == self._node_id or not self._pulses[node].is_silent
@@ -179,6 +222,10 @@ class Heartbeats:
         pulse.doubtful.clear()
         pulse.told = None
         pulse.answered_sent_s = float("-inf")
+
+    def gone(self, node: NodeId) -> None:
+        """Those who wait for a sign of life of `node` need not: what it led is known as lost."""
+        self._heard(node, self._number)
 
     # Facts about groups
 
@@ -252,6 +299,8 @@ class Heartbeats:
             return
         pulse.answered_number = answer.number
         pulse.answered_sent_s = sent_s
+        if self._confirming:
+            self._heard(peer.node_id, answer.number)
         excepted: dict[GroupId, float] = {}
         for group, term, _ in answer.exceptions:
             replica = self._led.get(group)

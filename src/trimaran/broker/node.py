@@ -22,7 +22,7 @@ from trimaran.broker.membership import Membership
 from trimaran.broker.partition import Partition
 from trimaran.broker.peer_frames import Hello, PeerLane, Propose, ProposeAnswer
 from trimaran.broker.peers import Peer
-from trimaran.broker.ports import Listener, Ports
+from trimaran.broker.ports import Lane, Listener, Ports
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import RoundStatistics
 from trimaran.broker.tasks import Tasks
@@ -40,8 +40,9 @@ from trimaran.ids import (
 )
 from trimaran.metadata.commands import AllocateProducerIds, Command, RegisterNode
 from trimaran.metadata.image import Image
-from trimaran.metadata.results import ProducerIdsAllocated, Refused, Result
+from trimaran.metadata.results import NodeRegistered, ProducerIdsAllocated, Refused, Result
 from trimaran.metadata.topology import Node
+from trimaran.protocol.codec import preload
 from trimaran.raft.progress import RaftLimits
 from trimaran.storage.identity import read_identity
 from trimaran.storage.recovery import RecoveredGroup, Store
@@ -52,6 +53,14 @@ PRODUCER_ID_BLOCK = 1_000
 COMMAND_TIMEOUT_S = 10.0
 STOP_TRANSFER_S = 1.0
 """Longest wait for others to take over when this node is asked to stop."""
+
+
+class Preload:
+    """Loads what rare requests need, in a thread, so that the first of them stalls nobody."""
+
+    def run(self) -> None:
+        """Import the schemas."""
+        preload()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +129,7 @@ class Broker:
             tail_bytes_max=config.storage.tail_bytes,
             flush_bytes=config.storage.flush_bytes,
             flush_interval_s=config.storage.flush_interval_ms / 1000,
+            flushed=self._flushed,
         )
         self._membership = Membership(
             consensus=self._consensus,
@@ -245,7 +255,11 @@ class Broker:
                 log.warning("not registered yet reason=%s", error)
         if isinstance(result, Refused):
             raise RequestError(result.code, f"the cluster refuses this node: {result.message}")
+        assert isinstance(result, NodeRegistered)
+        if result.has_other_disk:
+            log.error("this disk is not the registered one node=%s effect=no vote", own.id)
         self._ready.set()
+        await self._ports.workers.submit(Lane.READS, Preload())
 
     # What consensus asks
 
@@ -265,6 +279,17 @@ class Broker:
     def committed(self, replica: Replica, size: int) -> None:
         """The group has `size` more committed bytes to flush."""
         self._flusher.committed(replica, size)
+        if self._flusher.unflushed_bytes > self._config.storage.unflushed_bytes_max:
+            self._clients.pause()
+
+    def group_removed(self, replica: Replica) -> None:
+        """The group was deleted: nothing of it needs to be flushed."""
+        self._flusher.group_removed(replica.group)
+
+    def _flushed(self) -> None:
+        """Some of what waited is in segments: read from clients again when it was enough."""
+        if self._flusher.unflushed_bytes <= self._config.storage.unflushed_bytes_max:
+            self._clients.resume()
 
     def dormant_groups(self) -> Sequence[RecoveredGroup]:
         """Return the groups that this node only keeps."""
@@ -325,6 +350,10 @@ class Broker:
     def leader_lost_at(self, group: GroupId) -> float | None:
         """Return when (loop time) `group` lost its leader; None while it has one or never had."""
         return self._consensus.leaders.lost_at(group)
+
+    def confirm_alive(self, nodes: Sequence[NodeId], done: Callable[[], None]) -> None:
+        """Call `done` once each of `nodes` gave a new sign of life or is known to be gone."""
+        self._consensus.heartbeats.confirm_alive(nodes, done)
 
     def watch_leaders(self, callback: Callable[[], None]) -> object:
         """Call `callback` whenever a leader hint or the metadata image changed."""

@@ -28,6 +28,7 @@ ROUTINE_CODES = frozenset(
         ErrorCode.REQUEST_TIMED_OUT,
         ErrorCode.COORDINATOR_NOT_AVAILABLE,
         ErrorCode.TOPIC_ALREADY_EXISTS,
+        ErrorCode.GROUP_ID_NOT_FOUND,
         ErrorCode.FETCH_SESSION_ID_NOT_FOUND,
         ErrorCode.FENCED_LEADER_EPOCH,
         ErrorCode.UNKNOWN_LEADER_EPOCH,

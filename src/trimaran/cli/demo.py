@@ -24,6 +24,7 @@ from trimaran.cli.demo_show import Show
 from trimaran.cli.exits import FAILED
 from trimaran.cli.flights import DEPARTURES, departures, find_archive
 from trimaran.cli.kafka_client import NewTopic, admin
+from trimaran.cli.topic import finish
 from trimaran.server.local import LocalCluster, found_cluster
 from trimaran.server.places import real_disk_directory
 
@@ -115,6 +116,8 @@ def send_all(
 
 
 def create_topic(bootstrap: str) -> None:
-    """Create the demo's topic, three replicas each. Raises KafkaException."""
+    """Create the demo's topic, three replicas each. Raises CommandError."""
+    client = admin(bootstrap)
     topic = NewTopic(TOPIC, num_partitions=PARTITIONS, replication_factor=NODES)
-    admin(bootstrap).create_topics([topic], operation_timeout=CREATE_S)[TOPIC].result(CREATE_S)
+    done = client.create_topics([topic], operation_timeout=CREATE_S, request_timeout=CREATE_S)
+    finish(done[TOPIC], f"topic {TOPIC!r} was not created", CREATE_S)

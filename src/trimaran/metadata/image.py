@@ -2,6 +2,7 @@
 
 Invariants: a command that is refused changes nothing; topic names, topic ids and collision keys
 (see `rules`) belong to one topic each; applied_index only grows; a producer id is given out once;
+a node's disk is the one it first came with, whatever disk it comes back on;
 nodes, topics and settings are replaced, never changed in place, so readers may keep them.
 
 A snapshot, a state file of the group's boundary (the caller keeps its checksum):
@@ -228,7 +229,7 @@ class Image:
             )
         node = Node(
             node_id=command.node_id,
-            disk_id=command.disk_id,
+            disk_id=command.disk_id if previous is None else previous.disk_id,
             host=command.host,
             kafka_port=command.kafka_port,
             http_port=command.http_port,
@@ -239,7 +240,7 @@ class Image:
             boot_id=command.boot_id,
         )
         self._put_node(node)
-        return NodeRegistered(node=node, previous=previous)
+        return NodeRegistered(node=node, previous=previous, disk_id=command.disk_id)
 
     def _create_topic(self, command: CreateTopic) -> TopicCreated:
         name = command.name

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trimaran.errors import ErrorCode
-from trimaran.ids import NodeId
+from trimaran.ids import DiskId, NodeId
 from trimaran.metadata.topology import Node, Topic
 
 
@@ -28,11 +28,13 @@ class NodeRegistered:
     node: Node
     previous: Node | None
     """What was known before; None at the first registration."""
+    disk_id: DiskId
+    """The disk it runs on now."""
 
     @property
-    def disk_changed(self) -> bool:
+    def has_other_disk(self) -> bool:
         """Whether the node came back on another disk: it is let in without a vote."""
-        return self.previous is not None and self.previous.disk_id != self.node.disk_id
+        return self.disk_id != self.node.disk_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ time-outs that cannot help:
 
 - a forgetful voter that must refuse a pre-vote because its own log is longer campaigns at once;
 - a pre-candidate yields to another whose log is at least as long; on equal logs the lower rank
-  (place in replica order) stands, and asks the other again: it may have refused when it had not
-  yet noticed that the leader is gone, and now it has.
+  (place in replica order) stands. Whoever stands asks the other again: it may have refused when it
+  had not yet noticed that the leader is gone, and now it has.
 
 Votes are judged against the appended log, its unsynced tail included.
 Does not: measure time. When to campaign is the driver's decision.
@@ -60,7 +60,7 @@ def campaign(state: RaftState) -> None:
 def on_pre_vote(state: RaftState, sender: NodeId, request: PreVote) -> None:
     """Answer whether we would vote for `sender`; yield or campaign ourselves if that is faster."""
     order = _compare_logs(state, request.last_index, request.last_term)
-    stands = order == 0 and _stands_against(state, sender)
+    stands = _stands_against(state, sender, order)
     granted = (
         state.may_vote
         and state.leader is None
@@ -185,7 +185,9 @@ def _compare_logs(state: RaftState, last_index: Index, last_term: Term) -> int:
     return (theirs > ours) - (theirs < ours)
 
 
-def _stands_against(state: RaftState, other: NodeId) -> bool:
-    """Whether we, a pre-candidate with a log equal to that of `other`, do not yield to it."""
+def _stands_against(state: RaftState, other: NodeId, order: int) -> bool:
+    """Whether we, a pre-candidate, do not yield to `other`, whose log compares as `order`."""
+    if state.role is not Role.PRE_CANDIDATE:
+        return False
     rank = state.configuration.rank
-    return state.role is Role.PRE_CANDIDATE and rank(state.node_id) < rank(other)
+    return order < 0 or (order == 0 and rank(state.node_id) < rank(other))

@@ -209,7 +209,10 @@ class CoreCluster:
         self.collect(node_id)
 
     def settle(self, cut_off: Sequence[int] = ()) -> None:
-        """Deliver and sync until nothing is left to do; `cut_off` members hear and say nothing."""
+        """Deliver and sync until nothing is left to do.
+
+        `cut_off` members hear and say nothing, and their disks stand still.
+        """
         for _ in range(SETTLE_STEPS_MAX):
             if self.wire:
                 ends = (self.wire[0].sender, self.wire[0].receiver)
@@ -218,10 +221,14 @@ class CoreCluster:
                 else:
                     self.deliver()
                 continue
-            waiting = [member for member in self.members.values() if member.pending]
+            waiting = [
+                member.node_id
+                for member in self.members.values()
+                if member.pending and member.node_id not in cut_off
+            ]
             if not waiting:
                 return
-            self.sync(waiting[0].node_id)
+            self.sync(waiting[0])
         raise AssertionError(f"no rest after {SETTLE_STEPS_MAX} steps")
 
     # The driver's part

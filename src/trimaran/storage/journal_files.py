@@ -59,14 +59,14 @@ def list_journal(files: Files) -> JournalListing:
     unfinished: list[str] = []
     newest = 0
     for name in files.list(JOURNAL_DIRECTORY):
-        if name.endswith(NEW_SUFFIX):
-            unfinished.append(f"{JOURNAL_DIRECTORY}/{name}")
         digits, dot, rest = name.partition(".")
         if not (digits.isascii() and digits.isdigit() and len(digits) == GENERATION_DIGITS):
             continue
         newest = max(newest, int(digits))
         if dot + rest == JOURNAL_SUFFIX:
             generations.append(int(digits))
+        if dot + rest == JOURNAL_SUFFIX + NEW_SUFFIX:
+            unfinished.append(f"{JOURNAL_DIRECTORY}/{name}")
     return JournalListing(
         generations=tuple(sorted(generations)), unfinished=tuple(unfinished), newest_seen=newest
     )

@@ -220,7 +220,10 @@ def _size(files: OpenFiles, path: str, serial: int) -> int:
 
 def _add_epochs(files: OpenFiles, segment: Segment, epochs: LeaderEpochs) -> None:
     """Find where terms start, looking at few rows: terms ascend, so each start is searched for."""
-    known = epochs.starts[-1][0] if epochs.starts else Term(0)
+    if not epochs.starts:
+        first = read_row(files, segment, 0)
+        epochs.add(first.term, first.offset)
+    known = epochs.starts[-1][0]
     number = 0
     while known < segment.last.term:
         number = find_row(files, segment, _IsLater(known), number)

@@ -85,11 +85,11 @@ class GroupReplay:
             self.entries.clear()
         index = boundary.position.index
         count = max(0, index - self.first_index + 1)
-        if 0 < count <= len(self.entries):
-            if self.entries[count - 1].term != boundary.position.term:
-                text = f"{place}: the boundary at {index} has another term than entry {index}"
-                self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
-                count = len(self.entries)
+        held_here = self.entries[count - 1] if 0 < count <= len(self.entries) else None
+        if held_here is not None and held_here.term != boundary.position.term:
+            text = f"{place}: the boundary at {index} has another term than entry {index}"
+            self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
+            count = len(self.entries)
         del self.entries[:count]
         self.boundary = boundary
         self.lost = {at: damage for at, damage in self.lost.items() if index < at}
@@ -131,6 +131,8 @@ class GroupReplay:
         return record.previous_term == self.last_term
 
     def _forget_lost(self, start: Index) -> None:
+        if not self.lost:
+            return
         self.lost = {at: damage for at, damage in self.lost.items() if at < start}
 
 

@@ -59,6 +59,7 @@ class Cluster:
             tempfile.mkdtemp(prefix="trimaran-", dir=real_disk_directory())
         )
         self._closed = False
+        self._paused: dict[int, None] = {}
         atexit.register(self.close)
         self._local: LocalCluster = found_cluster(self.directory / "cluster", count=nodes)
         try:
@@ -101,15 +102,18 @@ class Cluster:
 
     def kill(self, node: int) -> None:
         """SIGKILL; returns when the process is gone."""
+        self._paused.pop(node, None)
         self._local.processes[NodeId(node)].kill()
 
     def pause(self, node: int) -> None:
         """SIGSTOP: frozen, with its connections open."""
         self._local.processes[NodeId(node)].pause()
+        self._paused[node] = None
 
     def resume(self, node: int) -> None:
         """SIGCONT after `pause`."""
         self._local.processes[NodeId(node)].resume()
+        self._paused.pop(node, None)
 
     def stop(self, node: int) -> int:
         """SIGTERM; returns the exit code when the process is gone."""
@@ -148,7 +152,7 @@ class Cluster:
         other_than: int = -1,
         timeout_s: float = LEADER_TIMEOUT_S,
     ) -> int:
-        """Return the node that leads, in the newest term that any running node knows.
+        """Return the node that leads, in the newest term that any node knows (not a frozen one).
 
         `other_than`: wait until it is not this node.
 
@@ -161,6 +165,7 @@ class Cluster:
                 answer.partitions[partition]
                 for node in self.nodes
                 if self.is_running(node)
+                and node not in self._paused
                 and (answer := self.metadata(topic, node=node)) is not None
                 and partition in answer.partitions
             ]

@@ -3,6 +3,7 @@
 import pytest
 
 from trimaran.errors import ErrorCode
+from trimaran.metadata.image import Image
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
     FindCoordinatorRequest,
@@ -16,11 +17,11 @@ from trimaran.protocol.messages import (
 
 
 @pytest.mark.parametrize("version", range(4))
-def test_no_group_has_a_coordinator(client, version):
+def test_every_group_may_ask_this_node(client, version):
     answer = client.ask(ApiKey.FIND_COORDINATOR, version, FindCoordinatorRequest(key="g"))
 
-    assert answer.error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
-    assert answer.node_id == -1
+    assert answer.error_code == ErrorCode.NONE
+    assert (answer.node_id, answer.host, answer.port) == (1, "host1", 9092)
 
 
 def test_every_key_of_version_4_is_answered(client):
@@ -28,10 +29,18 @@ def test_every_key_of_version_4_is_answered(client):
 
     answer = client.ask(ApiKey.FIND_COORDINATOR, 4, request)
 
-    assert [(found.key, found.error_code) for found in answer.coordinators] == [
-        ("a", ErrorCode.COORDINATOR_NOT_AVAILABLE),
-        ("b", ErrorCode.COORDINATOR_NOT_AVAILABLE),
+    assert [(found.key, found.node_id, found.error_code) for found in answer.coordinators] == [
+        ("a", 1, ErrorCode.NONE),
+        ("b", 1, ErrorCode.NONE),
     ]
+
+
+def test_a_node_that_is_not_registered_yet_coordinates_nothing(broker, client):
+    broker.image = Image()
+
+    answer = client.ask(ApiKey.FIND_COORDINATOR, 2, FindCoordinatorRequest(key="g"))
+
+    assert answer.error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,7 @@ def test_no_offset_is_committed(client, version):
     )
 
     (found,) = answer.topics[0].partitions
-    assert (found.partition_index, found.error_code) == (3, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    assert (found.partition_index, found.error_code) == (3, ErrorCode.GROUP_ID_NOT_FOUND)
 
 
 @pytest.mark.parametrize("version", range(1, 8))
@@ -66,8 +75,8 @@ def test_no_offset_is_known(client, version):
     )
 
     (found,) = answer.topics[0].partitions
-    assert (found.committed_offset, found.error_code) == (-1, ErrorCode.COORDINATOR_NOT_AVAILABLE)
-    assert answer.error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
+    assert (found.committed_offset, found.error_code) == (-1, ErrorCode.GROUP_ID_NOT_FOUND)
+    assert answer.error_code == ErrorCode.GROUP_ID_NOT_FOUND
 
 
 @pytest.mark.parametrize("version", [8, 9])
@@ -77,6 +86,6 @@ def test_every_group_asked_for_is_answered(client, version):
     answer = client.ask(ApiKey.OFFSET_FETCH, version, OffsetFetchRequest(groups=groups))
 
     assert [(group.group_id, group.error_code) for group in answer.groups] == [
-        ("a", ErrorCode.COORDINATOR_NOT_AVAILABLE),
-        ("b", ErrorCode.COORDINATOR_NOT_AVAILABLE),
+        ("a", ErrorCode.GROUP_ID_NOT_FOUND),
+        ("b", ErrorCode.GROUP_ID_NOT_FOUND),
     ]

@@ -1,5 +1,6 @@
 import pytest
 
+from trimaran.broker.parking import HELD_BACK_S
 from trimaran.broker.topic_parts import describe_topic
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
@@ -331,12 +332,25 @@ def test_other_topics_do_not_wait_for_a_lost_leader(broker, client, ask, clock):
     assert leaders(broker, client, call) == [(1, 0)]
 
 
-def test_an_answer_ready_behind_a_parked_one_ends_its_wait(broker, client, ask, clock):
+def test_an_answer_ready_behind_a_parked_one_shortens_its_wait(broker, client, ask, clock):
     topic = broker.add_topic("flights")
     broker.set_leader(topic.group(0), None, 2, lost_at=clock.now_s)
     call = ask("flights")
 
     call.block()
+    clock.advance(HELD_BACK_S * 0.9)
+    assert not client.has_answered(call)
+    clock.advance(HELD_BACK_S * 0.2)
+
+    assert leaders(broker, client, call) == [(-1, ErrorCode.LEADER_NOT_AVAILABLE)]
+
+
+def test_a_node_that_stops_answers_parked_calls_at_once(broker, client, ask, clock):
+    topic = broker.add_topic("flights")
+    broker.set_leader(topic.group(0), None, 2, lost_at=clock.now_s)
+    call = ask("flights")
+
+    call.interrupt()
 
     assert leaders(broker, client, call) == [(-1, ErrorCode.LEADER_NOT_AVAILABLE)]
 

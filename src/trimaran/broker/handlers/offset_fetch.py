@@ -1,8 +1,9 @@
 """OffsetFetch (key 9): where a group stands. Not yet.
 
 Behavior:
-  There are no consumer groups yet: the answer is COORDINATOR_NOT_AVAILABLE, at once. Clients ask
-  for the coordinator first and do not get here; fetching goes on.
+  There are no consumer groups yet: the answer is GROUP_ID_NOT_FOUND, at once. "Nothing committed"
+  would be true too, but it would let a consumer that relies on commits start over, or skip events,
+  without a word. Consumers that were given their offsets never ask, or go on fetching.
 Version notes:
   1 to 9. 1 has an error in every partition only; 2 one for the answer; 8: several groups (KIP-709),
   each with its error.
@@ -21,7 +22,7 @@ from trimaran.protocol.messages import (
 
 def handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchResponse:
     """Return that nothing is known."""
-    return refuse(request, call.version, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    return refuse(request, call.version, ErrorCode.GROUP_ID_NOT_FOUND)
 
 
 def refuse(request: OffsetFetchRequest, version: int, code: ErrorCode) -> OffsetFetchResponse:

@@ -1,0 +1,567 @@
+import pytest
+
+from trimaran.errors import DiskFullError, StorageError
+from trimaran.ids import (
+    ClusterId,
+    DiskId,
+    Index,
+    NodeId,
+    Offset,
+    Term,
+    TopicId,
+    group_id,
+    group_name,
+)
+from trimaran.records.entry import HardState, LogPosition
+from trimaran.storage.boundary import Boundary
+from trimaran.storage.damage import DamageKind
+from trimaran.storage.group_list import read_group_list
+from trimaran.storage.identity import Identity
+from trimaran.storage.journal import LiveGroup
+from trimaran.storage.recovery import format_store, open_store
+from trimaran.storage.segment import group_directory
+from trimaran.storage.verify import DataDirectory, verify_store
+
+
+def flushed(kit, driver, count=12, **fields):
+    """Journal and flush entries 1 to `count`, bound them, and journal three more."""
+    driver.add()
+    entries = [kit.records(index, size=150, event_ids=b"i" * 16) for index in range(1, count + 4)]
+    driver.append(*entries)
+    position = driver.flush(*entries[:count])
+    boundary = Boundary(group=kit.GROUP, position=position, voters=(NodeId(1),), **fields)
+    driver.round(boundaries=[boundary], commits=[(kit.GROUP, Index(count + 1))])
+    return entries, boundary
+
+
+def damage_of(store, group):
+    damage = store.groups[group].damage
+    return None if damage is None else damage.kind
+
+
+def test_an_unformatted_directory_is_refused(kit):
+    with pytest.raises(StorageError, match="never formatted"):
+        open_store(kit.MemoryFiles(), identity=kit.IDENTITY)
+
+
+def test_a_directory_is_formatted_once(kit, files):
+    with pytest.raises(StorageError, match="formatted already"):
+        format_store(files, kit.IDENTITY)
+
+
+@pytest.mark.parametrize("field", ["cluster_id", "node_id", "disk_id"])
+def test_a_directory_of_another_cluster_node_or_disk_is_refused(kit, files, field):
+    fields = {
+        "cluster_id": kit.IDENTITY.cluster_id,
+        "node_id": kit.IDENTITY.node_id,
+        "disk_id": kit.IDENTITY.disk_id,
+        field: {
+            "cluster_id": ClusterId("x" * 22),
+            "node_id": NodeId(9),
+            "disk_id": DiskId(b"x" * 16),
+        }[field],
+    }
+    with pytest.raises(StorageError, match="expected"):
+        open_store(files, identity=Identity(**fields))
+
+
+def test_formatting_that_was_interrupted_can_be_done_again(kit):
+    for calls in range(60):
+        files = kit.MemoryFiles()
+        files.fuse = calls
+        try:
+            format_store(files, kit.IDENTITY)
+        except InterruptedError:
+            files.fuse = None
+            if not files.exists("identity"):
+                format_store(files, kit.IDENTITY)
+        else:
+            break
+        assert open_store(files, identity=kit.IDENTITY, settings=kit.SMALL).damage == []
+    assert calls > 10
+
+
+def test_boundary_entries_and_commit_come_back(kit, driver):
+    entries, boundary = flushed(kit, driver)
+    found = driver.restart().groups[kit.GROUP]
+
+    assert found.boundary == boundary
+    assert found.entries == entries[12:]
+    assert (found.commit_index, found.commit_known, found.last_index) == (13, 13, 15)
+    assert found.damage is None
+    assert found.log.last_position == boundary.position
+    assert found.log.plan_read_index(Index(10), 1).run() == [entries[9]]
+
+
+def test_a_commit_index_beyond_the_log_is_known_and_not_used(kit, driver):
+    driver.add()
+    driver.append(kit.records(1), commit=5)
+    found = driver.restart().groups[kit.GROUP]
+    assert (found.commit_index, found.commit_known) == (1, 5)
+
+
+def test_what_lies_behind_the_boundary_is_cut_and_written_again(kit, driver):
+    entries, boundary = flushed(kit, driver)
+    driver.flush(*entries[12:])
+    whole = {path: bytes(data) for path, data in driver.files.contents.items() if "groups/" in path}
+    log = driver.restart().groups[kit.GROUP].log
+
+    assert log.last_index == 12
+    cut = {path: bytes(data) for path, data in driver.files.contents.items() if "groups/" in path}
+    assert cut != whole
+    assert all(whole[path].startswith(data) for path, data in cut.items())
+    driver.flush(*entries[12:])
+    again = {path: bytes(data) for path, data in driver.files.contents.items() if "groups/" in path}
+    assert again == whole
+    assert driver.restart().damage == []
+
+
+def test_segments_below_the_log_start_may_be_there_or_not(kit, driver):
+    entries, boundary = flushed(kit, driver)
+    later = Boundary(
+        group=kit.GROUP,
+        position=boundary.position,
+        log_start_index=Index(9),
+        log_start_offset=Offset(8),
+    )
+    driver.round(boundaries=[later])
+    found = driver.restart().groups[kit.GROUP]
+    assert found.damage is None
+    assert found.log.start_offset == 8
+    assert found.log.first_index <= 9
+    assert found.log.base.index > 0
+    assert driver.restart().damage == []
+
+
+def test_a_log_start_at_the_end_keeps_the_last_segment(kit, driver):
+    _, boundary = flushed(kit, driver)
+    start = Boundary(
+        group=kit.GROUP,
+        position=boundary.position,
+        log_start_index=Index(13),
+        log_start_offset=Offset(12),
+    )
+    driver.round(boundaries=[start])
+    found = driver.restart().groups[kit.GROUP]
+    assert found.damage is None
+    assert found.log.segment_count == 1
+
+
+def test_an_install_is_complete_once_its_boundary_is_synced(kit, driver):
+    flushed(kit, driver)
+    position = LogPosition(index=Index(90), term=Term(4), next_offset=Offset(80), log_time_ms=9)
+    drop = driver.log().plan_reset(position)
+    driver.round(
+        boundaries=[
+            Boundary(
+                group=kit.GROUP,
+                position=position,
+                log_start_index=Index(91),
+                log_start_offset=Offset(80),
+            )
+        ]
+    )
+    driver.append(kit.records(91, term=4, offset=80), previous_term=4)
+    found = driver.restart().groups[kit.GROUP]
+
+    assert found.damage is None
+    assert [entry.index for entry in found.entries] == [91]
+    assert found.log.last_position == position
+    assert found.log.segment_count == 0
+    assert drop.segments
+    driver.flush(kit.records(91, term=4, offset=80))
+    driver.round(
+        boundaries=[
+            Boundary(
+                group=kit.GROUP,
+                position=driver.log().synced_position,
+                log_start_index=Index(91),
+                log_start_offset=Offset(80),
+            )
+        ]
+    )
+    assert driver.restart().damage == []
+
+
+def test_an_install_whose_boundary_was_not_synced_never_happened(kit, driver):
+    entries, boundary = flushed(kit, driver)
+    driver.log().plan_reset(LogPosition(index=Index(90), term=Term(4)))
+    found = driver.restart().groups[kit.GROUP]
+    assert (found.boundary, found.entries, found.damage) == (boundary, entries[12:], None)
+
+
+def test_a_damaged_group_started_over_below_its_boundary_is_whole_again(kit, driver):
+    entries, _ = flushed(kit, driver)
+    driver.log().plan_reset(LogPosition()).run()
+    driver.round(boundaries=[Boundary(group=kit.GROUP)], repaired=[kit.GROUP])
+    driver.append(*entries[:3])
+    found = driver.restart().groups[kit.GROUP]
+    assert found.damage is None
+    assert found.entries == entries[:3]
+
+
+def segment_paths(driver):
+    return sorted(path for path in driver.files.contents if path.startswith("groups/"))
+
+
+def test_every_cut_below_the_boundary_is_damage_and_nothing_else_changes(kit, driver):
+    flushed(kit, driver, count=4)
+    for path in segment_paths(driver):
+        for size in range(len(driver.files.contents[path])):
+            files = driver.files.copy()
+            del files.contents[path][size:]
+            before = {
+                name: bytes(data) for name, data in files.contents.items() if "groups" in name
+            }
+            store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
+
+            assert damage_of(store, kit.GROUP) is DamageKind.ROWS, (path, size)
+            after = {name: bytes(data) for name, data in files.contents.items() if "groups" in name}
+            assert after == before
+            assert store.groups[kit.GROUP].entries, "the journal's part is still there"
+
+
+def test_every_file_below_the_boundary_must_be_there(kit, driver):
+    flushed(kit, driver)
+    paths = segment_paths(driver)
+    assert len(paths) == 6
+    for path in paths:
+        files = driver.files.copy()
+        files.remove(path)
+        store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
+        expected = None if path.endswith(".ids") else DamageKind.ROWS
+        assert damage_of(store, kit.GROUP) is expected, path
+
+
+def test_verify_notices_every_changed_byte_of_segments(kit, driver):
+    flushed(kit, driver, count=4)
+    assert verify_store(driver.files) == []
+    for path in segment_paths(driver):
+        for position in range(len(driver.files.contents[path])):
+            driver.files.contents[path][position] ^= 8
+            assert verify_store(driver.files), (path, position)
+            driver.files.contents[path][position] ^= 8
+
+
+def swapped(files, one, other):
+    contents = files.contents
+    contents[one], contents[other] = contents[other], contents[one]
+
+
+def test_segments_in_each_others_place_are_damage(kit, driver):
+    flushed(kit, driver)
+    stems = sorted({path.rpartition(".")[0] for path in segment_paths(driver)})
+    for suffixes in ((".segment", ".rows", ".ids"), (".rows",)):
+        files = driver.files.copy()
+        for suffix in suffixes:
+            swapped(files, stems[0] + suffix, stems[1] + suffix)
+        store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
+        assert damage_of(store, kit.GROUP) is DamageKind.ROWS
+
+
+def rewritten_boundary(kit, driver, **position):
+    entries, boundary = flushed(kit, driver)
+    fields = {
+        "index": boundary.position.index,
+        "term": boundary.position.term,
+        "next_offset": boundary.position.next_offset,
+        "log_time_ms": boundary.position.log_time_ms,
+    }
+    driver.round(
+        boundaries=[Boundary(group=kit.GROUP, position=LogPosition(**{**fields, **position}))]
+    )
+    return driver.restart()
+
+
+@pytest.mark.parametrize(
+    "position", [{"next_offset": Offset(99)}, {"log_time_ms": 1}, {"index": Index(14)}]
+)
+def test_a_boundary_that_does_not_fit_its_segments_is_damage(kit, driver, position):
+    assert damage_of(rewritten_boundary(kit, driver, **position), kit.GROUP) is DamageKind.ROWS
+
+
+def test_segments_that_do_not_reach_down_to_the_log_start_are_damage(kit, driver):
+    flushed(kit, driver)
+    for path in segment_paths(driver)[:3]:
+        driver.files.remove(path)
+    store = driver.restart()
+    assert "entries 1 to" in store.groups[kit.GROUP].damage.text
+    assert store.groups[kit.GROUP].log.last_index == 0
+
+
+def test_no_segments_at_all_below_the_boundary_is_damage(kit, driver):
+    flushed(kit, driver)
+    for path in segment_paths(driver):
+        driver.files.remove(path)
+    assert "no segment holds entry 1" in driver.restart().groups[kit.GROUP].damage.text
+
+
+def test_a_state_file_must_be_the_one_that_the_boundary_names(kit, driver):
+    driver.add()
+    named = driver.log().plan_write_state("state-1", b"content").run()
+    driver.round(boundaries=[Boundary(group=kit.GROUP, state_files=(named,))])
+    driver.log().plan_write_state("state-2", b"never bound").run()
+    store = driver.restart()
+    assert store.damage == []
+    assert store.groups[kit.GROUP].log.read_state(named) == b"content"
+    directory = group_directory(kit.GROUP)
+    assert driver.files.list(f"{directory}/state") == ["state-1"]
+
+    driver.files.contents[f"{directory}/state/state-1"][0] ^= 1
+    assert damage_of(driver.restart(), kit.GROUP) is DamageKind.BOUNDARY
+    assert driver.files.exists(f"{directory}/state/state-1")
+
+
+def test_a_group_without_directory_is_damaged(kit, driver):
+    driver.add()
+    driver.files.remove(group_directory(kit.GROUP))
+    assert damage_of(driver.restart(), kit.GROUP) is DamageKind.MISSING_FILES
+
+
+def test_a_group_that_is_not_on_the_list_is_damaged(kit, driver):
+    before = bytes(driver.files.contents["groups.list"])
+    driver.add()
+    driver.files.contents["groups.list"][:] = before
+    store = driver.restart()
+    assert damage_of(store, kit.GROUP) is DamageKind.MISSING_FILES
+    assert read_group_list(driver.files) == [kit.GROUP]
+
+
+@pytest.mark.parametrize("change", ["flip", "remove"])
+def test_a_damaged_list_damages_every_group_and_deletes_nothing(kit, driver, change):
+    driver.add()
+    lost = group_name(kit.OTHER)
+    driver.files.make_directory(f"groups/{lost}")
+    driver.files.make_directory("groups/not-a-group")
+    driver.files.make_directory(f"groups/{'z' * 32}-0")
+    if change == "flip":
+        driver.files.contents["groups.list"][20] ^= 1
+    else:
+        driver.files.remove("groups.list")
+    store = driver.restart()
+
+    assert set(store.groups) == {kit.GROUP, kit.OTHER}
+    assert all(found.damage is not None for found in store.groups.values())
+    assert read_group_list(driver.files) == [kit.GROUP, kit.OTHER]
+    assert driver.files.exists(f"groups/{lost}")
+
+
+def test_a_group_whose_boundary_is_lost_is_damaged(kit, driver):
+    driver.add()
+    driver.round(hard_states=[(kit.OTHER, HardState(term=Term(3), vote=None))])
+    store = driver.restart()
+    assert store.groups[kit.OTHER].damage is not None
+    assert store.groups[kit.OTHER].hard_state.term == 3
+
+
+def test_a_listed_group_with_files_and_without_record_is_damaged(kit, driver):
+    work = driver.store.plan_add_group(Boundary(group=kit.GROUP))
+    work.run()
+    driver.files.contents[f"{group_directory(kit.GROUP)}/something"] = bytearray()
+    assert damage_of(driver.restart(), kit.GROUP) is DamageKind.BOUNDARY
+
+
+def test_a_group_whose_adding_was_interrupted_was_never_there(kit, driver):
+    for calls in range(40):
+        files = driver.files.copy()
+        node = kit.Driver(files)
+        files.fuse = calls
+        try:
+            node.store.plan_add_group(Boundary(group=kit.GROUP)).run()
+        except InterruptedError:
+            files.fuse = None
+            store = node.restart()
+            assert store.groups == {}
+            assert store.damage == []
+            assert read_group_list(files) == []
+            node.add()
+            assert damage_of(node.restart(), kit.GROUP) is None
+        else:
+            break
+    assert calls > 3
+
+
+def test_files_in_the_way_of_a_new_group_are_set_aside(kit, driver):
+    directory = group_directory(kit.GROUP)
+    for number in range(2):
+        driver.files.make_directory(directory)
+        driver.files.contents[f"{directory}/old"] = bytearray(b"keep me")
+        driver.add(group_id(TopicId(b"t" * 16), number))
+        driver.store.groups.pop(kit.GROUP, None)
+        driver.add()
+        assert driver.files.contents[f"{directory}.aside{number}/old"] == b"keep me"
+    assert driver.files.list(directory) == []
+
+
+def test_a_removed_group_leaves_nothing_wherever_the_removal_stopped(kit, driver):
+    driver.add(kit.OTHER)
+    driver.add()
+    driver.append(kit.records(1))
+    driver.flush(kit.records(1))
+    driver.log().plan_read_index(Index(1), 1).run()
+    for calls in range(60):
+        files = driver.files.copy()
+        node = kit.Driver(files)
+        node.round(removed=[kit.GROUP])
+        files.fuse = calls
+        finished = True
+        try:
+            node.store.plan_remove_group(kit.GROUP).run()
+        except InterruptedError:
+            finished = False
+            files.fuse = None
+            store = node.restart()
+            assert store.damage == []
+        files.fuse = None
+        assert set(node.store.groups) == {kit.OTHER}
+        assert files.list("groups") == [group_name(kit.OTHER)]
+        assert read_group_list(files) == [kit.OTHER]
+        assert set(node.restart().groups) == {kit.OTHER}
+        if finished:
+            break
+    assert calls > 5
+
+
+def test_a_removed_group_can_come_back_as_a_new_one(kit, driver):
+    driver.add()
+    driver.append(kit.records(1))
+    driver.round(removed=[kit.GROUP])
+    driver.store.plan_remove_group(kit.GROUP).run()
+    driver.add()
+    driver.append(kit.records(1, term=7), previous_term=0)
+    found = driver.restart().groups[kit.GROUP]
+    assert found.entries == [kit.records(1, term=7)]
+    assert found.damage is None
+
+    driver.round(removed=[kit.GROUP])
+    driver.store.plan_remove_group(kit.GROUP).run()
+    work = driver.store.plan_add_group(Boundary(group=kit.GROUP))
+    work.run()
+    new = work.finish()[0]
+    driver.rollover(LiveGroup(group=kit.GROUP, hard_state=new.hard_state, boundary=new.boundary))
+    assert driver.restart().groups[kit.GROUP].entries == []
+
+
+def test_the_same_is_found_wherever_the_start_was_interrupted(kit, driver):
+    entries, boundary = flushed(kit, driver)
+    driver.flush(*entries[12:14])
+    driver.add(kit.OTHER)
+    position = driver.journal.position
+    driver.append(kit.records(16, size=900), previous_term=1)
+    path = f"journal/{driver.journal.generation:020d}.journal"
+    driver.files.contents[path][position + 512 : position + 1024] = bytes(512)
+    driver.store.plan_add_group(Boundary(group=group_id(TopicId(b"t" * 16), 1))).run()
+
+    for calls in range(200):
+        files = driver.files.copy()
+        files.fuse = calls
+        try:
+            open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
+        except InterruptedError:
+            files.fuse = None
+            store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
+            found = store.groups[kit.GROUP]
+            assert store.damage == []
+            assert set(store.groups) == {kit.GROUP, kit.OTHER}
+            assert (found.boundary, found.entries) == (boundary, entries[12:])
+            assert found.log.last_index == 12
+        else:
+            break
+    assert calls > 30
+
+
+def test_damage_is_remembered_wherever_the_start_was_interrupted(kit, driver):
+    entries, _ = flushed(kit, driver)
+    path = f"journal/{driver.journal.generation:020d}.journal"
+    content = driver.files.contents[path]
+    content[content.index(entries[13].payload[61:]) + 3] ^= 1
+    damaged = bytes(content)
+    for calls in range(200):
+        files = driver.files.copy()
+        files.fuse = calls
+        try:
+            open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
+        except InterruptedError:
+            files.fuse = None
+            store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
+            assert damage_of(store, kit.GROUP) is not None
+            assert damaged in [bytes(data) for data in files.contents.values()]
+        else:
+            break
+    assert calls > 30
+
+
+def test_a_full_disk_at_start_changes_nothing(kit, driver):
+    flushed(kit, driver)
+    driver.files.failing["allocate", "journal"] = DiskFullError
+    before = {path: bytes(data) for path, data in driver.files.contents.items()}
+    with pytest.raises(DiskFullError):
+        driver.restart()
+    assert {path: bytes(data) for path, data in driver.files.contents.items()} == before
+    driver.files.failing.clear()
+    assert driver.restart().damage == []
+
+
+def test_starting_reads_the_ends_of_segments_only(kit, driver):
+    driver.add()
+    driver.log().segment_bytes = 1 << 20
+    entries = [kit.records(index, size=3000) for index in range(1, 101)]
+    driver.flush(*entries)
+    driver.round(boundaries=[Boundary(group=kit.GROUP, position=driver.log().synced_position)])
+    driver.files.log.clear()
+    driver.restart()
+    reads = [path for operation, path in driver.files.log if operation == "read"]
+    assert not any(path.endswith(".segment") for path in reads)
+    assert sum(path.endswith(".rows") for path in reads) < 5
+
+
+def test_a_dump_has_every_entry_of_segments_and_journal(kit, driver):
+    entries, boundary = flushed(kit, driver)
+    driver.add(kit.OTHER)
+    directory = DataDirectory(driver.files)
+    assert directory.identity == kit.IDENTITY
+    dumped = {group.group: group for group in directory.groups()}
+
+    assert set(dumped) == {kit.GROUP, kit.OTHER}
+    assert dumped[kit.GROUP].boundary == boundary
+    assert dumped[kit.GROUP].commit_known == 13
+    assert dumped[kit.GROUP].damage is None
+    assert list(directory.entries(kit.GROUP)) == entries
+    assert list(directory.entries(kit.OTHER)) == []
+    path = segment_paths(driver)[0].rpartition(".")[0] + ".segment"
+    driver.files.contents[path][160] ^= 1
+    assert list(directory.entries(kit.GROUP)) == [entries[0], *entries[2:]]
+    directory.close()
+
+
+def test_verify_says_what_is_wrong_with_identity_list_and_groups(kit, driver):
+    driver.add()
+    assert verify_store(driver.files) == []
+
+    files = driver.files.copy()
+    files.remove("identity")
+    assert "never formatted" in str(verify_store(files)[0])
+    files = driver.files.copy()
+    files.contents["identity"][15] ^= 1
+    assert "identity" in str(verify_store(files)[0])
+    files = driver.files.copy()
+    files.contents["groups.list"][15] ^= 1
+    assert "groups.list" in str(verify_store(files)[0])
+    driver.store.plan_add_group(Boundary(group=kit.OTHER)).run()
+    assert verify_store(driver.files) == [], "an added group that never began"
+    driver.files.contents[f"{group_directory(kit.OTHER)}/x"] = bytearray()
+    assert "has files and is not in the journal" in str(verify_store(driver.files)[0])
+    work = driver.store
+    work._list.remove([kit.GROUP, kit.OTHER])
+    assert "not on the list" in str(verify_store(driver.files)[0])
+
+
+def test_verify_notices_a_log_whose_entries_do_not_follow(kit, driver):
+    driver.add()
+    log = driver.log()
+    entries = [kit.records(1, term=3), kit.records(2, term=3), kit.records(3, term=3)]
+    entries[1].log_time_ms = 5
+    driver.flush(*entries)
+    driver.round(boundaries=[Boundary(group=kit.GROUP, position=log.synced_position)])
+    found = verify_store(driver.files)
+    assert ["log time" in str(finding) for finding in found] == [True]
