@@ -1,7 +1,7 @@
 import pytest
 
 from trimaran.errors import DiskFullError, StorageError
-from trimaran.ids import Index, NodeId, Offset, Term
+from trimaran.ids import Index, Offset, Term
 from trimaran.records.entry import HardState, LogPosition
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.journal import JournalSettings, LiveGroup, RoundContent

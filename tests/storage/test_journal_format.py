@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import pytest
+from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -246,10 +249,6 @@ def test_a_file_header_names_its_owner_and_its_place(kit):
 
 
 def test_heads_that_do_not_add_up_are_refused(kit):
-    from dataclasses import replace  # noqa: PLC0415
-
-    from crc32c import crc32c  # noqa: PLC0415
-
     data, _ = written(
         RoundContent(removed=[kit.GROUP], entries=[(kit.GROUP, Term(0), [kit.records(1)])])
     )

@@ -7,6 +7,7 @@ from trimaran.storage.boundary import Boundary
 from trimaran.storage.epochs import LeaderEpochs
 from trimaran.storage.log_reads import SegmentsMovedError
 from trimaran.storage.open_files import OpenFiles
+from trimaran.storage.recovery import format_store
 from trimaran.storage.segment import parse_segment_name
 
 
@@ -124,8 +125,6 @@ def test_segments_are_cut_where_the_log_says_however_it_is_appended(kit, files, 
 
 
 def files_of(kit):
-    from trimaran.storage.recovery import format_store  # noqa: PLC0415
-
     made = kit.MemoryFiles()
     format_store(made, kit.IDENTITY)
     return made

@@ -260,7 +260,7 @@ def test_segments_in_each_others_place_are_damage(kit, driver):
 
 
 def rewritten_boundary(kit, driver, **position):
-    entries, boundary = flushed(kit, driver)
+    _, boundary = flushed(kit, driver)
     fields = {
         "index": boundary.position.index,
         "term": boundary.position.term,

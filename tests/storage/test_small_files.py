@@ -1,4 +1,5 @@
 import pytest
+from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,8 +60,6 @@ def test_a_frame_of_another_version_is_refused():
     fixed = encode_frame(b"TEST", b"")
     assert decode_frame("f", b"TEST", fixed) == b""
 
-    from crc32c import crc32c  # noqa: PLC0415
-
     content[-4:] = crc32c(bytes(content[:-4])).to_bytes(4, "big")
     with pytest.raises(CorruptionError, match="version 2"):
         decode_frame("f", b"TEST", bytes(content))
@@ -82,6 +81,7 @@ def test_a_file_is_synced_before_its_name_and_its_name_at_last(kit):
     replace_whole(files, "d/a", b"one")
 
     assert files.log == [
+        ("make_directory", "d"),
         ("create", "d/a.new"),
         ("write", "d/a.new"),
         ("sync", "d/a.new"),

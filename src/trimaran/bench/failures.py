@@ -76,15 +76,17 @@ class Series:
     def fail_once(self, number: int) -> Failure:
         """Wait for calm, fail the leader of one partition, wait until all is well again."""
         self._crew.wait(self.settled, PATIENCE_S)
-        self._keep_on(SETTLE_S)
         leaders = self._known_leaders(self._nodes.nodes[0])
         victim = leaders[number % self._plan.partitions]
         led = sorted(partition for partition, leader in leaders.items() if leader == victim)
         survivor = next(node for node in self._nodes.nodes if node != victim)
         if self._plan.manner == "kill":
-            failure = self._kill(victim, led)
+            self._keep_on(SETTLE_S)
+            failure = self._kill(victim, led, survivor)
         else:
-            failure = self._freeze(victim, led, survivor)
+            probe = self._probe(survivor)
+            self._keep_on(SETTLE_S)
+            failure = self._freeze(victim, led, survivor, probe)
         self._wait_in_sync(survivor)
         return failure
 
@@ -96,18 +98,18 @@ class Series:
             now_ns - time_ns < NANOSECONDS for time_ns in latest.values()
         )
 
-    def _kill(self, victim: int, led: list[int]) -> Failure:
+    def _kill(self, victim: int, led: list[int], survivor: int) -> Failure:
         failure = Failure(victim=victim, partitions=led, at_ns=time.monotonic_ns())
         self._nodes.kill(victim)
         self._wait_answers(led, failure.at_ns + round(RECOVER_S * NANOSECONDS))
         failure.over_ns = time.monotonic_ns()
         begun_ns = time.monotonic_ns()
         self._nodes.start(victim)
-        self._wait_in_sync(next(node for node in self._nodes.nodes if node != victim))
+        self._wait_in_sync(survivor)
         failure.rejoin_ms = ms_since(begun_ns)
         return failure
 
-    def _freeze(self, victim: int, led: list[int], survivor: int) -> Failure:
+    def _freeze(self, victim: int, led: list[int], survivor: int, probe: Producer) -> Failure:
         failure = Failure(victim=victim, partitions=led, at_ns=time.monotonic_ns())
         self._nodes.pause(victim)
         try:
@@ -116,7 +118,7 @@ class Series:
                 if leaders and all(leaders.get(one) not in (victim, -1, None) for one in led):
                     break
             failure.metadata_ms = ms_since(failure.at_ns)
-            self._first_ack(survivor, led[0])
+            self._first_ack(probe, led[0])
             failure.first_ack_ms = ms_since(failure.at_ns)
             ends = self._log_ends(led, self._leaders(survivor))
         finally:
@@ -127,13 +129,18 @@ class Series:
         failure.over_ns = time.monotonic_ns()
         return failure
 
-    def _first_ack(self, survivor: int, partition: int) -> None:
-        """Send one event through a producer that knows only the survivor."""
+    def _probe(self, survivor: int) -> Producer:
+        """Return a producer that is connected to the survivor and has its identity already.
+
+        It has not asked for the topic yet, so it holds no leader that may be frozen.
+        """
         settings = {**ORDINARY, "bootstrap.servers": self._nodes.address(survivor)}
-        producer = Producer({**settings, "linger.ms": 0})
-        # A number that no load reaches, so that the read-back tells it from the load's events.
-        producer.produce(self._topic, PROBE_NUMBER.to_bytes(8, "big"), partition=partition)
-        if producer.flush(PATIENCE_S):
+        return Producer({**settings, "linger.ms": 0})
+
+    def _first_ack(self, probe: Producer, partition: int) -> None:
+        """Send one event, numbered so that the read-back tells it from the load's events."""
+        probe.produce(self._topic, PROBE_NUMBER.to_bytes(8, "big"), partition=partition)
+        if probe.flush(PATIENCE_S):
             raise BenchError(f"no first answer from a survivor within {PATIENCE_S:.0f} s")
 
     def _log_ends(self, led: list[int], leaders: dict[int, int]) -> dict[int, int]:

@@ -61,7 +61,7 @@ class Kill(msgspec.Struct, kw_only=True, frozen=True):
     metadata_ms: float | None = None
     """Until a survivor's Metadata named new leaders."""
     first_ack_ms: float | None = None
-    """Until a producer that starts from a survivor had its first delivery report."""
+    """Until a producer that is connected to a survivor had its first delivery report."""
     stale_answers: int = 0
     """Answers of the thawed node that claimed an old leadership or an old end of log."""
     rejoin_ms: float | None = None

@@ -431,12 +431,16 @@ class Consensus:
             followers = [
                 node
                 for node in raft.voters
-                if node != self.node_id and self.heartbeats.is_alive(node)
+                if node != self.node_id and self.heartbeats.can_lead(node, replica.group)
             ]
             if followers:
-                raft.transfer(max(followers, key=raft.follower_match))
-                self.rounds.touched(replica)
-                self._loop.call_later(TRANSFER_S, self._abort_transfer, replica)
+                self.transfer(replica, max(followers, key=raft.follower_match))
+
+    def transfer(self, replica: Replica, target: NodeId) -> None:
+        """Hand the leadership of a group led here to `target`, if it takes over in time."""
+        replica.raft.transfer(target)
+        self.rounds.touched(replica)
+        self._loop.call_later(TRANSFER_S, self._abort_transfer, replica)
 
     def _abort_transfer(self, replica: Replica) -> None:
         """Nobody took over in time: take proposals again."""

@@ -63,6 +63,7 @@ class PeerPulse:
     """What is known of one other node's life."""
 
     __slots__ = (
+        "alive_since_s",
         "answered_number",
         "answered_sent_s",
         "changed",
@@ -81,6 +82,8 @@ class PeerPulse:
         self.heard_s = 0.0
         """When its last heartbeat came, moved on by our own lateness."""
         self.is_silent = True
+        self.alive_since_s = 0.0
+        """Since when it has been heard of without a break."""
         self.claimed: dict[GroupId, Term] = {}
         """Groups it says it leads."""
         self.doubtful: dict[GroupId, None] = {}
@@ -205,12 +208,24 @@ class Heartbeats:
         """Whether `node` was heard of lately; this node itself always is."""
         return node == self._node_id or not self._pulses[node].is_silent
 
+    def can_lead(self, node: NodeId, group: GroupId) -> bool:
+        """Whether `node`, a member of a group led here, could take over: alive, whole, following."""
+        pulse = self._pulses[node]
+        return (
+            not pulse.is_silent and self._peers[node].counts and group not in pulse.excepted_since_s
+        )
+
+    def alive_for_s(self, node: NodeId) -> float:
+        """Return for how long `node` has been heard of without a break; 0 if it is not."""
+        pulse = self._pulses[node]
+        return 0.0 if pulse.is_silent else self._loop.time() - pulse.alive_since_s
+
     def connected(self, node: NodeId) -> None:
         """The control lane to `node` is new: tell it everything, give it time."""
         pulse = self._pulses[node]
         pulse.told = None
         pulse.sent_s.clear()
-        pulse.heard_s = self._loop.time()
+        pulse.heard_s = pulse.alive_since_s = self._loop.time()
         pulse.is_silent = False
         self._send(node, pulse)
 
@@ -271,6 +286,8 @@ class Heartbeats:
         now = self._loop.time()
         pulse = self._pulses[peer.node_id]
         pulse.heard_s = max(pulse.heard_s, now)
+        if pulse.is_silent:
+            pulse.alive_since_s = now
         pulse.is_silent = False
         self._log_clock.heard(peer.node_id, wall_ms=beat.wall_ms, now_s=now)
         if beat.full:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
+from trimaran.broker.balance import Balance
 from trimaran.broker.clients import Clients
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
@@ -131,6 +132,12 @@ class Broker:
             flush_interval_s=config.storage.flush_interval_ms / 1000,
             flushed=self._flushed,
         )
+        self._balance = Balance(
+            node_id=self.node_id,
+            heartbeats=self._consensus.heartbeats,
+            replicas=self._consensus.groups.all,
+            transfer=self._consensus.transfer,
+        )
         self._membership = Membership(
             consensus=self._consensus,
             store=store,
@@ -171,6 +178,7 @@ class Broker:
         self._membership.image_changed(self._controller.image, ())
         self._tasks.spawn(self._flusher.run(), name="flusher")
         self._tasks.spawn(self._consensus.space.watch(), name="space")
+        self._tasks.spawn(self._balance.run(), name="balance")
         self._tasks.spawn(self._register(), name="register")
 
     async def wait_ready(self) -> None:
