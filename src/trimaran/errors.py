@@ -2,6 +2,7 @@
 
 A `RequestError` becomes a Kafka error code in dispatch and nowhere else. A `StorageError` stops the
 replica or the node that met it. Our own mistakes are asserts; they end the process.
+Does not: log or translate anything.
 """
 
 from enum import IntEnum

@@ -73,9 +73,7 @@ MESSAGES = st.one_of(
     st.builds(AppendAnswer, TERMS, st.booleans(), INDEXES, INDEXES, TERMS, st.booleans()),
     st.builds(PreVote, term=TERMS, last_index=INDEXES, last_term=TERMS),
     st.builds(PreVoteAnswer, term=TERMS, granted=st.booleans()),
-    st.builds(
-        RequestVote, term=TERMS, last_index=INDEXES, last_term=TERMS, transfer=st.booleans()
-    ),
+    st.builds(RequestVote, term=TERMS, last_index=INDEXES, last_term=TERMS, transfer=st.booleans()),
     st.builds(VoteAnswer, term=TERMS, granted=st.booleans()),
     st.builds(
         InstallBoundary,

@@ -3,9 +3,9 @@
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END
 
-from trimaran.cli.consume import exact, readable, start_of
+from trimaran.cli.consume import start_of
 from trimaran.cli.exits import CommandError
-from trimaran.cli.output import Format, show, text_of
+from trimaran.cli.output import Format, exact, readable, show, text_of
 from trimaran.cli.produce import header_of, split_line
 
 

@@ -1,6 +1,7 @@
 """Producers of three client libraries that note every acknowledgement, and readers of two."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections import Counter
@@ -188,13 +189,22 @@ def read_by_confluent(bootstrap, topic):
 
 
 def read_by_kafka_python(bootstrap, topic):
-    from kafka import KafkaConsumer, TopicPartition
+    from kafka import KafkaConsumer
 
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap.split(","),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
+    try:
+        return read_to_ends(consumer, topic)
+    finally:
+        consumer.close()
+
+
+def read_to_ends(consumer, topic):
+    from kafka import TopicPartition
+
     partitions = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))]
     consumer.assign(partitions)
     consumer.seek_to_beginning(*partitions)
@@ -207,7 +217,6 @@ def read_by_kafka_python(bootstrap, topic):
             for r in batch:
                 headers = tuple(r.headers)
                 records.append(Record(r.partition, r.offset, r.key, r.value, headers))
-    consumer.close()
     return records
 
 
@@ -265,6 +274,7 @@ def load_of(request):
     for load in started:
         load._stopping.set()
         load.join(WAIT_S)
+    gc.collect()  # what a client left open is found here, not in somebody else's test
 
 
 @pytest.fixture

@@ -343,6 +343,17 @@ def test_a_single_voter_leads_only_when_its_vote_is_synced(lone) -> None:
     assert one.node.commit_index == 1
 
 
+def test_a_late_sync_of_something_else_does_not_count_for_the_candidates_vote(lone) -> None:
+    one = lone(voters=(1,))
+    earlier = one.take()
+    one.node.campaign()
+
+    one.node.synced(earlier.token)
+
+    assert (one.node.role, one.node.term) == (Role.CANDIDATE, 1)
+    assert one.node.votes == {}
+
+
 def test_a_candidate_whose_vote_is_still_being_synced_does_not_start_over(lone) -> None:
     one = lone(voters=(1, 2))
     one.node.campaign()

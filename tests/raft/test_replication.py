@@ -103,6 +103,21 @@ def test_a_leader_sends_before_its_own_disk_is_done_and_counts_itself_after(lone
     assert (before, one.node.commit_index) == (1, 2)
 
 
+def test_a_leader_counts_itself_only_up_to_what_its_disk_holds(lone) -> None:
+    one = leading(lone, voters=(1, 2))
+    propose(one)
+    first = one.take()
+    propose(one)
+    second = one.take()
+    one.node.step(2, AppendAnswer(1, True, 3))
+
+    one.node.synced(first.token)
+    between = one.node.commit_index
+    one.node.synced(second.token)
+
+    assert (between, one.node.commit_index) == (2, 3)
+
+
 def test_a_majority_without_the_leaders_own_disk_commits(lone) -> None:
     one = leading(lone)
     propose(one)
@@ -348,6 +363,18 @@ def test_one_answer_serves_all_appends_of_a_sync(lone, entries) -> None:
         one.node.step(2, message)
 
     assert one.drive() == [(2, AppendAnswer(1, True, 3))]
+
+
+def test_an_append_that_comes_right_after_a_sync_does_not_hold_back_the_answer(
+    lone, entries
+) -> None:
+    one = lone(term=1)
+    one.node.step(2, AppendEntries(1, 0, 0, 0, entries([1])))
+    one.node.synced(one.take().token)
+
+    one.node.step(2, AppendEntries(1, 1, 1, 0, entries([1], first=2)))
+
+    assert one.take().messages == [(2, AppendAnswer(1, True, 1))]
 
 
 def test_an_append_that_brings_nothing_new_is_answered_at_once_with_what_is_synced(

@@ -292,8 +292,7 @@ def test_every_changed_byte_of_a_segment_is_noticed_on_reading(kit, driver, log)
         for position in range(80 if path.endswith("rows") else 0, len(content)):
             content[position] ^= 4
             with pytest.raises(CorruptionError) as caught:
-                for index in range(1, 9):
-                    log.plan_read_index(Index(index), 1).run()
+                read_all(log, 1)
             assert caught.value.path == path
             content[position] ^= 4
     assert read_all(log) == entries
@@ -416,3 +415,55 @@ def test_an_open_file_is_found_again_and_another_of_the_same_name_is_not(kit):
     assert len(opened) == 1
     opened.close()
     assert len(opened) == 0
+
+
+def repair(log, *entries):
+    work = log.plan_repair(entries)
+    work.run()
+
+
+def test_entries_from_a_peer_make_a_damaged_segment_what_it_was(kit, driver, log):
+    entries = mixed(kit)
+    append(log, *entries)
+    whole = {path: bytes(data) for path, data in driver.files.contents.items()}
+    for path in [path for path in whole if path.startswith("groups/")]:
+        content = driver.files.contents[path]
+        for position in range(80 if path.endswith("rows") else 0, len(content), 37):
+            content[position] ^= 1
+        repair(log, *entries)
+        assert bytes(content) == whole[path]
+    assert read_all(log) == entries
+    assert log.plan_repair([entries[3]]).run() is None
+
+
+def test_a_repair_is_synced(kit, driver, log):
+    entry = kit.records(1)
+    driver.flush(entry)
+    driver.files.contents[log.segments[0].paths[0]][70] ^= 1
+    driver.files.log.clear()
+    repair(log, entry)
+    assert [path.rpartition(".")[2] for operation, path in driver.files.log if operation == "sync"]
+
+
+def test_a_repair_with_another_entry_is_refused(kit, driver, log):
+    append(log, kit.records(1), kit.records(2), kit.records(3))
+    other = kit.records(2)
+    other.payload = kit.batch(77)
+    with pytest.raises(CorruptionError, match="another entry 2"):
+        repair(log, other)
+    driver.files.contents[log.segments[0].paths[2]][80 * 2 + 9] ^= 1
+    longer = kit.records(2, size=150)
+    with pytest.raises(CorruptionError, match="does not fit"):
+        repair(log, longer)
+
+
+def test_a_repair_needs_a_row_before_that_stands(kit, driver, log):
+    entries = [kit.records(index) for index in (1, 2, 3)]
+    append(log, *entries)
+    rows = driver.files.contents[log.segments[0].paths[2]]
+    rows[80 + 9] ^= 1
+    rows[80 * 2 + 9] ^= 1
+    with pytest.raises(CorruptionError, match="row of entry 1"):
+        repair(log, entries[1])
+    repair(log, *entries[:2])
+    assert read_all(log) == entries

@@ -101,7 +101,7 @@ def test_a_commit_index_beyond_the_log_is_known_and_not_used(kit, driver):
 
 
 def test_what_lies_behind_the_boundary_is_cut_and_written_again(kit, driver):
-    entries, boundary = flushed(kit, driver)
+    entries, _ = flushed(kit, driver)
     driver.flush(*entries[12:])
     whole = {path: bytes(data) for path, data in driver.files.contents.items() if "groups/" in path}
     log = driver.restart().groups[kit.GROUP].log
@@ -117,7 +117,7 @@ def test_what_lies_behind_the_boundary_is_cut_and_written_again(kit, driver):
 
 
 def test_segments_below_the_log_start_may_be_there_or_not(kit, driver):
-    entries, boundary = flushed(kit, driver)
+    _, boundary = flushed(kit, driver)
     later = Boundary(
         group=kit.GROUP,
         position=boundary.position,
@@ -565,3 +565,17 @@ def test_verify_notices_a_log_whose_entries_do_not_follow(kit, driver):
     driver.round(boundaries=[Boundary(group=kit.GROUP, position=log.synced_position)])
     found = verify_store(driver.files)
     assert ["log time" in str(finding) for finding in found] == [True]
+
+
+def test_a_removed_group_that_may_have_come_back_is_not_deleted(kit, driver):
+    driver.add()
+    driver.round(removed=[kit.GROUP])
+    driver.store.plan_remove_group(kit.GROUP).run()
+    driver.add()
+    path = f"journal/{driver.journal.generation:020d}.journal"
+    driver.files.contents[path][driver.journal.position - 512 + 20] ^= 1
+    store = driver.restart()
+
+    assert damage_of(store, kit.GROUP) is DamageKind.UNCERTAIN
+    assert driver.files.exists(group_directory(kit.GROUP))
+    assert read_group_list(driver.files) == [kit.GROUP]

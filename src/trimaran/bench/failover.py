@@ -7,8 +7,8 @@ the end the topic is read back and every answered event accounted for (`read_bac
 
 A frozen node keeps its connections, and a client that waits on one waits for its own time-out.
 What the cluster does is therefore measured from a survivor: when its Metadata names new leaders,
-and when a producer that is connected to that survivor, and sends its first event then, has its
-delivery report.
+and when a producer that knows only that survivor (`direct`, not a client library, which would
+pick any node to ask) has its first acknowledgement.
 Does not: need more than a local cluster that can kill, freeze and restart its nodes.
 """
 

@@ -9,12 +9,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from confluent_kafka import Producer
-
 from trimaran.bench.crew import Crew
+from trimaran.bench.direct import append, log_end
 from trimaran.bench.errors import BenchError
-from trimaran.bench.log_end import log_end
-from trimaran.bench.measure import ORDINARY
+from trimaran.bench.loads import NUMBER_BYTES
 from trimaran.bench.schedule import NANOSECONDS
 from trimaran.bench.target import Nodes
 
@@ -80,14 +78,11 @@ class Series:
         victim = leaders[number % self._plan.partitions]
         led = sorted(partition for partition, leader in leaders.items() if leader == victim)
         survivor = next(node for node in self._nodes.nodes if node != victim)
+        self._keep_on(SETTLE_S)
         if self._plan.manner == "kill":
-            self._keep_on(SETTLE_S)
             failure = self._kill(victim, led, survivor)
         else:
-            probe = self._probe(survivor)
-            self._keep_on(SETTLE_S)
-            failure = self._freeze(victim, led, survivor, probe)
-        self._wait_in_sync(survivor)
+            failure = self._freeze(victim, led, survivor)
         return failure
 
     def settled(self) -> bool:
@@ -109,7 +104,7 @@ class Series:
         failure.rejoin_ms = ms_since(begun_ns)
         return failure
 
-    def _freeze(self, victim: int, led: list[int], survivor: int, probe: Producer) -> Failure:
+    def _freeze(self, victim: int, led: list[int], survivor: int) -> Failure:
         failure = Failure(victim=victim, partitions=led, at_ns=time.monotonic_ns())
         self._nodes.pause(victim)
         try:
@@ -118,30 +113,32 @@ class Series:
                 if leaders and all(leaders.get(one) not in (victim, -1, None) for one in led):
                     break
             failure.metadata_ms = ms_since(failure.at_ns)
-            self._first_ack(probe, led[0])
+            self._first_ack(survivor, led[0])
             failure.first_ack_ms = ms_since(failure.at_ns)
             ends = self._log_ends(led, self._leaders(survivor))
         finally:
             self._nodes.resume(victim)
         failure.stale_answers = self._stale_answers(victim, ends)
         thawed_ns = time.monotonic_ns()
+        self._wait_in_sync(survivor)
+        failure.rejoin_ms = ms_since(thawed_ns)
         self._wait_answers(led, thawed_ns + round(RECOVER_S * NANOSECONDS))
         failure.over_ns = time.monotonic_ns()
         return failure
 
-    def _probe(self, survivor: int) -> Producer:
-        """Return a producer that is connected to the survivor and has its identity already.
+    def _first_ack(self, survivor: int, partition: int) -> None:
+        """Send one event as a producer that knows only the survivor: ask it who leads, append."""
+        for _ in self._asking(f"an acknowledgement from partition {partition}"):
+            leader = self._leaders(survivor).get(partition, -1)
+            if leader >= 0 and self._acknowledged(leader, partition):
+                return
 
-        It has not asked for the topic yet, so it holds no leader that may be frozen.
-        """
-        settings = {**ORDINARY, "bootstrap.servers": self._nodes.address(survivor)}
-        return Producer({**settings, "linger.ms": 0})
-
-    def _first_ack(self, probe: Producer, partition: int) -> None:
-        """Send one event, numbered so that the read-back tells it from the load's events."""
-        probe.produce(self._topic, PROBE_NUMBER.to_bytes(8, "big"), partition=partition)
-        if probe.flush(PATIENCE_S):
-            raise BenchError(f"no first answer from a survivor within {PATIENCE_S:.0f} s")
+    def _acknowledged(self, leader: int, partition: int) -> bool:
+        address = self._nodes.address(leader)
+        value = PROBE_NUMBER.to_bytes(NUMBER_BYTES, "big")
+        with contextlib.suppress(OSError):
+            return append(address, self._topic, partition, value, timeout_s=ANSWER_S)
+        return False
 
     def _log_ends(self, led: list[int], leaders: dict[int, int]) -> dict[int, int]:
         """Return partition -> end of log as its new leader vouches for it."""

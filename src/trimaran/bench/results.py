@@ -61,11 +61,11 @@ class Kill(msgspec.Struct, kw_only=True, frozen=True):
     metadata_ms: float | None = None
     """Until a survivor's Metadata named new leaders."""
     first_ack_ms: float | None = None
-    """Until a producer that is connected to a survivor had its first delivery report."""
+    """Until a producer that is connected to a survivor had its first acknowledgement."""
     stale_answers: int = 0
     """Answers of the thawed node that claimed an old leadership or an old end of log."""
     rejoin_ms: float | None = None
-    """From the restart until it is back in every in-sync set."""
+    """From the restart, or the thaw, until it is back in every in-sync set."""
 
 
 class Failover(msgspec.Struct, kw_only=True):

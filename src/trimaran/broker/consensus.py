@@ -13,39 +13,25 @@ from typing import Protocol
 
 from trimaran.broker.elections import Elections
 from trimaran.broker.groups import GroupTable
+from trimaran.broker.handover import Handover
 from trimaran.broker.heartbeats import Heartbeats
+from trimaran.broker.inbox import Commands, Inbox
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.log_clock import LogClock
 from trimaran.broker.peer_frames import (
-    Frame,
-    Heartbeat,
-    HeartbeatAnswer,
     Hello,
-    Leaders,
-    Messages,
     PeerLane,
-    Propose,
-    ProposeAnswer,
     write_leaders,
 )
-from trimaran.broker.peers import Peer, Peers
+from trimaran.broker.peers import Peers
 from trimaran.broker.ports import Lane, Ports
+from trimaran.broker.reachability import Reachability
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import Rounds
 from trimaran.broker.space import Space
 from trimaran.broker.tasks import Tasks
 from trimaran.config import NodeConfig
-from trimaran.errors import PeerError
 from trimaran.ids import DiskId, GroupId, Index, NodeId, Term
-from trimaran.raft.messages import (
-    AppendAnswer,
-    AppendEntries,
-    Message,
-    PreVote,
-    PreVoteAnswer,
-    RequestVote,
-    VoteAnswer,
-)
 from trimaran.raft.ready import OlderEntries, Ready, Role
 from trimaran.records.entry import Entry, LogPosition
 from trimaran.storage.journal import Journal
@@ -55,22 +41,10 @@ log = logging.getLogger(__name__)
 
 OLDER_BYTES_MAX = 1 << 20
 """Entries read from segments for a follower at a time."""
-TRANSFER_S = 0.3
-"""A follower that has not taken over leadership by then does not."""
-EARLY_MESSAGES_MAX = 4_096
-"""Messages kept of groups that the metadata has not told us of yet, one per group and sender."""
-EARLY_BYTES_MAX = 4_096
-"""Longest of them."""
 
 
-class ConsensusOwner(Protocol):
+class ConsensusOwner(Commands, Protocol):
     """What the node does with what concerns its metadata, disk and end."""
-
-    def receive_propose(self, peer: Peer, frame: Propose) -> None:
-        """A peer forwards a command."""
-
-    def receive_propose_answer(self, frame: ProposeAnswer) -> None:
-        """A peer answers a command forwarded from here."""
 
     def disk_of(self, node: NodeId) -> DiskId | None:
         """Return the disk registered for `node`."""
@@ -119,22 +93,13 @@ class Consensus:
             changed=self._room_changed,
         )
         self._announced: list[tuple[GroupId, Term, NodeId]] = []
-        self._early: dict[tuple[GroupId, NodeId], Message] = {}
-        addresses = {
-            address.id: address for address in config.cluster.nodes if address.id != self.node_id
-        }
+        reachability = Reachability(self)
         self.peers = Peers(
-            owner=self,
+            owner=reachability,
             network=ports.network,
             tasks=tasks,
-            identity=lambda lane: Hello(
-                lane=lane,
-                node_id=hello.node_id,
-                boot_id=hello.boot_id,
-                disk_id=hello.disk_id,
-                cluster_id=hello.cluster_id,
-            ),
-            addresses=addresses,
+            hello=hello,
+            addresses=config.cluster.nodes,
         )
         self.rounds = Rounds(
             owner=self,
@@ -147,21 +112,28 @@ class Consensus:
         )
         self.heartbeats = Heartbeats(
             owner=self,
+            reachability=reachability,
             node_id=self.node_id,
             peers=self.peers.peers,
             clock=ports.clock,
             log_clock=self._log_clock,
-            interval_s=settings.heartbeat_ms / 1000,
-            silence_s=settings.election_timeout_min_ms / 1000,
-            quorum_lost_s=settings.quorum_lost_ms / 1000,
+            settings=settings,
         )
         self.elections = Elections(
-            owner=self,
+            owner=self, node_id=self.node_id, chance=ports.chance, settings=settings
+        )
+        self.handover = Handover(
             node_id=self.node_id,
-            chance=ports.chance,
-            rank_delay_s=settings.rank_delay_ms / 1000,
-            timeout_min_s=settings.election_timeout_min_ms / 1000,
-            timeout_max_s=settings.election_timeout_max_ms / 1000,
+            heartbeats=self.heartbeats,
+            groups=groups,
+            touched=self.touched,
+        )
+        self.inbox = Inbox(
+            commands=owner,
+            groups=groups,
+            heartbeats=self.heartbeats,
+            leaders=self.leaders,
+            touched=self.touched,
         )
 
     # What groups ask for
@@ -197,10 +169,7 @@ class Consensus:
             self.elections.group_added(replica)
         else:
             self.elections.role_changed(replica)
-        for peer in self.peers.peers:
-            message = self._early.pop((replica.group, peer), None)
-            if message is not None:
-                replica.raft.step(peer, message)
+        self.inbox.deliver_early(replica)
         self.rounds.touched(replica)
 
     def group_removed(self, replica: Replica) -> None:
@@ -210,8 +179,7 @@ class Consensus:
         self.elections.forget(replica.group)
         self.heartbeats.led_changed(replica, is_leader=False)
         self.leaders.forget(replica.group)
-        for node in self.peers.peers:
-            self._early.pop((replica.group, node), None)
+        self.inbox.forget(replica.group)
 
     def live_replicas(self) -> Sequence[Replica]:
         """Return all groups of this node, ordered."""
@@ -282,109 +250,11 @@ class Consensus:
         replica.raft.older_entries_read(older.peer, prev, entries)
         self.rounds.touched(replica)
 
-    # What peers say
-
-    def peer_frames(self, peer: Peer, frames: Sequence[Frame]) -> None:
-        """Handle frames in order."""
-        for frame in frames:
-            match frame:
-                case Messages():
-                    for group, message in frame.messages:
-                        self._raft_message(peer, group, message)
-                case Heartbeat():
-                    self.heartbeats.receive(peer, frame)
-                case HeartbeatAnswer():
-                    self.heartbeats.receive_answer(peer, frame)
-                case Leaders():
-                    now_s = self._loop.time()
-                    for group, term, leader in frame.leaders:
-                        self.leaders.note(group, term, leader, now_s=now_s)
-                case Propose():
-                    self._owner.receive_propose(peer, frame)
-                case ProposeAnswer():
-                    self._owner.receive_propose_answer(frame)
-                case _:
-                    raise PeerError(f"{type(frame).__name__} is no frame for this point")
-
-    def _raft_message(self, peer: Peer, group: GroupId, message: Message) -> None:
-        replica = self.groups.get(group)
-        if replica is None:
-            self._keep_early(peer.node_id, group, message)
-            return
-        if not peer.counts:
-            if isinstance(message, (PreVote, PreVoteAnswer, RequestVote, VoteAnswer)):
-                return
-            if isinstance(message, AppendAnswer):
-                message.counts = False
-        replica.raft.step(peer.node_id, message)
-        if isinstance(message, AppendAnswer):
-            self.heartbeats.progressed(replica)
-        self.rounds.touched(replica)
-
-    def _keep_early(self, sender: NodeId, group: GroupId, message: Message) -> None:
-        """Keep the last message of a group that the metadata has not told us of yet.
-
-        What is not kept is asked for again: the next heartbeat answer names the group as missing.
-        """
-        size = 0
-        if isinstance(message, AppendEntries):
-            size = sum(entry.size for entry in message.entries)
-        if size <= EARLY_BYTES_MAX and len(self._early) < EARLY_MESSAGES_MAX:
-            self._early[group, sender] = message
-        else:
-            self.heartbeats.missed(sender, group)
-
-    def peer_up(self, peer: Peer, lane: PeerLane) -> None:
-        """A lane is new: tell the peer who leads what, probe what it holds."""
-        if lane is PeerLane.CONTROL:
-            self.heartbeats.connected(peer.node_id)
-            led = [(group, term, self.node_id) for group, term in self.leaders.led_by(self.node_id)]
-            peer.send(PeerLane.CONTROL, write_leaders(led))
-            self._campaign_where_leaderless(peer)
-        if peer.is_connected:
-            for replica in self._led_with(peer.node_id):
-                replica.raft.peer_reset(peer.node_id)
-                self.rounds.touched(replica)
-
-    def _campaign_where_leaderless(self, peer: Peer) -> None:
-        """A voter more can be reached: groups that wait for a majority need not wait longer."""
-        for replica in self.groups.all():
-            if replica.raft.leader is None and peer.node_id in replica.node_ids:
-                self.elections.leader_gone(replica, None)
-
-    def peer_down(self, peer: Peer, lane: PeerLane) -> None:
-        """A lane broke: without the control lane the process counts as gone."""
-        if lane is PeerLane.CONTROL:
-            self.heartbeats.disconnected(peer.node_id)
-            self.elections.connection_broke(self.groups.all(), peer.node_id)
-            self._lead_lost(peer.node_id)
-            self.heartbeats.gone(peer.node_id)
-
-    def _lead_lost(self, node: NodeId) -> None:
-        """Groups that this node is no member of lost their leader as well."""
-        now_s = self._loop.time()
-        for group, term in self.leaders.led_by(node):
-            if self.groups.get(group) is None:
-                self.leaders.note(group, term, None, now_s=now_s)
-
-    def _led_with(self, node: NodeId) -> list[Replica]:
-        return [
-            replica
-            for replica in self.groups.all()
-            if replica.raft.is_leader and node in replica.node_ids
-        ]
+    # What peers say, and silence
 
     def disk_of(self, node: NodeId) -> DiskId | None:
         """Return the disk registered for `node`."""
         return self._owner.disk_of(node)
-
-    # Silence
-
-    def peer_silent(self, node: NodeId) -> None:
-        """`node` was silent for the shortest election time-out."""
-        log.warning("peer silent peer=%s", node)
-        self.elections.fell_silent(self.groups.all(), node)
-        self._lead_lost(node)
 
     def majority_silent(self, replica: Replica) -> None:
         """This node leads the group and hears no majority of it (CheckQuorum)."""
@@ -420,33 +290,7 @@ class Consensus:
             log.warning("disk has room again effect=events are accepted")
             return
         log.error("disk full effect=no events accepted, leaderships given up")
-        self.give_up_leaderships()
-
-    def give_up_leaderships(self) -> None:
-        """Hand each led group to the follower that has most of its log and is alive."""
-        for replica in self.groups.all():
-            raft = replica.raft
-            if not raft.is_leader:
-                continue
-            followers = [
-                node
-                for node in raft.voters
-                if node != self.node_id and self.heartbeats.can_lead(node, replica.group)
-            ]
-            if followers:
-                self.transfer(replica, max(followers, key=raft.follower_match))
-
-    def transfer(self, replica: Replica, target: NodeId) -> None:
-        """Hand the leadership of a group led here to `target`, if it takes over in time."""
-        replica.raft.transfer(target)
-        self.rounds.touched(replica)
-        self._loop.call_later(TRANSFER_S, self._abort_transfer, replica)
-
-    def _abort_transfer(self, replica: Replica) -> None:
-        """Nobody took over in time: take proposals again."""
-        if not replica.removed and replica.raft.is_transferring:
-            replica.raft.abort_transfer()
-            self.rounds.touched(replica)
+        self.handover.give_up_all()
 
     def dormant_groups(self) -> Sequence[RecoveredGroup]:
         """Return the groups that this node only keeps, ordered."""

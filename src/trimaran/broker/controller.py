@@ -62,9 +62,9 @@ class Controller:
     flush_bytes_max: int | None = None
     """The image stands at the last applied entry: all of them are flushed together."""
 
-    def __init__(self, *, owner: ControllerOwner, image: Image) -> None:
-        """`image` is the state at the boundary; `bind` follows."""
-        self.image = image
+    def __init__(self, *, owner: ControllerOwner) -> None:
+        """Begin with an empty image; the one at the boundary and `bind` follow."""
+        self.image = Image()
         self._owner = owner
         self._replica: Replica
         self._results: OrderedDict[Index, tuple[Term, Result]] = OrderedDict()

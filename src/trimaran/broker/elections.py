@@ -14,6 +14,7 @@ from typing import Protocol
 
 from trimaran.broker.ports import Chance
 from trimaran.broker.replica import Replica
+from trimaran.config import ReplicationSection
 from trimaran.ids import GroupId, NodeId
 from trimaran.metadata.placement import election_rank
 
@@ -37,17 +38,15 @@ class Elections:
         owner: ElectionsOwner,
         node_id: NodeId,
         chance: Chance,
-        rank_delay_s: float,
-        timeout_min_s: float,
-        timeout_max_s: float,
+        settings: ReplicationSection,
     ) -> None:
-        """The time-outs are those of design D7."""
+        """Nobody campaigns before a group is without a leader."""
         self._owner = owner
         self._node_id = node_id
         self._chance = chance
-        self._rank_delay_s = rank_delay_s
-        self._timeout_min_s = timeout_min_s
-        self._timeout_max_s = timeout_max_s
+        self._rank_delay_s = settings.rank_delay_ms / 1000
+        self._timeout_min_s = settings.election_timeout_min_ms / 1000
+        self._timeout_max_s = settings.election_timeout_max_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._timers: dict[GroupId, asyncio.TimerHandle] = {}
 

@@ -29,6 +29,7 @@ from trimaran.broker.peer_frames import (
 from trimaran.broker.peers import Peer
 from trimaran.broker.ports import Clock
 from trimaran.broker.replica import Replica
+from trimaran.config import ReplicationSection
 from trimaran.ids import GroupId, Index, NodeId, Term
 
 LATE_S = 0.01
@@ -49,14 +50,21 @@ class HeartbeatsOwner(Protocol):
     def touched(self, replica: Replica) -> None:
         """Something was put into the group's core."""
 
-    def peer_silent(self, node: NodeId) -> None:
-        """`node` was silent for the shortest election time-out."""
-
     def majority_silent(self, replica: Replica) -> None:
         """This node leads the group and hears no majority of it."""
 
     def claim_dropped(self, group: GroupId, node: NodeId) -> None:
         """`node` no longer says that it leads `group`."""
+
+
+class Watcher(Protocol):
+    """Who is told when a node's signs of life end and begin."""
+
+    def peer_silent(self, node: NodeId) -> None:
+        """`node` was silent for the shortest election time-out."""
+
+    def peer_heard(self, node: NodeId) -> None:
+        """`node` is heard of again after it was silent."""
 
 
 class PeerPulse:
@@ -120,23 +128,23 @@ class Heartbeats:
         self,
         *,
         owner: HeartbeatsOwner,
+        reachability: Watcher,
         node_id: NodeId,
         peers: Mapping[NodeId, Peer],
         clock: Clock,
         log_clock: LogClock,
-        interval_s: float,
-        silence_s: float,
-        quorum_lost_s: float,
+        settings: ReplicationSection,
     ) -> None:
-        """`silence_s` is the shortest election time-out, `quorum_lost_s` CheckQuorum's."""
+        """Nothing is sent before `start`."""
         self._owner = owner
+        self._reachability = reachability
         self._node_id = node_id
         self._peers = peers
         self._clock = clock
         self._log_clock = log_clock
-        self._interval_s = interval_s
-        self._silence_s = silence_s
-        self._quorum_lost_s = quorum_lost_s
+        self._interval_s = settings.heartbeat_ms / 1000
+        self._silence_s = settings.election_timeout_min_ms / 1000
+        self._quorum_lost_s = settings.quorum_lost_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._pulses = {node: PeerPulse() for node in peers}
         self._led: dict[GroupId, Replica] = {}
@@ -209,7 +217,7 @@ class Heartbeats:
         return node == self._node_id or not self._pulses[node].is_silent
 
     def can_lead(self, node: NodeId, group: GroupId) -> bool:
-        """Whether `node`, a member of a group led here, could take over: alive, whole, following."""
+        """Whether `node`, a follower in a group led here, is alive, whole and following."""
         pulse = self._pulses[node]
         return (
             not pulse.is_silent and self._peers[node].counts and group not in pulse.excepted_since_s
@@ -288,7 +296,8 @@ class Heartbeats:
         pulse.heard_s = max(pulse.heard_s, now)
         if pulse.is_silent:
             pulse.alive_since_s = now
-        pulse.is_silent = False
+            pulse.is_silent = False
+            self._reachability.peer_heard(peer.node_id)
         self._log_clock.heard(peer.node_id, wall_ms=beat.wall_ms, now_s=now)
         if beat.full:
             self._drop_claims(peer.node_id, pulse, _missing(pulse.claimed, beat.claims))
@@ -385,7 +394,7 @@ class Heartbeats:
             self._send(node, pulse)
             if not pulse.is_silent and now - pulse.heard_s > self._silence_s:
                 pulse.is_silent = True
-                self._owner.peer_silent(node)
+                self._reachability.peer_silent(node)
         self._check_quorum(now)
 
     def _send(self, node: NodeId, pulse: PeerPulse) -> None:

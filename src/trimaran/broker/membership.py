@@ -7,7 +7,7 @@ Does not: elect, append or serve.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
@@ -70,23 +70,18 @@ class Membership:
         """Return this node's replica of a partition."""
         return self._partitions.get(group)
 
-    async def start_metadata(
-        self, *, voters: tuple[NodeId, ...], make: Callable[[Image], Controller]
-    ) -> Controller:
+    async def start_metadata(self, controller: Controller, *, voters: tuple[NodeId, ...]) -> None:
         """Take up the metadata group, creating it on a node's first start."""
         found = self._found.pop(METADATA_GROUP, None)
         if found is None:
             (found,) = await self._create([Boundary(group=METADATA_GROUP, voters=voters)])
-        image = Image()
         for file in found.boundary.state_files:
-            image = Image.decode(found.log.read_state(file), source=file[0])
-        controller = make(image)
+            controller.image = Image.decode(found.log.read_state(file), source=file[0])
         raft = self._raft(found, eager_commit=True)
         replica = self._replica(found, raft, controller)
         controller.bind(replica)
         self._making.pop(METADATA_GROUP, None)
         self._consensus.group_added(replica, is_new=False)
-        return controller
 
     def image_changed(self, image: Image, results: Sequence[Result]) -> None:
         """Bring this node's groups to what the metadata says now."""

@@ -9,18 +9,17 @@ Does not: read configuration, open the store or own sockets (server and sim do).
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
-from trimaran.broker.balance import Balance
 from trimaran.broker.clients import Clients
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
 from trimaran.broker.flusher import Flusher
 from trimaran.broker.groups import GroupTable
+from trimaran.broker.kafka_services import COMMAND_TIMEOUT_S, KafkaServices
 from trimaran.broker.membership import Membership
-from trimaran.broker.partition import Partition
 from trimaran.broker.peer_frames import Hello, PeerLane, Propose, ProposeAnswer
 from trimaran.broker.peers import Peer
 from trimaran.broker.ports import Lane, Listener, Ports
@@ -35,13 +34,9 @@ from trimaran.ids import (
     DiskId,
     GroupId,
     NodeId,
-    Term,
-    TopicId,
-    group_id,
 )
-from trimaran.metadata.commands import AllocateProducerIds, Command, RegisterNode
-from trimaran.metadata.image import Image
-from trimaran.metadata.results import NodeRegistered, ProducerIdsAllocated, Refused, Result
+from trimaran.metadata.commands import RegisterNode
+from trimaran.metadata.results import NodeRegistered, Refused, Result
 from trimaran.metadata.topology import Node
 from trimaran.protocol.codec import preload
 from trimaran.raft.progress import RaftLimits
@@ -50,8 +45,6 @@ from trimaran.storage.recovery import RecoveredGroup, Store
 
 log = logging.getLogger(__name__)
 
-PRODUCER_ID_BLOCK = 1_000
-COMMAND_TIMEOUT_S = 10.0
 STOP_TRANSFER_S = 1.0
 """Longest wait for others to take over when this node is asked to stop."""
 
@@ -100,7 +93,6 @@ class Broker:
         self.node_id: NodeId = identity.node_id
         self.cluster_id: ClusterId = identity.cluster_id
         self._disk_id = identity.disk_id
-        self.kafka = KafkaSettings.from_config(config)
         self._config = config
         self._store = store
         self._ports = ports
@@ -132,12 +124,6 @@ class Broker:
             flush_interval_s=config.storage.flush_interval_ms / 1000,
             flushed=self._flushed,
         )
-        self._balance = Balance(
-            node_id=self.node_id,
-            heartbeats=self._consensus.heartbeats,
-            replicas=self._consensus.groups.all,
-            transfer=self._consensus.transfer,
-        )
         self._membership = Membership(
             consensus=self._consensus,
             store=store,
@@ -146,11 +132,19 @@ class Broker:
             node_id=self.node_id,
             limits=_raft_limits(config),
         )
-        self._controller = Controller(owner=self, image=Image())
-        self._producer_ids: list[int] = []
-        self._producer_ids_lock: asyncio.Future[None] | None = None
+        self._controller = Controller(owner=self)
         self._listeners: list[Listener] = []
-        self._clients = Clients(self, loop=asyncio.get_running_loop())
+        services = KafkaServices(
+            node_id=self.node_id,
+            cluster_id=self.cluster_id,
+            kafka=KafkaSettings.from_config(config),
+            controller=self._controller,
+            consensus=self._consensus,
+            membership=self._membership,
+            chance=ports.chance,
+            fail=self.fail,
+        )
+        self._clients = Clients(services, loop=asyncio.get_running_loop())
         self._ready = asyncio.Event()
         self.kafka_port = 0
         self.peer_port = 0
@@ -160,9 +154,8 @@ class Broker:
     async def start(self) -> None:
         """Listen on the peer and Kafka ports, connect to peers, take part in elections."""
         config = self._config
-        self._controller = await self._membership.start_metadata(
-            voters=tuple(NodeId(node.id) for node in config.cluster.nodes),
-            make=lambda image: Controller(owner=self, image=image),
+        await self._membership.start_metadata(
+            self._controller, voters=tuple(node.id for node in config.cluster.nodes)
         )
         network = self._ports.network
         own = config.member
@@ -178,7 +171,7 @@ class Broker:
         self._membership.image_changed(self._controller.image, ())
         self._tasks.spawn(self._flusher.run(), name="flusher")
         self._tasks.spawn(self._consensus.space.watch(), name="space")
-        self._tasks.spawn(self._balance.run(), name="balance")
+        self._tasks.spawn(self._consensus.handover.run(), name="handover")
         self._tasks.spawn(self._register(), name="register")
 
     async def wait_ready(self) -> None:
@@ -189,7 +182,7 @@ class Broker:
         """Move leaderships away, then close everything; safe to be killed at any point."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STOP_TRANSFER_S
-        self._consensus.give_up_leaderships()
+        self._consensus.handover.give_up_all()
         while self._leads_with_company() and loop.time() < deadline:
             await self._leader_change(deadline)
         for listener in self._listeners:
@@ -321,115 +314,6 @@ class Broker:
         """The image has applied commands with these results."""
         self._membership.image_changed(self._controller.image, results)
         self._consensus.leaders.notify()
-
-    # What Kafka handlers ask (broker.api.Broker)
-
-    @property
-    def image(self) -> Image:
-        """What the cluster agreed on, as far as this node has applied it."""
-        return self._controller.image
-
-    def new_topic_id(self) -> TopicId:
-        """Return 16 random bytes."""
-        return TopicId(self._ports.chance.bytes(16))
-
-    def live_nodes(self) -> Sequence[NodeEndpoint]:
-        """Return the registered nodes that answer, this one included."""
-        alive = self._consensus.heartbeats.is_alive
-        return [_endpoint(node) for node in self._controller.image.nodes if alive(node.node_id)]
-
-    def partition(self, topic: str, number: int) -> Partition | None:
-        """Return this node's replica, None if it holds none."""
-        known = self._controller.image.topic(topic)
-        if known is None or not 0 <= number < len(known.partitions):
-            return None
-        return self._membership.partition(known.group(number))
-
-    def partition_by_id(self, topic_id: TopicId, number: int) -> Partition | None:
-        """Return this node's replica, None if it holds none."""
-        if number < 0:
-            return None
-        return self._membership.partition(group_id(topic_id, number))
-
-    def leader_hint(self, group: GroupId) -> tuple[NodeId | None, Term]:
-        """Return who leads `group` and in which term."""
-        return self._consensus.leaders.hint(group)
-
-    def leader_lost_at(self, group: GroupId) -> float | None:
-        """Return when (loop time) `group` lost its leader; None while it has one or never had."""
-        return self._consensus.leaders.lost_at(group)
-
-    def confirm_alive(self, nodes: Sequence[NodeId], done: Callable[[], None]) -> None:
-        """Call `done` once each of `nodes` gave a new sign of life or is known to be gone."""
-        self._consensus.heartbeats.confirm_alive(nodes, done)
-
-    def watch_leaders(self, callback: Callable[[], None]) -> object:
-        """Call `callback` whenever a leader hint or the metadata image changed."""
-        return self._consensus.leaders.watch(callback)
-
-    def unwatch_leaders(self, handle: object) -> None:
-        """Stop calling."""
-        self._consensus.leaders.unwatch(handle)
-
-    async def execute(self, command: Command) -> Result:
-        """Have a metadata command committed and applied here; return what applying it returned.
-
-        Raises:
-            RequestError: what the state machine refused, or REQUEST_TIMED_OUT (outcome unknown).
-        """
-        result = await self._controller.execute(command, timeout_s=COMMAND_TIMEOUT_S)
-        if isinstance(result, Refused):
-            raise RequestError(result.code, result.message)
-        return result
-
-    async def next_producer_id(self) -> int:
-        """Return a producer id that nobody in the cluster got before."""
-        while not self._producer_ids:
-            if self._producer_ids_lock is not None:
-                await asyncio.shield(self._producer_ids_lock)
-                continue
-            await self._fetch_producer_ids()
-        return self._producer_ids.pop()
-
-    async def _fetch_producer_ids(self) -> None:
-        self._producer_ids_lock = asyncio.get_running_loop().create_future()
-        try:
-            result = await self.execute(
-                AllocateProducerIds(node_id=self.node_id, count=PRODUCER_ID_BLOCK)
-            )
-            assert isinstance(result, ProducerIdsAllocated)
-            self._producer_ids = list(range(result.first + result.count - 1, result.first - 1, -1))
-        finally:
-            self._producer_ids_lock.set_result(None)
-            self._producer_ids_lock = None
-
-    def wait_metadata(
-        self, predicate: Callable[[], bool], timeout_s: float
-    ) -> "asyncio.Future[bool]":
-        """Result True once `predicate()` holds, tried at once and at each change; False in time."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bool] = loop.create_future()
-        if predicate():
-            future.set_result(True)
-            return future
-
-        def settle(value: bool) -> None:
-            if not future.done():
-                future.set_result(value)
-
-        def look() -> None:
-            if future.done() or predicate():
-                settle(True)
-
-        handle = self.watch_leaders(look)
-        timer = loop.call_later(timeout_s, settle, False)
-
-        def end(_: "asyncio.Future[bool]") -> None:
-            timer.cancel()
-            self.unwatch_leaders(handle)
-
-        future.add_done_callback(end)
-        return future
 
 
 def _raft_limits(config: NodeConfig) -> RaftLimits:

@@ -7,7 +7,8 @@ Does not: decide who is alive (heartbeats) or who leads (elections).
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -100,17 +101,17 @@ class Peers:
         owner: PeersOwner,
         network: Network,
         tasks: Tasks,
-        identity: Callable[[PeerLane], Hello],
-        addresses: Mapping[NodeId, PeerAddress],
+        hello: Hello,
+        addresses: Sequence[PeerAddress],
     ) -> None:
-        """`identity` makes this node's greeting; `addresses` holds the other nodes'."""
+        """`hello` is this node's greeting on either lane; `addresses` holds all nodes'."""
         self._owner = owner
         self._network = network
         self._tasks = tasks
-        self._identity = identity
-        self._own = identity(PeerLane.CONTROL)
+        self._own = hello
         self._closing = False
-        self.peers = {node: Peer(node, addresses[node]) for node in sorted(addresses)}
+        others = [address for address in addresses if address.id != hello.node_id]
+        self.peers = {address.id: Peer(address.id, address) for address in others}
 
     def dial_all(self) -> None:
         """Start to connect to every node that it is ours to dial."""
@@ -139,7 +140,7 @@ class Peers:
 
     def own_hello(self, lane: PeerLane) -> Hello:
         """Return how this node introduces itself on `lane`."""
-        return self._identity(lane)
+        return replace(self._own, lane=lane)
 
     def admit(self, session: PeerSession, hello: Hello) -> None:
         """Take a greeted session up, in the place of an older one.

@@ -2,6 +2,7 @@
 
 The real ones live in `server`, the simulated ones in `sim`; the same broker code runs on both.
 Timers and monotonic time come from the running asyncio loop (the simulator has its own loop).
+Does not: implement any of them.
 """
 
 import asyncio

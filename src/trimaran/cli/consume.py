@@ -5,7 +5,6 @@ No group is joined and no offset is committed. Text output is one event a line (
 Does not: decode values; text that is not UTF-8 is shown with replacement characters.
 """
 
-import base64
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ from trimaran.cli.kafka_client import (
     explain,
     settings,
 )
-from trimaran.cli.output import Format, FormatOption, show_json
+from trimaran.cli.output import Format, FormatOption, exact, readable, show_json
 from trimaran.cli.topic import existing_topic
 
 POLL_S = 0.2
@@ -172,19 +171,3 @@ def fields_of(message: Message) -> dict[str, Any]:
         "value": exact(message.value()),
         "headers": [[header[0], exact(header[1])] for header in message.headers() or []],
     }
-
-
-def readable(value: str | bytes | None) -> str | None:
-    """Return bytes as text for a person."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def exact(value: str | bytes | None) -> str | dict[str, str] | None:
-    """Return bytes as text where that loses nothing, else as base64."""
-    if value is None or isinstance(value, str):
-        return value
-    assert isinstance(value, bytes)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(value).decode()}

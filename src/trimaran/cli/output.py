@@ -3,6 +3,7 @@
 Does not: decide what is shown.
 """
 
+import base64
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -38,8 +39,7 @@ def show(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str], form: For
 
 def show_json(value: object) -> None:
     """Print one JSON document on one line."""
-    json.dump(value, sys.stdout, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
@@ -50,3 +50,19 @@ def text_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(str(item) for item in value)
     return str(value)
+
+
+def readable(value: str | bytes | None) -> str | None:
+    """Return bytes as text for a person."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def exact(value: str | bytes | None) -> str | dict[str, str] | None:
+    """Return bytes as text where that loses nothing, else as base64."""
+    if value is None or isinstance(value, str):
+        return value
+    assert isinstance(value, bytes)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}

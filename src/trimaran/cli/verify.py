@@ -3,13 +3,18 @@
 Does not: repair, or run beside a node (a running one writes while we read).
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from trimaran.cli.dump import dumped_entries
 from trimaran.cli.exits import FAILED, USAGE, CommandError
+from trimaran.cli.output import show_json
 from trimaran.server.running import running_pid
+from trimaran.storage.files import RealFiles
+from trimaran.storage.verify import DataDirectory, verify_store
 
 
 def register(app: typer.Typer) -> None:
@@ -29,4 +34,23 @@ def verify(
     pid = running_pid(directory)
     if pid is not None:
         raise CommandError(f"{directory} is in use by process {pid}: stop the node first")
-    raise typer.Exit(FAILED if dump else FAILED)
+    files = RealFiles(str(directory), read_only=True)
+    if dump:
+        show_entries(files)
+    findings = verify_store(files)
+    for finding in findings:
+        print(finding, file=sys.stderr)
+    if findings:
+        raise CommandError(f"{directory}: {len(findings)} findings", code=FAILED)
+    if not dump:
+        print(f"{directory}: every check passed")
+
+
+def show_entries(files: RealFiles) -> None:
+    """Print every entry that passes its check."""
+    opened = DataDirectory(files)
+    try:
+        for entry in dumped_entries(opened, files):
+            show_json(entry)
+    finally:
+        opened.close()

@@ -1,6 +1,7 @@
 """What the members of one group say to each other. Plain data.
 
 The names and fields are those of the Raft paper (figures 2 and 13) and thesis (sections 3.10, 9.6).
+Does not: say who answers what (the rule modules do), or know bytes.
 """
 
 from collections.abc import Sequence

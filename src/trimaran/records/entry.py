@@ -4,6 +4,7 @@ Plain data, shared by the consensus core (which orders entries) and storage (whi
 the two do not know each other. An entry's index counts entries, its offset counts events; control
 entries take no offset. Entries are built per batch on the way of an event, so they are slotted, not
 frozen; nobody changes one after it was appended.
+Does not: know bytes on disk or on the wire.
 """
 
 from dataclasses import dataclass

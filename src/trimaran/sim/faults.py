@@ -36,8 +36,15 @@ class FaultMix:
 class FaultInjector:
     """Breaks a cluster, and heals it."""
 
-    def __init__(self, cluster: SimCluster, chance: Random, *, clients: Sequence[str]) -> None:
-        """`clients` are the names of the machines that clients run on."""
+    def __init__(
+        self,
+        cluster: SimCluster,
+        chance: Random,
+        *,
+        clients: Sequence[str],
+        kinds: Sequence[str] | None = None,
+    ) -> None:
+        """`clients` are the names of the machines that clients run on; `kinds` None: drawn."""
         self._cluster = cluster
         self._chance = chance
         self._clients = list(clients)
@@ -58,6 +65,9 @@ class FaultInjector:
             "full disk": self._full_disk,
         }
         self.mix = self._draw_mix()
+        if kinds is not None:
+            assert all(kind in self._strikes for kind in kinds), f"kinds are {list(self._strikes)}"
+            self.mix = FaultMix(tuple(kinds), self.mix.interval_s)
         self.counts: dict[str, int] = {}
 
     def start(self) -> None:

@@ -142,6 +142,8 @@ class KafkaClient:
         self.history = history
         self.versions = {key: chance.randint(*bounds) for key, bounds in _VERSIONS.items()}
         self.topic_id = bytes(16)
+        self.replicas: dict[int, Sequence[int]] = {}
+        """Nodes that hold each partition, as Metadata last said."""
         self._network = network
         self._bootstrap = list(bootstrap)
 
@@ -178,6 +180,7 @@ class KafkaClient:
         if not found:
             raise RetryError(f"no partition {partition} yet")
         self.check(found[0].error_code)
+        self.replicas[partition] = found[0].replica_nodes
         for broker in response.brokers:
             if broker.node_id == found[0].leader_id:
                 return await self.connect(broker.host, broker.port)

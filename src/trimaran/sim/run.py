@@ -13,7 +13,7 @@ import asyncio
 import gc
 import logging
 import traceback
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -89,16 +89,22 @@ class SeedReport:
 
 
 def run_seed(
-    seed: int, *, seconds: float = 20.0, nodes: int = 3, trace_lines: int = 2_000
+    seed: int,
+    *,
+    seconds: float = 20.0,
+    nodes: int = 3,
+    trace_lines: int = 2_000,
+    kinds: Sequence[str] | None = None,
 ) -> SeedReport:
     """Simulate `seconds` virtual seconds of faults, then the heal; return what was found.
 
-    Takes about as many real seconds as 10 to 20 virtual ones take; see `docs/testing.md`.
+    `kinds` names the faults (keys in `faults.FaultInjector`) instead of drawing them. A real second
+    simulates about ten virtual ones.
     """
     assert seconds > 0
     assert nodes >= 1
     with _quiet_collector():
-        run = SeedRun(seed, seconds=seconds, nodes=nodes)
+        run = SeedRun(seed, seconds=seconds, nodes=nodes, kinds=kinds)
         try:
             return run.execute(trace_lines)
         finally:
@@ -108,7 +114,9 @@ def run_seed(
 class SeedRun:
     """The parts of one run."""
 
-    def __init__(self, seed: int, *, seconds: float, nodes: int) -> None:
+    def __init__(
+        self, seed: int, *, seconds: float, nodes: int, kinds: Sequence[str] | None = None
+    ) -> None:
         self.seed = seed
         self.seconds = seconds
         chance = Random(f"{seed}/run")
@@ -126,7 +134,7 @@ class SeedRun:
         self._chance = chance
         self._client_names = [f"client-{number}" for number in range(1, 4)]
         self.faults = FaultInjector(
-            self.cluster, Random(f"{seed}/faults"), clients=self._client_names
+            self.cluster, Random(f"{seed}/faults"), clients=self._client_names, kinds=kinds
         )
         self._producers: list[PartitionProducer] = []
         self._consumers: list[PartitionConsumer] = []
@@ -228,6 +236,8 @@ class SeedRun:
                 continue
             end = Offset(consumer.position)
             for node in self.cluster.nodes:
+                if node.number not in client.replicas[partition]:
+                    continue
                 key = (node.name, partition)
                 work = self._read_node(node.number - 1, partition, end)
                 if not await self._within(LIVENESS_LIMIT_S, work):

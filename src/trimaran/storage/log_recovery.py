@@ -64,7 +64,7 @@ def recover_log(shared: LogFiles, boundary: Boundary) -> LogRecovery:
     if not shared.files.exists(directory):
         damage = Damage(kind=DamageKind.MISSING_FILES, text=f"{directory}: the group has no files")
         return LogRecovery(stored=StoredLog(), damage=damage)
-    found = LogRecovery(stored=StoredLog(position=boundary.position))
+    found = LogRecovery(stored=StoredLog())
     try:
         _recover_segments(shared, boundary, found)
         _recover_states(shared.files, boundary, found)
@@ -90,6 +90,7 @@ def _recover_segments(shared: LogFiles, boundary: Boundary, found: LogRecovery) 
     named = _needed(shared.files, boundary, found)
     end = boundary.position
     if not named:
+        found.stored.position = end
         return
     if named[0].first_index > boundary.log_start_index:
         path = group_directory(boundary.group)
@@ -98,7 +99,6 @@ def _recover_segments(shared: LogFiles, boundary: Boundary, found: LogRecovery) 
         )
     # Up to the first fault the log is what it was; behind it, nothing can be relied on.
     segments: list[Segment] = []
-    found.stored.position = LogPosition()
     for number, name in enumerate(named):
         following = named[number + 1] if number + 1 < len(named) else None
         last_index = Index(following.first_index - 1) if following else end.index

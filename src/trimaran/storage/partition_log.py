@@ -23,6 +23,7 @@ from trimaran.storage.epochs import LeaderEpochs
 from trimaran.storage.files import Files
 from trimaran.storage.frames import NEW_SUFFIX, read_whole, replace_whole
 from trimaran.storage.log_reads import FindTime, ReadIndex, ReadOffset, SearchBatch
+from trimaran.storage.log_repair import LogRepair
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.segment import Segment, SegmentAppend, group_directory, new_segment
 
@@ -314,6 +315,13 @@ class PartitionLog:
         """Read record batches from the one that holds `offset` on; never across segments."""
         assert offset >= self.start_offset, "below the log start nothing is served"
         return ReadOffset(self._shared.reads, self._from_offset(offset), offset, bytes_max)
+
+    def plan_repair(self, entries: Sequence[Entry]) -> LogRepair:
+        """Write stored entries again, as a peer has them, where their bytes fail their check."""
+        assert entries
+        assert self.first_index <= entries[0].index
+        assert entries[-1].index <= self.last_index
+        return LogRepair(self._shared.writes, self._segments, entries)
 
     def plan_find_time(self, timestamp_ms: int, search: SearchBatch) -> FindTime:
         """Look for the first record not older than `timestamp_ms`; `search` decodes one batch."""

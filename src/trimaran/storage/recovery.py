@@ -317,13 +317,16 @@ class _Opening:
 
     def _recover_group(self, group: GroupId) -> RecoveredGroup | None:
         state = self.replays.get(group)
-        if state is not None and state.removed:
+        removed = state is not None and state.removed
+        # Removed, and on the list: the removal stopped half-way, or the group came back and the
+        # journal lost it. Only a whole journal tells which.
+        if removed and (self.everyone is None or group not in self.listed):
             self.gone.append(group)
             return None
-        if state is None:
-            if self._was_never_begun(group):
-                self.gone.append(group)
-                return None
+        if state is None and self._was_never_begun(group):
+            self.gone.append(group)
+            return None
+        if state is None or removed:
             state = GroupReplay(group=group)
         boundary = state.boundary or Boundary(group=group)
         found = recover_log(self.shared, boundary)

@@ -1,0 +1,129 @@
+"""What peers say, taken to whom it concerns.
+
+A message for a group that the metadata has not told this node of yet is kept (the last one per
+group and sender, if it is short) and delivered when the group is there; one that is not kept is
+asked for again, since the next heartbeat answer names the group as missing.
+Does not: connect, or answer.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from trimaran.broker.groups import GroupTable
+from trimaran.broker.heartbeats import Heartbeats
+from trimaran.broker.leaders import LeaderTable
+from trimaran.broker.peer_frames import (
+    Frame,
+    Heartbeat,
+    HeartbeatAnswer,
+    Leaders,
+    Messages,
+    Propose,
+    ProposeAnswer,
+)
+from trimaran.broker.peers import Peer
+from trimaran.broker.replica import Replica
+from trimaran.errors import PeerError
+from trimaran.ids import GroupId, NodeId
+from trimaran.raft.messages import (
+    AppendAnswer,
+    AppendEntries,
+    Message,
+    PreVote,
+    PreVoteAnswer,
+    RequestVote,
+    VoteAnswer,
+)
+
+EARLY_MESSAGES_MAX = 4_096
+"""Messages kept of groups that the metadata has not told us of yet."""
+EARLY_BYTES_MAX = 4_096
+"""Longest of them."""
+
+
+class Commands(Protocol):
+    """Who gets what is about metadata commands."""
+
+    def receive_propose(self, peer: Peer, frame: Propose) -> None:
+        """A peer forwards a command."""
+
+    def receive_propose_answer(self, frame: ProposeAnswer) -> None:
+        """A peer answers a command forwarded from here."""
+
+
+class Inbox:
+    """Frames of admitted sessions, by kind."""
+
+    def __init__(
+        self,
+        *,
+        commands: Commands,
+        groups: GroupTable,
+        heartbeats: Heartbeats,
+        leaders: LeaderTable,
+        touched: Callable[[Replica], None],
+    ) -> None:
+        """`touched` is called with each group whose core was told something."""
+        self._commands = commands
+        self._touched = touched
+        self._groups = groups
+        self._heartbeats = heartbeats
+        self._leaders = leaders
+        self._loop = asyncio.get_running_loop()
+        self._early: dict[GroupId, dict[NodeId, Message]] = {}
+
+    def receive(self, peer: Peer, frames: Sequence[Frame]) -> None:
+        """Handle frames in order. Raises PeerError for one that has no place here."""
+        for frame in frames:
+            match frame:
+                case Messages():
+                    for group, message in frame.messages:
+                        self._message(peer, group, message)
+                case Heartbeat():
+                    self._heartbeats.receive(peer, frame)
+                case HeartbeatAnswer():
+                    self._heartbeats.receive_answer(peer, frame)
+                case Leaders():
+                    now_s = self._loop.time()
+                    for group, term, leader in frame.leaders:
+                        self._leaders.note(group, term, leader, now_s=now_s)
+                case Propose():
+                    self._commands.receive_propose(peer, frame)
+                case ProposeAnswer():
+                    self._commands.receive_propose_answer(frame)
+                case _:
+                    raise PeerError(f"{type(frame).__name__} is no frame for this point")
+
+    def deliver_early(self, replica: Replica) -> None:
+        """Give a new group what came for it before it was there."""
+        for sender, message in self._early.pop(replica.group, {}).items():
+            replica.raft.step(sender, message)
+
+    def forget(self, group: GroupId) -> None:
+        """Drop what came for a deleted group."""
+        self._early.pop(group, None)
+
+    def _message(self, peer: Peer, group: GroupId, message: Message) -> None:
+        replica = self._groups.get(group)
+        if replica is None:
+            self._keep_early(peer.node_id, group, message)
+            return
+        if not peer.counts:
+            if isinstance(message, (PreVote, PreVoteAnswer, RequestVote, VoteAnswer)):
+                return
+            if isinstance(message, AppendAnswer):
+                message.counts = False
+        replica.raft.step(peer.node_id, message)
+        if isinstance(message, AppendAnswer):
+            self._heartbeats.progressed(replica)
+        self._touched(replica)
+
+    def _keep_early(self, sender: NodeId, group: GroupId, message: Message) -> None:
+        size = 0
+        if isinstance(message, AppendEntries):
+            size = sum(entry.size for entry in message.entries)
+        if size <= EARLY_BYTES_MAX and len(self._early) < EARLY_MESSAGES_MAX:
+            self._early.setdefault(group, {})[sender] = message
+        else:
+            self._heartbeats.missed(sender, group)

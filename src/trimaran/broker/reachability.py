@@ -1,0 +1,112 @@
+"""What follows for this node's groups when another node comes, goes, falls silent or is heard.
+
+Does not: detect anything (sessions and heartbeats do), or decide who campaigns when (elections).
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from trimaran.broker.elections import Elections
+from trimaran.broker.groups import GroupTable
+from trimaran.broker.heartbeats import Heartbeats
+from trimaran.broker.inbox import Inbox
+from trimaran.broker.leaders import LeaderTable
+from trimaran.broker.peer_frames import Frame, PeerLane, write_leaders
+from trimaran.broker.peers import Peer
+from trimaran.broker.replica import Replica
+from trimaran.ids import DiskId, NodeId
+
+log = logging.getLogger(__name__)
+
+
+class Parts(Protocol):
+    """The parts of the node that are told; all of them are there before a peer can be."""
+
+    node_id: NodeId
+    groups: GroupTable
+    heartbeats: Heartbeats
+    elections: Elections
+    leaders: LeaderTable
+    inbox: Inbox
+
+    def touched(self, replica: Replica) -> None:
+        """Something was put into the group's core."""
+
+    def disk_of(self, node: NodeId) -> DiskId | None:
+        """Return the disk registered for `node`."""
+
+    def fail(self, error: BaseException) -> None:
+        """End the process."""
+
+
+class Reachability:
+    """The owner of all peer sessions (`peers.PeersOwner`)."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._loop = asyncio.get_running_loop()
+
+    def peer_frames(self, peer: Peer, frames: Sequence[Frame]) -> None:
+        """Handle frames in order."""
+        self._parts.inbox.receive(peer, frames)
+
+    def peer_up(self, peer: Peer, lane: PeerLane) -> None:
+        """A lane is new: tell the peer who leads what, probe what it holds."""
+        parts = self._parts
+        if lane is PeerLane.CONTROL:
+            parts.heartbeats.connected(peer.node_id)
+            parts.leaders.notify()
+            own = parts.node_id
+            led = [(group, term, own) for group, term in parts.leaders.led_by(own)]
+            peer.send(PeerLane.CONTROL, write_leaders(led))
+            self._campaign_where_leaderless(peer)
+        if peer.is_connected:
+            for replica in parts.groups.all():
+                if replica.raft.is_leader and peer.node_id in replica.node_ids:
+                    replica.raft.peer_reset(peer.node_id)
+                    parts.touched(replica)
+
+    def peer_down(self, peer: Peer, lane: PeerLane) -> None:
+        """A lane broke: without the control lane the process counts as gone."""
+        parts = self._parts
+        if lane is PeerLane.CONTROL:
+            parts.heartbeats.disconnected(peer.node_id)
+            parts.elections.connection_broke(parts.groups.all(), peer.node_id)
+            self._lead_lost(peer.node_id)
+            parts.heartbeats.gone(peer.node_id)
+            parts.leaders.notify()
+
+    def peer_silent(self, node: NodeId) -> None:
+        """`node` was silent for the shortest election time-out."""
+        log.warning("peer silent peer=%s", node)
+        self._parts.elections.fell_silent(self._parts.groups.all(), node)
+        self._lead_lost(node)
+        self._parts.leaders.notify()
+
+    def peer_heard(self, node: NodeId) -> None:
+        """`node` is heard of again: clients are told that it is there."""
+        log.info("peer heard again peer=%s", node)
+        self._parts.leaders.notify()
+
+    def disk_of(self, node: NodeId) -> DiskId | None:
+        """Return the disk registered for `node`."""
+        return self._parts.disk_of(node)
+
+    def fail(self, error: BaseException) -> None:
+        """End the process."""
+        self._parts.fail(error)
+
+    def _campaign_where_leaderless(self, peer: Peer) -> None:
+        """A voter more can be reached: groups that wait for a majority need not wait longer."""
+        for replica in self._parts.groups.all():
+            if replica.raft.leader is None and peer.node_id in replica.node_ids:
+                self._parts.elections.leader_gone(replica, None)
+
+    def _lead_lost(self, node: NodeId) -> None:
+        """Groups that this node is no member of lost their leader as well."""
+        now_s = self._loop.time()
+        for group, term in self._parts.leaders.led_by(node):
+            if self._parts.groups.get(group) is None:
+                self._parts.leaders.note(group, term, None, now_s=now_s)
