@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimaran.bench.histogram import encode, merge, percentiles
@@ -10,6 +10,7 @@ from trimaran.bench.histogram import encode, merge, percentiles
 latencies = st.lists(st.integers(1, 10_000_000), min_size=1, max_size=200)
 
 
+@settings(max_examples=25)
 @given(first=latencies, second=latencies)
 def test_merged_histograms_equal_the_histogram_of_all_values(
     first: list[int], second: list[int]

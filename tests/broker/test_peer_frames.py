@@ -65,7 +65,9 @@ def appends(draw: st.DrawFn) -> AppendEntries:
     prev = draw(st.integers(0, 2**60))
     fields = draw(st.lists(ENTRY_FIELDS, max_size=4))
     entries = [Entry(Index(prev + 1 + number), *field) for number, field in enumerate(fields)]
-    return AppendEntries(draw(TERMS), Index(prev), draw(TERMS), draw(INDEXES), entries)
+    return AppendEntries(
+        draw(TERMS), Index(prev), draw(TERMS), draw(INDEXES), entries, draw(INDEXES)
+    )
 
 
 MESSAGES = st.one_of(

@@ -97,7 +97,9 @@ def machine_for(kit, torn_sectors):
             self.files = SimFiles(self.disk, who="node again")
             self.open()
             kinds = [
-                group.damage.kind for group in self.store.groups.values() if group.damage is not None
+                group.damage.kind
+                for group in self.store.groups.values()
+                if group.damage is not None
             ]
             if self.store.damage:
                 assert torn_sectors
@@ -112,9 +114,7 @@ def machine_for(kit, torn_sectors):
                 while len(log) < recovered.boundary.position.index:
                     log += recovered.log.plan_read_index(Index(len(log) + 1), 500).run()
                 assert len(log) == recovered.boundary.position.index == recovered.log.last_index
-                result[group] = Group(
-                    recovered.hard_state, len(log), (*log, *recovered.entries)
-                )
+                result[group] = Group(recovered.hard_state, len(log), (*log, *recovered.entries))
             return result
 
         def round(self, **fields):
@@ -149,9 +149,7 @@ def machine_for(kit, torn_sectors):
             held = self.model[group]
             kept = held.log[: max(held.bound, len(held.log) - back)]
             term = max(held.last_term, held.hard_state.term) + (1 if back else 0) or 1
-            entries = [
-                kit.records(len(kept) + 1 + at, term=term, size=size) for at in range(count)
-            ]
+            entries = [kit.records(len(kept) + 1 + at, term=term, size=size) for at in range(count)]
             previous = Term(kept[-1].term if kept else 0)
             after = self.with_group(group, log=(*kept, *entries))
             self.step(lambda: self.round(entries=[(group, previous, entries)]), after, fuse)
@@ -242,8 +240,9 @@ def machine_for(kit, torn_sectors):
         @precondition(lambda self: not self.damaged)
         @invariant()
         def what_is_stored_is_what_was_acknowledged(self):
-            stored = {group: found.boundary.position.index
-                      for group, found in self.store.groups.items()}
+            stored = {
+                group: found.boundary.position.index for group, found in self.store.groups.items()
+            }
             assert stored == {group: held.bound for group, held in self.model.items()}
 
         def teardown(self):

@@ -52,7 +52,7 @@ def measure_failover(plan: FailoverPlan, target: Target, *, progress: Progress) 
         stored = read_back(target, topic, partitions=plan.partitions)
     own = [(partition, number) for partition, number in stored if number < outcome.offered]
     accounting = account(notes.numbers, own)
-    kills = [_judge(failure, notes.times) for failure in failures]
+    kills = [judge(failure, notes.times) for failure in failures]
     gaps = [kill.gap_ms for kill in kills]
     return Failover(
         target=target.name,
@@ -125,7 +125,7 @@ def _read_notes(path: Path, outcome: Outcome) -> _Notes:
     return _Notes(numbers=column[:count], times=by_partition(pairs))
 
 
-def _judge(failure: Failure, times: dict[int, list[int]]) -> Kill:
+def judge(failure: Failure, times: dict[int, list[int]]) -> Kill:
     """Find the gaps around one failure. Raises BenchError if a partition has too few reports."""
     worst_ms = usual_ms = 0.0
     before_ns = failure.at_ns - round(SETTLE_S * NANOSECONDS)

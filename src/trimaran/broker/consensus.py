@@ -34,6 +34,7 @@ from trimaran.config import NodeConfig
 from trimaran.ids import DiskId, GroupId, Index, NodeId, Term
 from trimaran.raft.ready import OlderEntries, Ready, Role
 from trimaran.records.entry import Entry, LogPosition
+from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.journal import Journal
 from trimaran.storage.recovery import RecoveredGroup
 
@@ -193,12 +194,24 @@ class Consensus:
 
     def ready_handled(self, replica: Replica, ready: Ready) -> None:
         """Do what a `Ready` asks beyond the group itself."""
+        if not replica.raft.may_vote and replica.damage is None:
+            self._set_back(replica)
         if ready.role_change is not None:
             self._role_changed(replica, ready.role_change.role)
         if ready.committed_to is not None:
             self._committed(replica, ready)
         for older in ready.older:
             self._tasks.spawn(self._read_older(replica, older), name="read-older")
+
+    def _set_back(self, replica: Replica) -> None:
+        """The leader knows that this node held more in this term: its disk was set back in time."""
+        replica.damage = Damage(
+            kind=DamageKind.SET_BACK,
+            text=f"the log ends at {replica.raft.log.last_index}, below what was acknowledged",
+        )
+        log.error("disk set back group=%s effect=no vote", replica.group.hex())
+        self.rounds.store_damage(replica.group, replica.damage)
+        self.heartbeats.following_changed(replica)
 
     def _committed(self, replica: Replica, ready: Ready) -> None:
         assert ready.committed_from is not None

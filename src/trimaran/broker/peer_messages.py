@@ -1,8 +1,8 @@
 """Raft messages as bytes, inside a MESSAGES frame. All integers are big-endian.
 
     20s group, u8 kind, then by kind:
-    1 AppendEntries   u64 term, u64 prev index, u64 prev term, u64 commit, u32 count, then each
-                      entry: u64 index, u64 term, u8 kind, u64 offset, u32 offset count,
+    1 AppendEntries   u64 term, u64 prev index, u64 prev term, u64 commit, u64 match, u32 count,
+                      then each entry: u64 index, u64 term, u8 kind, u64 offset, u32 offset count,
                       i64 log time in ms, u32 payload bytes, u32 event-id bytes, event ids, payload
     2 AppendAnswer    u64 term, u8 success, u64 index, u64 hint index, u64 hint term, u8 counts
     3 PreVote         u64 term, u64 last index, u64 last term
@@ -36,7 +36,7 @@ from trimaran.raft.messages import (
 from trimaran.records.entry import Entry, EntryKind, LogPosition
 
 _HEAD = struct.Struct(">20sB")
-_APPEND = struct.Struct(">QQQQI")
+_APPEND = struct.Struct(">QQQQQI")
 _ENTRY = struct.Struct(">QQBQIqII")
 _ANSWER = struct.Struct(">QBQQQB")
 _ASK = struct.Struct(">QQQ")
@@ -94,7 +94,12 @@ def _write_append(
 ) -> None:
     entries = message.entries
     head = _HEAD.pack(group, 1) + _APPEND.pack(
-        message.term, message.prev_index, message.prev_term, message.commit, len(entries)
+        message.term,
+        message.prev_index,
+        message.prev_term,
+        message.commit,
+        message.match,
+        len(entries),
     )
     for entry in entries:
         payload = entry.payload
@@ -137,7 +142,7 @@ def read_messages(body: memoryview) -> list[tuple[GroupId, Message]]:
 
 
 def _read_append(body: memoryview, position: int) -> tuple[Message, int]:
-    term, prev_index, prev_term, commit, count = _APPEND.unpack_from(body, position)
+    term, prev_index, prev_term, commit, match, count = _APPEND.unpack_from(body, position)
     position += _APPEND.size
     entries: list[Entry] = []
     for _ in range(count):
@@ -164,7 +169,7 @@ def _read_append(body: memoryview, position: int) -> tuple[Message, int]:
             )
         )
         position = end
-    return AppendEntries(term, prev_index, prev_term, commit, entries), position
+    return AppendEntries(term, prev_index, prev_term, commit, entries, match), position
 
 
 def _read_answer(body: memoryview, position: int) -> tuple[Message, int]:

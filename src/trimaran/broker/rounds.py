@@ -21,6 +21,7 @@ from trimaran.errors import DiskFullError
 from trimaran.ids import GroupId, Index
 from trimaran.raft.ready import Ready
 from trimaran.storage.boundary import Boundary
+from trimaran.storage.damage import Damage
 from trimaran.storage.journal import Journal, LiveGroup, RoundContent, RoundWrite
 from trimaran.storage.recovery import RecoveredGroup
 
@@ -64,16 +65,17 @@ class RoundStatistics:
 class _Round:
     """What one journal round holds, and who waits for it."""
 
-    __slots__ = ("boundaries", "items", "removed")
+    __slots__ = ("boundaries", "damaged", "items", "removed")
 
     def __init__(self) -> None:
         self.items: list[tuple[Replica, Ready]] = []
         self.boundaries: list[tuple[Boundary, asyncio.Future[None]]] = []
         self.removed: list[tuple[GroupId, asyncio.Future[None]]] = []
+        self.damaged: list[tuple[GroupId, Damage]] = []
 
     @property
     def is_empty(self) -> bool:
-        return not (self.items or self.boundaries or self.removed)
+        return not (self.items or self.boundaries or self.removed or self.damaged)
 
     def content(self) -> RoundContent:
         """Lay out the round: terms and votes, entries, boundaries, commit hints."""
@@ -84,10 +86,11 @@ class _Round:
                 content.hard_states.append((replica.group, ready.hard_state))
             if ready.entries:
                 content.entries.append((replica.group, ready.prev_term, ready.entries))
-                commits[replica.group] = replica.raft.commit_index
+                commits[replica.group] = replica.raft.synced_commit_index
         content.boundaries.extend(boundary for boundary, _ in self.boundaries)
         content.commits.extend(commits.items())
         content.removed.extend(group for group, _ in self.removed)
+        content.damaged.extend(self.damaged)
         return content
 
     def lowest_indexes(self) -> dict[GroupId, Index]:
@@ -175,6 +178,11 @@ class Rounds:
         self._next.boundaries.append((boundary, done))
         self._schedule()
         return done
+
+    def store_damage(self, group: GroupId, damage: Damage) -> None:
+        """Note in the next round that this node has no vote in `group`, and why."""
+        self._next.damaged.append((group, damage))
+        self._schedule()
 
     def forget_group(self, group: GroupId) -> "asyncio.Future[None]":
         """Note in the next round that `group` was deleted; the future is done when it is synced."""
@@ -298,6 +306,7 @@ class Rounds:
         content.items += later.items
         content.boundaries += later.boundaries
         content.removed += later.removed
+        content.damaged += later.damaged
         self._owner.disk_full(True)
         self._loop.call_later(DISK_FULL_RETRY_S, self._retry)
 
@@ -335,7 +344,7 @@ def _live_group(replica: Replica) -> LiveGroup:
         hard_state=replica.journaled,
         boundary=replica.boundary,
         entries=entries,
-        commit=replica.raft.commit_index,
+        commit=replica.raft.synced_commit_index,
         damage=replica.damage,
     )
 
