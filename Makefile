@@ -14,7 +14,7 @@ test: $(VENV)/.installed-test            # static checks and the whole suite
 check: $(VENV)/.installed-test           # static checks and documents only
 	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_layers.py tests/test_docs.py $(ARGS)
 soak: $(VENV)/.installed-test            # the simulator and the property tests, for longer
-	@TRIMARAN_PROFILE=nightly $(BIN)/python -m pytest tests/sim tests/raft tests/storage $(ARGS)
+	@TRIMARAN_SIM_SEEDS=2000 TRIMARAN_PROFILE=nightly $(BIN)/python -m pytest tests/sim tests/raft tests/storage $(ARGS)
 bench: $(VENV)/.installed-demo           # the table of docs/performance.md
 	@$(BIN)/python -m trimaran.bench all $(ARGS)
 fmt: $(VENV)/.installed-test             # format, and fix what can be fixed by machine

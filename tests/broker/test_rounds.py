@@ -47,7 +47,8 @@ class HeldWorkers:
 
 
 class NoPeers:
-    peers = {}
+    def __init__(self):
+        self.peers = {}
 
     def flush(self):
         pass

@@ -21,7 +21,7 @@ TABLES = {
     "index": sidecar.ROW_BYTES,
 }
 """How a table's first line starts, to the bytes that its fixed part has."""
-ROW = re.compile(r"^    (\d+) +(\d+) +(\S.*)$")
+ROW = re.compile(r"^    (\d+) +(\d+)  +(\S.*)$")
 MODULES = (
     "boundary", "frames", "identity", "journal_files", "journal_format", "segment", "sidecar",
 )  # fmt: skip

@@ -241,19 +241,19 @@ def test_a_file_is_kept_for_entries_above_the_boundary_that_were_not_copied(driv
     driver.rollover(live(kit.GROUP, entries=[kit.records(4), kit.records(5)]))
     assert driver.journal.release().generations == []
 
-    driver.flush(kit.records(1), kit.records(2))
-    driver.round(boundaries=[at(kit.GROUP, 2)])
+    position = driver.flush(kit.records(1), kit.records(2))
+    driver.round(boundaries=[Boundary(group=kit.GROUP, position=position)])
     assert driver.journal.release().generations == []
-    driver.flush(kit.records(3))
-    driver.round(boundaries=[at(kit.GROUP, 3)])
+    position = driver.flush(kit.records(3))
+    driver.round(boundaries=[Boundary(group=kit.GROUP, position=position)])
     release = driver.journal.release()
 
     assert len(release.generations) == 1
     release.run()
     assert driver.journal.file_count == 1
     recovered = driver.restart().groups[kit.GROUP]
-    assert recovered.entries == []
-    assert recovered.damage is not None, "the boundary here names no log times of the segments"
+    assert recovered.entries == [kit.records(4), kit.records(5)]
+    assert recovered.damage is None
 
 
 def test_a_file_is_not_kept_for_entries_that_were_replaced_or_removed(driver, kit):

@@ -74,16 +74,14 @@ class Series:
     def fail_once(self, number: int) -> Failure:
         """Wait for calm, fail the leader of one partition, wait until all is well again."""
         self._crew.wait(self.settled, PATIENCE_S)
+        self._keep_on(SETTLE_S)
+        # Only now: in calm times leaderships move back to where they belong.
         leaders = self._known_leaders(self._nodes.nodes[0])
         victim = leaders[number % self._plan.partitions]
         led = sorted(partition for partition, leader in leaders.items() if leader == victim)
         survivor = next(node for node in self._nodes.nodes if node != victim)
-        self._keep_on(SETTLE_S)
-        if self._plan.manner == "kill":
-            failure = self._kill(victim, led, survivor)
-        else:
-            failure = self._freeze(victim, led, survivor)
-        return failure
+        fail = self._kill if self._plan.manner == "kill" else self._freeze
+        return fail(victim, led, survivor)
 
     def settled(self) -> bool:
         """Whether every partition had an answer within the last second."""
@@ -115,7 +113,7 @@ class Series:
             failure.metadata_ms = ms_since(failure.at_ns)
             self._first_ack(survivor, led[0])
             failure.first_ack_ms = ms_since(failure.at_ns)
-            ends = self._log_ends(led, self._leaders(survivor))
+            ends = {partition: self._log_end(survivor, partition) for partition in led}
         finally:
             self._nodes.resume(victim)
         failure.stale_answers = self._stale_answers(victim, ends)
@@ -140,24 +138,25 @@ class Series:
             return append(address, self._topic, partition, value, timeout_s=ANSWER_S)
         return False
 
-    def _log_ends(self, led: list[int], leaders: dict[int, int]) -> dict[int, int]:
-        """Return partition -> end of log as its new leader vouches for it."""
-        ends = {}
-        for partition in led:
-            address = self._nodes.address(leaders[partition])
-            end = log_end(address, self._topic, partition, timeout_s=ANSWER_S)
-            if end is not None:
-                ends[partition] = end
-        return ends
+    def _log_end(self, survivor: int, partition: int) -> int:
+        """Return the end of log as the new leader vouches for it."""
+        for _ in self._asking(f"a leader vouches for the end of partition {partition}"):
+            leader = self._leaders(survivor).get(partition, -1)
+            with contextlib.suppress(OSError):
+                end = self._ask_end(leader, partition) if leader >= 0 else None
+                if end is not None:
+                    return end
+        raise AssertionError("asking ends with an answer or an error")
+
+    def _ask_end(self, node: int, partition: int) -> int | None:
+        return log_end(self._nodes.address(node), self._topic, partition, timeout_s=ANSWER_S)
 
     def _stale_answers(self, victim: int, ends: dict[int, int]) -> int:
         """Ask the thawed node for the ends of its old partitions; count those too low."""
         stale = 0
         for partition, end in ends.items():
             with contextlib.suppress(OSError):
-                found = log_end(
-                    self._nodes.address(victim), self._topic, partition, timeout_s=ANSWER_S
-                )
+                found = self._ask_end(victim, partition)
                 stale += found is not None and found < end
         return stale
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 from trimaran.broker.node import Broker
+from trimaran.broker.partition import Partition
 from trimaran.broker.replica import Replica
 from trimaran.config import NodeConfig
 from trimaran.config.sections import (
@@ -175,6 +176,16 @@ class SimCluster:
             if node.broker is not None:
                 for replica in node.broker._consensus.groups.all():
                     yield ReplicaView(node.name, node.incarnation, replica)
+
+    def partition(self, node: SimNode, topic: str, number: int) -> Partition | None:
+        """Return a living node's replica of a partition, None if it has none (yet)."""
+        for view in self.views():
+            machine = view.replica.machine
+            if view.node != node.name or not isinstance(machine, Partition):
+                continue
+            if (machine.topic, machine.number) == (topic, number):
+                return machine
+        return None
 
     def _make_node(self, number: int) -> SimNode:
         name = f"node-{number}"

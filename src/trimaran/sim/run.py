@@ -250,7 +250,7 @@ class SeedRun:
         partition: Partition | None = None
         while partition is None or partition.high_watermark < end:
             await asyncio.sleep(0.05)
-            partition = node.broker.partition(TOPIC, number) if node.broker else None
+            partition = self.cluster.partition(node, TOPIC, number)
         into = self.history.final.setdefault((node.name, number), [])
         position = Offset(0)
         while position < end:

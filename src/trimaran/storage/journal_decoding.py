@@ -173,8 +173,8 @@ def _decode_plain(record: Record, body: bytes) -> None:
             record.damage = Damage(
                 kind=DamageKind(body[0]), text=body[1:].decode("utf-8", "replace")
             )
-        case RecordType.REMOVED | RecordType.REPAIRED | RecordType.ENTRY:
-            pass
+        case _:
+            assert record.type in (RecordType.REMOVED, RecordType.REPAIRED)
 
 
 def _decode_entry(record: Record, flags: int, body: bytes) -> None:

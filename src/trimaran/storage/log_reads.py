@@ -120,19 +120,18 @@ class ReadOffset(LogRead):
             CorruptionError: the first entry fails its check.
             StorageError: the disk cannot be read.
         """
-        for segment in self._segments:
-            if segment.last.next_offset <= self._offset:
-                continue
-            # The first row behind either takes offsets itself, so it is a batch.
-            reached = _Reached(max(self._offset, segment.base.next_offset))
-            try:
-                number = find_row(self._files, segment, reached)
-                entries = self._read_from(segment, number, self._bytes_max, records_only=True)
-            except StorageError as error:
-                raise self._moved(error, segment) from error
-            assert entries
-            return entries
-        return []
+        if not self._segments:
+            return []
+        segment = self._segments[0]
+        # The first row behind either takes offsets itself, so it is a batch.
+        reached = max(self._offset, segment.base.next_offset)
+        try:
+            number = find_row(self._files, segment, lambda row: row.next_offset > reached)
+            entries = self._read_from(segment, number, self._bytes_max, records_only=True)
+        except StorageError as error:
+            raise self._moved(error, segment) from error
+        assert entries
+        return entries
 
 
 class FindTime(LogRead):
@@ -193,18 +192,6 @@ class FindTime(LogRead):
         if found is None or found[0] < self._start_offset:
             return None
         return Offset(found[0]), found[1]
-
-
-class _Reached:
-    """Whether a row is the one with an offset, or behind it."""
-
-    __slots__ = ("_offset",)
-
-    def __init__(self, offset: Offset) -> None:
-        self._offset = offset
-
-    def __call__(self, row: Row) -> bool:
-        return row.next_offset > self._offset
 
 
 def _choose(rows: list[Row], bytes_max: int, *, records_only: bool) -> list[Row]:

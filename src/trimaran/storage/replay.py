@@ -38,10 +38,15 @@ class GroupReplay:
     """Stored by an earlier life and not cleared since."""
     lost: dict[Index, Damage] = field(default_factory=dict)
     """Entries whose place in `entries` is known and whose payload cannot be read."""
+    detached: list[Entry] = field(default_factory=list)
+    """Entries behind a gap. After a rollover that is no damage yet: entries copied from the middle
+    of a log stand before the boundary that was moved up to them later."""
+    detached_previous: Term | None = None
+    """Term that the first detached entry names as its predecessor's, None if not known."""
     gap: tuple[Index, Damage] | None = None
-    """An entry that did not follow the last one: what is between them is missing."""
+    """The highest entry that is behind a gap, or was; damage unless the log has reached it."""
     conflict: Damage | None = None
-    """A boundary contradicts the entries below it."""
+    """A boundary and the entries contradict each other."""
 
     @property
     def first_index(self) -> Index:
@@ -50,7 +55,7 @@ class GroupReplay:
 
     @property
     def last_index(self) -> Index:
-        """The last index known."""
+        """The last index known without a gap."""
         return Index(self.first_index + len(self.entries) - 1)
 
     @property
@@ -77,63 +82,100 @@ class GroupReplay:
 
     def take_boundary(self, boundary: Boundary, *, copy: bool, place: str) -> None:
         """The segments hold everything up to `boundary`: entries up to there are done with."""
-        held = self.boundary
-        if held is not None and boundary.position.index < held.position.index:
+        index = boundary.position.index
+        if self.boundary is not None and index < self.boundary.position.index:
             if copy:
                 return
             # A damaged group was started over from a peer's boundary.
-            self.entries.clear()
-        index = boundary.position.index
-        count = max(0, index - self.first_index + 1)
-        held_here = self.entries[count - 1] if 0 < count <= len(self.entries) else None
-        if held_here is not None and held_here.term != boundary.position.term:
-            text = f"{place}: the boundary at {index} has another term than entry {index}"
-            self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
-            count = len(self.entries)
-        del self.entries[:count]
+            self._truncate(self.first_index)
+        for run in (self.entries, self.detached):
+            at = index - run[0].index if run else -1
+            if 0 <= at < len(run) and run[at].term != boundary.position.term:
+                text = f"{place}: the boundary at {index} has another term than entry {index}"
+                self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
+        if self.detached and self.detached[0].index <= index:
+            self.detached_previous = boundary.position.term
+        self.entries = [entry for entry in self.entries if entry.index > index]
+        self.detached = [entry for entry in self.detached if entry.index > index]
+        self.lost = {at: damage for at, damage in self.lost.items() if at > index}
         self.boundary = boundary
-        self.lost = {at: damage for at, damage in self.lost.items() if index < at}
-        self._forget_lost(Index(self.last_index + 1))
+        self._attach()
 
     def take_entry(self, record: Record, *, kind: DamageKind, place: str) -> None:
         """Add an entry, or note why it cannot be added."""
         entry = record.entry
         assert entry is not None
-        if record.copy and entry.index <= self.last_index:
-            self._fill_in(entry, intact=record.intact)
-            return
-        if entry.index < self.first_index:
+        if record.copy:
+            if self._fill_in(entry, intact=record.intact):
+                return
+        elif entry.index < self.first_index:
             text = f"{place}: entry {entry.index} is below the boundary"
             self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
             return
-        del self.entries[entry.index - self.first_index :]
-        self._forget_lost(entry.index)
-        if entry.index != self.last_index + 1 or not self._follows(record, entry):
-            text = f"{place}: entry {entry.index} does not follow entry {self.last_index}"
-            if self.gap is None or self.gap[0] <= self.last_index:
-                self.gap = (entry.index, Damage(kind=DamageKind.GAP, text=text))
-            return
+        else:
+            self._truncate(entry.index)
         if not record.intact:
             text = f"{place}: entry {entry.index} fails its check"
             self.lost[entry.index] = Damage(kind=kind, text=text)
-        self.entries.append(entry)
+        self._place(entry, record.previous_term, place)
 
-    def _fill_in(self, entry: Entry, *, intact: bool) -> None:
-        """Let a copy stand in for an original that cannot be read; else it changes nothing."""
-        at = entry.index - self.first_index
-        if intact and entry.index in self.lost and self.entries[at].term == entry.term:
-            self.entries[at] = entry
-            del self.lost[entry.index]
-
-    def _follows(self, record: Record, entry: Entry) -> bool:
-        if record.previous_term is None:
-            return entry.term >= self.last_term
-        return record.previous_term == self.last_term
-
-    def _forget_lost(self, start: Index) -> None:
-        if not self.lost:
+    def _place(self, entry: Entry, previous: Term | None, place: str) -> None:
+        """Append the entry where it follows; else it is, for now at least, behind a gap."""
+        if _follows(entry, previous, self.last_index, self.last_term):
+            self.entries.append(entry)
+            self._attach()
             return
-        self.lost = {at: damage for at, damage in self.lost.items() if at < start}
+        if not self.detached:
+            self.detached = [entry]
+            self.detached_previous = previous
+        else:
+            last = self.detached[-1]
+            if _follows(entry, previous, last.index, last.term):
+                self.detached.append(entry)
+        text = f"{place}: entry {entry.index} does not follow entry {self.last_index}"
+        reason = Damage(kind=DamageKind.GAP, text=text)
+        if self.gap is not None and self.gap[0] > self.last_index:
+            self.gap = (max(self.gap[0], entry.index), self.gap[1])
+        else:
+            self.gap = (entry.index, reason)
+
+    def _attach(self) -> None:
+        """Let the detached entries follow the others if nothing is missing between them."""
+        if self.detached and _follows(
+            self.detached[0], self.detached_previous, self.last_index, self.last_term
+        ):
+            self.entries += self.detached
+            self.detached = []
+
+    def _fill_in(self, entry: Entry, *, intact: bool) -> bool:
+        """Whether a copy's original is there; if that cannot be read, the copy stands in for it."""
+        if entry.index < self.first_index:
+            return True
+        for run in (self.entries, self.detached):
+            at = entry.index - run[0].index if run else -1
+            if 0 <= at < len(run):
+                if intact and entry.index in self.lost and run[at].term == entry.term:
+                    run[at] = entry
+                    del self.lost[entry.index]
+                return True
+        return False
+
+    def _truncate(self, start: Index) -> None:
+        """Drop everything from `start` on, as the log did when it was written."""
+        del self.entries[max(0, start - self.first_index) :]
+        if self.detached:
+            self.detached = [entry for entry in self.detached if entry.index < start]
+        if self.lost:
+            self.lost = {at: damage for at, damage in self.lost.items() if at < start}
+        if self.gap is not None and self.gap[0] >= start:
+            self.gap = (Index(start - 1), self.gap[1])
+
+
+def _follows(entry: Entry, previous: Term | None, last_index: Index, last_term: Term) -> bool:
+    """Whether the entry, whose predecessor has term `previous`, comes right behind the last."""
+    if entry.index != last_index + 1:
+        return False
+    return entry.term >= last_term if previous is None else previous == last_term
 
 
 def replay(scan: JournalScan) -> dict[GroupId, GroupReplay]:
@@ -174,7 +216,7 @@ def _apply(state: GroupReplay, record: Record, scanned: ScannedRound) -> None:
             state.damage = record.damage
         case RecordType.REPAIRED:
             state.damage = None
-        case RecordType.REMOVED:
+        case _:
+            assert record.type is RecordType.REMOVED
             state.removed = True
             state.entries.clear()
-            state.lost.clear()
