@@ -13,7 +13,7 @@ from trimaran.sim.run import SeedReport, run_seed
 
 SEEDS = int(os.environ.get("TRIMARAN_SIM_SEEDS", "100"))
 FIRST_SEED = int(os.environ.get("TRIMARAN_SIM_FIRST_SEED", "1"))
-SECONDS = 15.0
+SECONDS = 12.0
 PROCESSES = 2
 TWICE_EVERY = 10
 

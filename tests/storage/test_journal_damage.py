@@ -470,3 +470,91 @@ def test_verify_names_every_changed_byte_that_recovery_notices(kit, node):
 
         assert bool(findings) == bool(store.damage)
         assert len(files.contents) == written, "verify changes nothing"
+
+
+def test_a_payload_that_looks_like_rounds_is_none(kit, node):
+    path = journal_path(node)
+    start = node.journal.position
+    fake = b"".join(b"TRND" + bytes((number,)) * 508 for number in range(1, 6))
+    node.append(
+        kit.control(6, term=2, offset=5, payload=b"x" * 360 + fake + b"yTRNDz"), previous_term=2
+    )
+    assert bytes(node.files.contents[path][start + 512 : start + 516]) == b"TRND"
+    node.files.contents[path][start : start + SECTOR] = bytes(SECTOR)
+    store = reopened(kit, node.files)
+    assert damages(store) == {}
+    assert len(store.groups[kit.GROUP].entries) == 5
+    assert any("torn" in note for note in store.notes)
+
+
+def behind_a_gap(kit, node, *entries, boundary):
+    """Roll over with the log's end copied, then bound the log, then let the old file go."""
+    recovered = reopened(kit, node.files.copy())
+    tail = live(recovered, kit.GROUP)
+    tail.entries = tail.entries[-2:]
+    node.rollover(tail, live(recovered, kit.OTHER))
+    for entry in entries:
+        node.append(entry, previous_term=2)
+    position = node.flush(*recovered.groups[kit.GROUP].entries[:boundary])
+    node.round(boundaries=[Boundary(group=kit.GROUP, position=position)])
+    node.journal._file_list[0].needs.clear()
+    node.journal.release().run()
+    return node.restart()
+
+
+@pytest.mark.parametrize("boundary", [3, 4, 5])
+def test_entries_copied_from_the_middle_wait_for_their_boundary(kit, node, boundary):
+    store = behind_a_gap(kit, node, kit.records(6, term=2), boundary=boundary)
+    assert store.damage == []
+    assert [entry.index for entry in store.groups[kit.GROUP].entries] == list(
+        range(boundary + 1, 7)
+    )
+
+
+def test_entries_copied_from_the_middle_are_a_gap_without_their_boundary(kit, node):
+    store = behind_a_gap(kit, node, kit.records(6, term=2), boundary=2)
+    assert damages(store) == {kit.GROUP: DamageKind.GAP}
+    assert store.groups[kit.GROUP].entries == []
+
+
+def test_entries_behind_a_gap_are_replaced_as_any_others(kit, node):
+    store = behind_a_gap(kit, node, kit.records(6, term=2), kit.records(5, term=3), boundary=4)
+    assert store.damage == []
+    assert store.groups[kit.GROUP].entries == [kit.records(5, term=3)]
+
+
+def test_two_gaps_are_damage_until_both_are_closed(kit, node):
+    node.append(kit.records(8, term=2), previous_term=2)
+    node.append(kit.records(11, term=2), previous_term=2)
+    assert damages(reopened(kit, node.files.copy())) == {kit.GROUP: DamageKind.GAP}
+    node.append(kit.records(6, term=2), kit.records(7, term=2), previous_term=2)
+    assert damages(reopened(kit, node.files.copy())) == {}, "the log was cut at 6 by that append"
+
+
+def test_a_copy_below_the_boundary_says_nothing(kit, node):
+    recovered = reopened(kit, node.files.copy())
+    position = node.flush(kit.records(1), kit.records(2))
+    node.round(boundaries=[Boundary(group=kit.GROUP, position=position)])
+    node.rollover(live(recovered, kit.GROUP), live(recovered, kit.OTHER))
+    store = node.restart()
+    assert store.damage == []
+    assert [entry.index for entry in store.groups[kit.GROUP].entries] == [3, 4, 5]
+
+
+def test_a_lost_entry_behind_a_gap_is_filled_in_by_a_copy(kit, node):
+    node.append(kit.records(8, term=2), previous_term=2)
+    content = node.files.contents[journal_path(node)]
+    content[content.index(kit.records(8, term=2).payload[61:]) + 2] ^= 1
+    node.round()
+    recovered = reopened(kit, node.files.copy())
+    tail = live(recovered, kit.GROUP)
+    tail.entries = [kit.records(8, term=2)]
+    node.rollover(tail, live(recovered, kit.OTHER))
+    assert damages(node.restart()) == {kit.GROUP: DamageKind.GAP}
+
+
+def test_a_lower_term_never_replaces_a_higher_one(kit, node):
+    node.round(hard_states=[(kit.OTHER, HardState(term=Term(2), vote=None))])
+    assert node.restart().groups[kit.OTHER].hard_state == HardState(term=Term(4), vote=NodeId(3))
+    node.round(commits=[(b"nobody-nobody-nobody", Index(3))])
+    assert node.restart().damage == []

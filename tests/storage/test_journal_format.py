@@ -208,6 +208,9 @@ def test_every_round_starts_a_sector_and_ends_one(kit):
         ([b"\0" * 511 + b"x"] * 8, False),
         ([b"x" * 2100 + bytes(100)], False),
         ([b"x" * 270 + bytes(10)], False),
+        ([b"x" * 3356 + bytes(300), bytes(300) + b"x" * 3000], True),
+        ([b"x" * 3000 + bytes(100), bytes(100) + b"x" * 3000], False),
+        ([b"x" * (512 * 6 - 76 - 76)], False),
         ([b""], False),
     ],
 )

@@ -1,4 +1,5 @@
 import pytest
+from crc32c import crc32c
 
 from trimaran.errors import CorruptionError, DiskFullError, ErrorCode, RequestError, StorageError
 from trimaran.ids import Index, Offset, Term
@@ -9,6 +10,14 @@ from trimaran.storage.log_reads import SegmentsMovedError
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.recovery import format_store
 from trimaran.storage.segment import parse_segment_name
+from trimaran.storage.sidecar import (
+    decode_row,
+    decode_rows_head,
+    encode_row,
+    encode_rows_head,
+    make_row,
+    row_seed,
+)
 
 
 @pytest.fixture
@@ -235,6 +244,33 @@ def test_segments_below_the_log_start_are_deleted_but_the_last_one_stays(kit, dr
     with pytest.raises(AssertionError, match="below the log start"):
         log.plan_read_offset(Offset(0), 10)
     assert log.plan_drop_segments().segments == ()
+
+
+def test_segments_without_event_ids_are_deleted_too(kit, driver, log):
+    append(log, *[kit.records(index, size=400) for index in range(1, 6)])
+    log.set_log_start(Index(5), Offset(4))
+    log.plan_drop_segments().run()
+    assert log.first_index == 5
+
+
+def test_a_row_or_header_that_is_not_ours_is_none(kit):
+    entry = kit.records(3)
+    row = make_row(kit.GROUP, entry, position=0, ids_position=0, max_timestamp_ms=-1)
+    seed = row_seed(kit.GROUP)
+    encoded = encode_row(row, seed)
+    assert decode_row(encoded, seed, Index(3)) == row
+    assert decode_row(encoded[:79], seed, Index(3)) is None
+    assert decode_row(encoded, row_seed(kit.OTHER), Index(3)) is None
+    assert decode_row(encoded, seed, Index(4)) is None
+    unknown = bytearray(encoded)
+    unknown[72] = 99
+    unknown[76:] = crc32c(bytes(unknown[:76]), seed).to_bytes(4, "big")
+    assert decode_row(bytes(unknown), seed, Index(3)) is None
+
+    head = encode_rows_head(kit.GROUP, LogPosition())
+    assert decode_rows_head(head, kit.GROUP) == LogPosition()
+    assert decode_rows_head(head, kit.OTHER) is None
+    assert decode_rows_head(head[:50], kit.GROUP) is None
 
 
 def test_a_full_disk_appends_nothing_and_the_same_can_be_appended_later(kit, driver, log):

@@ -12,7 +12,7 @@ from trimaran.ids import (
     group_id,
     group_name,
 )
-from trimaran.records.entry import HardState, LogPosition
+from trimaran.records.entry import LogPosition
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import DamageKind
 from trimaran.storage.group_list import read_group_list
@@ -20,7 +20,6 @@ from trimaran.storage.identity import Identity
 from trimaran.storage.journal import LiveGroup
 from trimaran.storage.recovery import format_store, open_store
 from trimaran.storage.segment import group_directory
-from trimaran.storage.verify import DataDirectory, verify_store
 
 
 def flushed(kit, driver, count=12, **fields):
@@ -37,6 +36,10 @@ def flushed(kit, driver, count=12, **fields):
 def damage_of(store, group):
     damage = store.groups[group].damage
     return None if damage is None else damage.kind
+
+
+def segment_paths(driver):
+    return sorted(path for path in driver.files.contents if path.startswith("groups/"))
 
 
 def test_an_unformatted_directory_is_refused(kit):
@@ -100,17 +103,18 @@ def test_a_commit_index_beyond_the_log_is_known_and_not_used(kit, driver):
     assert (found.commit_index, found.commit_known) == (1, 5)
 
 
-def test_what_lies_behind_the_boundary_is_cut_and_written_again(kit, driver):
-    entries, _ = flushed(kit, driver)
-    driver.flush(*entries[12:])
+@pytest.mark.parametrize("count", [10, 12])
+def test_what_lies_behind_the_boundary_is_cut_and_written_again(kit, driver, count):
+    entries, _ = flushed(kit, driver, count)
+    driver.flush(*entries[count:])
     whole = {path: bytes(data) for path, data in driver.files.contents.items() if "groups/" in path}
     log = driver.restart().groups[kit.GROUP].log
 
-    assert log.last_index == 12
+    assert log.last_index == count
     cut = {path: bytes(data) for path, data in driver.files.contents.items() if "groups/" in path}
     assert cut != whole
     assert all(whole[path].startswith(data) for path, data in cut.items())
-    driver.flush(*entries[12:])
+    driver.flush(*entries[count:])
     again = {path: bytes(data) for path, data in driver.files.contents.items() if "groups/" in path}
     assert again == whole
     assert driver.restart().damage == []
@@ -188,177 +192,6 @@ def test_an_install_whose_boundary_was_not_synced_never_happened(kit, driver):
     driver.log().plan_reset(LogPosition(index=Index(90), term=Term(4)))
     found = driver.restart().groups[kit.GROUP]
     assert (found.boundary, found.entries, found.damage) == (boundary, entries[12:], None)
-
-
-def test_a_damaged_group_started_over_below_its_boundary_is_whole_again(kit, driver):
-    entries, _ = flushed(kit, driver)
-    driver.log().plan_reset(LogPosition()).run()
-    driver.round(boundaries=[Boundary(group=kit.GROUP)], repaired=[kit.GROUP])
-    driver.append(*entries[:3])
-    found = driver.restart().groups[kit.GROUP]
-    assert found.damage is None
-    assert found.entries == entries[:3]
-
-
-def segment_paths(driver):
-    return sorted(path for path in driver.files.contents if path.startswith("groups/"))
-
-
-def test_every_cut_below_the_boundary_is_damage_and_nothing_else_changes(kit, driver):
-    flushed(kit, driver, count=4)
-    for path in segment_paths(driver):
-        for size in range(len(driver.files.contents[path])):
-            files = driver.files.copy()
-            del files.contents[path][size:]
-            before = {
-                name: bytes(data) for name, data in files.contents.items() if "groups" in name
-            }
-            store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
-
-            assert damage_of(store, kit.GROUP) is DamageKind.ROWS, (path, size)
-            after = {name: bytes(data) for name, data in files.contents.items() if "groups" in name}
-            assert after == before
-            assert store.groups[kit.GROUP].entries, "the journal's part is still there"
-
-
-def test_every_file_below_the_boundary_must_be_there(kit, driver):
-    flushed(kit, driver)
-    paths = segment_paths(driver)
-    assert len(paths) == 6
-    for path in paths:
-        files = driver.files.copy()
-        files.remove(path)
-        store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
-        expected = None if path.endswith(".ids") else DamageKind.ROWS
-        assert damage_of(store, kit.GROUP) is expected, path
-
-
-def test_verify_notices_every_changed_byte_of_segments(kit, driver):
-    flushed(kit, driver, count=4)
-    assert verify_store(driver.files) == []
-    for path in segment_paths(driver):
-        for position in range(len(driver.files.contents[path])):
-            driver.files.contents[path][position] ^= 8
-            assert verify_store(driver.files), (path, position)
-            driver.files.contents[path][position] ^= 8
-
-
-def swapped(files, one, other):
-    contents = files.contents
-    contents[one], contents[other] = contents[other], contents[one]
-
-
-def test_segments_in_each_others_place_are_damage(kit, driver):
-    flushed(kit, driver)
-    stems = sorted({path.rpartition(".")[0] for path in segment_paths(driver)})
-    for suffixes in ((".segment", ".rows", ".ids"), (".rows",)):
-        files = driver.files.copy()
-        for suffix in suffixes:
-            swapped(files, stems[0] + suffix, stems[1] + suffix)
-        store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
-        assert damage_of(store, kit.GROUP) is DamageKind.ROWS
-
-
-def rewritten_boundary(kit, driver, **position):
-    _, boundary = flushed(kit, driver)
-    fields = {
-        "index": boundary.position.index,
-        "term": boundary.position.term,
-        "next_offset": boundary.position.next_offset,
-        "log_time_ms": boundary.position.log_time_ms,
-    }
-    driver.round(
-        boundaries=[Boundary(group=kit.GROUP, position=LogPosition(**{**fields, **position}))]
-    )
-    return driver.restart()
-
-
-@pytest.mark.parametrize(
-    "position", [{"next_offset": Offset(99)}, {"log_time_ms": 1}, {"index": Index(14)}]
-)
-def test_a_boundary_that_does_not_fit_its_segments_is_damage(kit, driver, position):
-    assert damage_of(rewritten_boundary(kit, driver, **position), kit.GROUP) is DamageKind.ROWS
-
-
-def test_segments_that_do_not_reach_down_to_the_log_start_are_damage(kit, driver):
-    flushed(kit, driver)
-    for path in segment_paths(driver)[:3]:
-        driver.files.remove(path)
-    store = driver.restart()
-    assert "entries 1 to" in store.groups[kit.GROUP].damage.text
-    assert store.groups[kit.GROUP].log.last_index == 0
-
-
-def test_no_segments_at_all_below_the_boundary_is_damage(kit, driver):
-    flushed(kit, driver)
-    for path in segment_paths(driver):
-        driver.files.remove(path)
-    assert "no segment holds entry 1" in driver.restart().groups[kit.GROUP].damage.text
-
-
-def test_a_state_file_must_be_the_one_that_the_boundary_names(kit, driver):
-    driver.add()
-    named = driver.log().plan_write_state("state-1", b"content").run()
-    driver.round(boundaries=[Boundary(group=kit.GROUP, state_files=(named,))])
-    driver.log().plan_write_state("state-2", b"never bound").run()
-    store = driver.restart()
-    assert store.damage == []
-    assert store.groups[kit.GROUP].log.read_state(named) == b"content"
-    directory = group_directory(kit.GROUP)
-    assert driver.files.list(f"{directory}/state") == ["state-1"]
-
-    driver.files.contents[f"{directory}/state/state-1"][0] ^= 1
-    assert damage_of(driver.restart(), kit.GROUP) is DamageKind.BOUNDARY
-    assert driver.files.exists(f"{directory}/state/state-1")
-
-
-def test_a_group_without_directory_is_damaged(kit, driver):
-    driver.add()
-    driver.files.remove(group_directory(kit.GROUP))
-    assert damage_of(driver.restart(), kit.GROUP) is DamageKind.MISSING_FILES
-
-
-def test_a_group_that_is_not_on_the_list_is_damaged(kit, driver):
-    before = bytes(driver.files.contents["groups.list"])
-    driver.add()
-    driver.files.contents["groups.list"][:] = before
-    store = driver.restart()
-    assert damage_of(store, kit.GROUP) is DamageKind.MISSING_FILES
-    assert read_group_list(driver.files) == [kit.GROUP]
-
-
-@pytest.mark.parametrize("change", ["flip", "remove"])
-def test_a_damaged_list_damages_every_group_and_deletes_nothing(kit, driver, change):
-    driver.add()
-    lost = group_name(kit.OTHER)
-    driver.files.make_directory(f"groups/{lost}")
-    driver.files.make_directory("groups/not-a-group")
-    driver.files.make_directory(f"groups/{'z' * 32}-0")
-    if change == "flip":
-        driver.files.contents["groups.list"][20] ^= 1
-    else:
-        driver.files.remove("groups.list")
-    store = driver.restart()
-
-    assert set(store.groups) == {kit.GROUP, kit.OTHER}
-    assert all(found.damage is not None for found in store.groups.values())
-    assert read_group_list(driver.files) == [kit.GROUP, kit.OTHER]
-    assert driver.files.exists(f"groups/{lost}")
-
-
-def test_a_group_whose_boundary_is_lost_is_damaged(kit, driver):
-    driver.add()
-    driver.round(hard_states=[(kit.OTHER, HardState(term=Term(3), vote=None))])
-    store = driver.restart()
-    assert store.groups[kit.OTHER].damage is not None
-    assert store.groups[kit.OTHER].hard_state.term == 3
-
-
-def test_a_listed_group_with_files_and_without_record_is_damaged(kit, driver):
-    work = driver.store.plan_add_group(Boundary(group=kit.GROUP))
-    work.run()
-    driver.files.contents[f"{group_directory(kit.GROUP)}/something"] = bytearray()
-    assert damage_of(driver.restart(), kit.GROUP) is DamageKind.BOUNDARY
 
 
 def test_a_group_whose_adding_was_interrupted_was_never_there(kit, driver):
@@ -470,27 +303,6 @@ def test_the_same_is_found_wherever_the_start_was_interrupted(kit, driver):
     assert calls > 30
 
 
-def test_damage_is_remembered_wherever_the_start_was_interrupted(kit, driver):
-    entries, _ = flushed(kit, driver)
-    path = f"journal/{driver.journal.generation:020d}.journal"
-    content = driver.files.contents[path]
-    content[content.index(entries[13].payload[61:]) + 3] ^= 1
-    damaged = bytes(content)
-    for calls in range(200):
-        files = driver.files.copy()
-        files.fuse = calls
-        try:
-            open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
-        except InterruptedError:
-            files.fuse = None
-            store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
-            assert damage_of(store, kit.GROUP) is not None
-            assert damaged in [bytes(data) for data in files.contents.values()]
-        else:
-            break
-    assert calls > 30
-
-
 def test_a_full_disk_at_start_changes_nothing(kit, driver):
     flushed(kit, driver)
     driver.files.failing["allocate", "journal"] = DiskFullError
@@ -515,58 +327,6 @@ def test_starting_reads_the_ends_of_segments_only(kit, driver):
     assert sum(path.endswith(".rows") for path in reads) < 5
 
 
-def test_a_dump_has_every_entry_of_segments_and_journal(kit, driver):
-    entries, boundary = flushed(kit, driver)
-    driver.add(kit.OTHER)
-    directory = DataDirectory(driver.files)
-    assert directory.identity == kit.IDENTITY
-    dumped = {group.group: group for group in directory.groups()}
-
-    assert set(dumped) == {kit.GROUP, kit.OTHER}
-    assert dumped[kit.GROUP].boundary == boundary
-    assert dumped[kit.GROUP].commit_known == 13
-    assert dumped[kit.GROUP].damage is None
-    assert list(directory.entries(kit.GROUP)) == entries
-    assert list(directory.entries(kit.OTHER)) == []
-    path = segment_paths(driver)[0].rpartition(".")[0] + ".segment"
-    driver.files.contents[path][160] ^= 1
-    assert list(directory.entries(kit.GROUP)) == [entries[0], *entries[2:]]
-    directory.close()
-
-
-def test_verify_says_what_is_wrong_with_identity_list_and_groups(kit, driver):
-    driver.add()
-    assert verify_store(driver.files) == []
-
-    files = driver.files.copy()
-    files.remove("identity")
-    assert "never formatted" in str(verify_store(files)[0])
-    files = driver.files.copy()
-    files.contents["identity"][15] ^= 1
-    assert "identity" in str(verify_store(files)[0])
-    files = driver.files.copy()
-    files.contents["groups.list"][15] ^= 1
-    assert "groups.list" in str(verify_store(files)[0])
-    driver.store.plan_add_group(Boundary(group=kit.OTHER)).run()
-    assert verify_store(driver.files) == [], "an added group that never began"
-    driver.files.contents[f"{group_directory(kit.OTHER)}/x"] = bytearray()
-    assert "has files and is not in the journal" in str(verify_store(driver.files)[0])
-    work = driver.store
-    work._list.remove([kit.GROUP, kit.OTHER])
-    assert "not on the list" in str(verify_store(driver.files)[0])
-
-
-def test_verify_notices_a_log_whose_entries_do_not_follow(kit, driver):
-    driver.add()
-    log = driver.log()
-    entries = [kit.records(1, term=3), kit.records(2, term=3), kit.records(3, term=3)]
-    entries[1].log_time_ms = 5
-    driver.flush(*entries)
-    driver.round(boundaries=[Boundary(group=kit.GROUP, position=log.synced_position)])
-    found = verify_store(driver.files)
-    assert ["log time" in str(finding) for finding in found] == [True]
-
-
 def test_a_removed_group_that_may_have_come_back_is_not_deleted(kit, driver):
     driver.add()
     driver.round(removed=[kit.GROUP])
@@ -579,3 +339,31 @@ def test_a_removed_group_that_may_have_come_back_is_not_deleted(kit, driver):
     assert damage_of(store, kit.GROUP) is DamageKind.UNCERTAIN
     assert driver.files.exists(group_directory(kit.GROUP))
     assert read_group_list(driver.files) == [kit.GROUP]
+
+
+def test_leftovers_of_an_interrupted_deletion_do_not_count(kit, driver):
+    _, boundary = flushed(kit, driver)
+    start = Boundary(
+        group=kit.GROUP,
+        position=boundary.position,
+        log_start_index=Index(13),
+        log_start_offset=Offset(12),
+    )
+    driver.round(boundaries=[start])
+    for path in segment_paths(driver):
+        if path.endswith(".rows"):
+            driver.files.remove(path)
+    found = driver.restart().groups[kit.GROUP]
+    assert found.damage is None
+    assert found.log.segment_count == 0
+    assert segment_paths(driver) == []
+
+
+def test_a_removal_goes_on_over_what_an_earlier_one_left(kit, driver):
+    driver.add()
+    removed = group_directory(kit.GROUP) + ".removed"
+    driver.files.make_directory(removed)
+    driver.files.contents[f"{removed}/old"] = bytearray(b"x")
+    driver.round(removed=[kit.GROUP])
+    driver.store.plan_remove_group(kit.GROUP).run()
+    assert driver.files.list("groups") == []

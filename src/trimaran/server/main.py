@@ -82,6 +82,8 @@ def run_node(config: NodeConfig, launch: Launch) -> int:
     identity = checked_identity(config, files)
     lock = DirectoryLock(data)
     try:
+        # kio would load the test library where it is installed, for a sixth of a second.
+        sys.modules.setdefault("hypothesis", None)  # type: ignore[arg-type]
         # Loading the broker takes longer than everything above: what must not start says so first.
         from trimaran.server.serve import run_broker
 

@@ -17,6 +17,7 @@ from trimaran.broker.node import Broker
 from trimaran.broker.ports import Ports
 from trimaran.config import NodeConfig
 from trimaran.errors import TrimaranError
+from trimaran.protocol.codec import preload
 from trimaran.server.clock import RealChance, RealClock
 from trimaran.server.lag import LoopLag
 from trimaran.server.launch import Launch, StartError
@@ -41,6 +42,9 @@ def run_broker(config: NodeConfig, files: RealFiles, identity: Identity, launch:
         StartError: a port is in use.
         TrimaranError, OSError: the node failed.
     """
+    # Now, not with the first client: loading the codecs holds the interpreter for a third of a
+    # second, and a leader that is silent for that long loses its leaderships.
+    preload()
     store = open_store(files, identity=identity, settings=store_settings(config))
     for line in store.notes:
         log.info("recovery: %s", line)

@@ -188,7 +188,7 @@ class SeedRun:
 
     def _start_clients(self, clients: list[tuple[Process, KafkaClient]]) -> None:
         """Two idempotent producers, a plain one, and two readers, each on every partition."""
-        think_s = self._chance.choice((0.05, 0.1, 0.3))
+        think_s = self._chance.choice((0.05, 0.2, 0.4))
         for number, (process, client) in enumerate(clients):
             for partition in range(PARTITIONS):
                 producer = PartitionProducer(

@@ -25,13 +25,12 @@ from trimaran.storage.partition_log import LogFiles
 from trimaran.storage.replay import GroupReplay, replay
 from trimaran.storage.segment import (
     ROWS_PER_READ_MAX,
-    ROWS_SUFFIX,
     Segment,
     group_directory,
     read_entries,
     read_rows,
 )
-from trimaran.storage.sidecar import Row, row_position
+from trimaran.storage.sidecar import Row
 
 BYTES_PER_READ_MAX = 4 << 20
 
@@ -173,7 +172,6 @@ def _segment_items(files: OpenFiles, segment: Segment) -> Iterator[Entry | Findi
             yield Finding(path=error.path, position=error.position, text=str(error))
             number += 1
             continue
-        yield from _row_findings(segment, number, rows[: len(entries)])
         yield from entries
         number += len(entries)
 
@@ -186,17 +184,6 @@ def _rows_to_read(rows: list[Row]) -> list[Row]:
         if size > BYTES_PER_READ_MAX and number:
             return rows[:number]
     return rows
-
-
-def _row_findings(segment: Segment, number: int, rows: list[Row]) -> Iterator[Finding]:
-    """Yield where a row does not start at the end of the one before."""
-    expected = 0 if number == 0 else rows[0].position
-    for at, row in enumerate(rows):
-        if row.position != expected:
-            text = f"entry {row.index} is at {row.position}, expected {expected}"
-            position = row_position(number + at)
-            yield Finding(path=segment.path + ROWS_SUFFIX, position=position, text=text)
-        expected = row.end
 
 
 def _order_problem(before: Entry | None, entry: Entry) -> str | None:
