@@ -13,10 +13,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import Rounds
+from trimaran.broker.space import when_there_is_room
+from trimaran.errors import DiskFullError
 from trimaran.ids import GroupId, Index
 from trimaran.records.entry import Entry, LogPosition
 from trimaran.storage.boundary import Boundary, StateFile
@@ -112,20 +115,29 @@ class Flusher:
             if not entries:
                 return
             state = replica.machine.flushed(entries)
-            write = replica.storage.plan_append(entries)
-            await self._workers.submit(Lane.SEGMENTS, write)
-            write.finish()
+            await when_there_is_room(partial(self._append, replica, entries))
             files = []
             last = entries[-1]
             for name in sorted(state):
-                work = replica.storage.plan_write_state(f"{name}-{last.index}", state[name])
-                files.append(await self._workers.submit(Lane.SEGMENTS, work))
+                write = replica.storage.plan_write_state(f"{name}-{last.index}", state[name])
+                submit = partial(self._workers.submit, Lane.SEGMENTS, write)
+                files.append(await when_there_is_room(submit))
             sync = replica.storage.plan_sync()
             await self._workers.submit(Lane.SEGMENTS, sync)
             sync.finish()
             if replica.removed:
                 return
             await self._bound(replica, entries, tuple(files))
+
+    async def _append(self, replica: Replica, entries: Sequence[Entry]) -> None:
+        """Write `entries` into segments. Raises DiskFullError; then nothing of it counts."""
+        write = replica.storage.plan_append(entries)
+        try:
+            await self._workers.submit(Lane.SEGMENTS, write)
+        except DiskFullError:
+            write.abandon()
+            raise
+        write.finish()
 
     async def _bound(
         self, replica: Replica, entries: Sequence[Entry], files: tuple[StateFile, ...]

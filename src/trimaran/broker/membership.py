@@ -8,6 +8,7 @@ Does not: elect, append or serve.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
@@ -15,6 +16,7 @@ from trimaran.broker.epochs import LeaderEpochs
 from trimaran.broker.partition import Partition
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica, StateMachine
+from trimaran.broker.space import when_there_is_room
 from trimaran.broker.tasks import Tasks
 from trimaran.dedup.producers import ProducerTable
 from trimaran.ids import METADATA_GROUP, GroupId, Index, NodeId, TopicId, split_group_id
@@ -31,6 +33,7 @@ from trimaran.raft.log import RaftLog
 from trimaran.raft.node import RaftNode
 from trimaran.raft.progress import RaftLimits
 from trimaran.storage.boundary import Boundary
+from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.recovery import RecoveredGroup, Store
 
 log = logging.getLogger(__name__)
@@ -88,6 +91,8 @@ class Membership:
         for group in list(self._found):
             replicas = image.replicas(group)
             topic = image.topic_by_id(_topic_of(group))
+            if _is_broken(self._found[group]):
+                continue
             if replicas is not None and topic is not None:
                 self._take_up(self._found.pop(group), topic, is_new=False)
         for result in results:
@@ -139,15 +144,24 @@ class Membership:
 
     async def _create(self, boundaries: Sequence[Boundary]) -> Sequence[RecoveredGroup]:
         """Make groups' files, their lines in the list and first boundaries durable, together."""
-        add = self._store.plan_add_groups(boundaries)
-        await self._workers.submit(Lane.SEGMENTS, add)
-        created = add.finish()
+        created = await when_there_is_room(partial(self._add, boundaries))
         for group in created:
             self._making[group.group] = group
+            if self._store.damage:
+                group.damage = Damage(
+                    kind=DamageKind.MISSING_FILES,
+                    text="made anew on a disk that lost data: it may have been here before",
+                )
+                self._consensus.rounds.store_damage(group.group, group.damage)
         stored = [self._consensus.rounds.store_boundary(boundary) for boundary in boundaries]
         for done in stored:
             await done
         return created
+
+    async def _add(self, boundaries: Sequence[Boundary]) -> Sequence[RecoveredGroup]:
+        add = self._store.plan_add_groups(boundaries)
+        await self._workers.submit(Lane.SEGMENTS, add)
+        return add.finish()
 
     def dormant(self) -> Sequence[RecoveredGroup]:
         """Return the groups whose state must be kept although they take no part (yet)."""
@@ -236,6 +250,11 @@ class Membership:
         """Have the journal forget the group, then delete its files."""
         await self._consensus.rounds.forget_group(group)
         await self._workers.submit(Lane.SEGMENTS, self._store.plan_remove_group(group))
+
+
+def _is_broken(found: RecoveredGroup) -> bool:
+    """Whether the segments lack what the boundary names: nothing can be appended behind them."""
+    return found.log.last_index < found.boundary.position.index
 
 
 def _topic_of(group: GroupId) -> TopicId:

@@ -169,6 +169,7 @@ class Broker:
         self._consensus.heartbeats.start()
         self._consensus.peers.dial_all()
         self._membership.image_changed(self._controller.image, ())
+        self._membership.make_missing(self._controller.image)
         self._tasks.spawn(self._flusher.run(), name="flusher")
         self._tasks.spawn(self._consensus.space.watch(), name="space")
         self._tasks.spawn(self._consensus.handover.run(), name="handover")

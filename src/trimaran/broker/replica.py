@@ -150,8 +150,8 @@ class Replica:
     def entries_to_flush(self) -> Sequence[Entry]:
         """Return the next applied entries that no segment holds, at least one if there is any."""
         start = self.storage.last_index
-        if start >= self.applied:
-            return ()
+        if start >= self.applied or start < self.boundary.position.index:
+            return ()  # nothing new, or segments damaged: nothing is appended behind a hole
         end = Index(self.applied + 1)
         return self.raft.log.slice(Index(start + 1), end, bytes_max=self.machine.flush_bytes_max)
 

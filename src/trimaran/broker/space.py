@@ -5,13 +5,30 @@ disk to the last byte could not even store that it gave up. Does not: free anyth
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from trimaran.broker.ports import Lane, Workers
+from trimaran.errors import DiskFullError
 from trimaran.storage.files import Files
 
 LOOK_S = 1.0
 """How often free space is looked at."""
+
+
+RETRY_S = 0.25
+"""How often a write that found the disk full is tried again."""
+
+T = TypeVar("T")
+
+
+async def when_there_is_room(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Return what `attempt` returns; while it finds the disk full, try again."""
+    while True:
+        try:
+            return await attempt()
+        except DiskFullError:
+            await asyncio.sleep(RETRY_S)
 
 
 class FreeBytes:
