@@ -10,13 +10,7 @@ import pytest
 
 from trimaran.testing import Cluster
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.clients,
-    # kafka-python reads its resources this way, and leaves refused connections to the collector.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:(open|read)_text is deprecated:DeprecationWarning"),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.clients]
 
 TRIES = 5
 

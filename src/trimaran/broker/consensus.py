@@ -33,9 +33,9 @@ from trimaran.broker.tasks import Tasks
 from trimaran.config import NodeConfig
 from trimaran.ids import DiskId, GroupId, Index, NodeId, Term
 from trimaran.raft.ready import OlderEntries, Ready, Role
-from trimaran.records.entry import Entry, LogPosition
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.journal import Journal
+from trimaran.storage.log_reads import SegmentsMovedError
 from trimaran.storage.recovery import RecoveredGroup
 
 log = logging.getLogger(__name__)
@@ -254,13 +254,15 @@ class Consensus:
 
     async def _read_older(self, replica: Replica, older: OlderEntries) -> None:
         """Read entries that left memory for a follower that is far behind."""
-        first = max(Index(1), Index(older.start - 1))
-        work = replica.storage.plan_read_index(first, OLDER_BYTES_MAX)
-        read = await self._ports.workers.submit(Lane.READS, work)
+        work = replica.storage.plan_read_index(older.start, OLDER_BYTES_MAX)
+        try:
+            entries = await self._ports.workers.submit(Lane.READS, work)
+        except SegmentsMovedError:
+            if not replica.removed:
+                raise
         if replica.removed:
             return
-        prev, entries = _after(read, older.start)
-        replica.raft.older_entries_read(older.peer, prev, entries)
+        replica.raft.older_entries_read(older.peer, work.previous, entries)
         self.rounds.touched(replica)
 
     # What peers say, and silence
@@ -312,18 +314,3 @@ class Consensus:
     def fail(self, error: BaseException) -> None:
         """End the process."""
         self._owner.fail(error)
-
-
-def _after(entries: Sequence[Entry], start: Index) -> tuple[LogPosition, Sequence[Entry]]:
-    """Split off the entry before `start`."""
-    if start == 1:
-        return LogPosition(), entries
-    before = entries[0]
-    assert before.index == start - 1
-    position = LogPosition(
-        index=before.index,
-        term=before.term,
-        next_offset=before.next_offset,
-        log_time_ms=before.log_time_ms,
-    )
-    return position, entries[1:]

@@ -102,7 +102,10 @@ class Flusher:
         self._waiting_bytes = 0
         flushed = [replica for replica in waiting.values() if not replica.removed]
         for replica in flushed:
-            await self._flush(replica)
+            with suppress(_GroupDeletedError):
+                await self._flush(replica)
+                if replica.storage.last_index < replica.applied:
+                    self._waiting.setdefault(replica.group, replica)
         if self._journal.generation != self._released or self._journal.file_count > 1:
             self._released = self._journal.generation
             await self._workers.submit(Lane.SEGMENTS, self._journal.release())

@@ -333,6 +333,10 @@ class Heartbeats:
             if replica is None:
                 continue
             excepted[group] = pulse.excepted_since_s.get(group, sent_s)
+            # It may have forgotten us in a moment of silence: what it was told is void.
+            if pulse.told is not None:
+                pulse.told.pop(group, None)
+                pulse.changed[group] = None
             replica.raft.peer_term(peer.node_id, term)
             self._owner.touched(replica)
         for group in pulse.excepted_since_s:

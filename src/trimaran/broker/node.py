@@ -22,7 +22,7 @@ from trimaran.broker.kafka_services import COMMAND_TIMEOUT_S, KafkaServices
 from trimaran.broker.membership import Membership
 from trimaran.broker.peer_frames import Hello, PeerLane, Propose, ProposeAnswer
 from trimaran.broker.peers import Peer
-from trimaran.broker.ports import Lane, Listener, Ports
+from trimaran.broker.ports import Listener, Ports
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import RoundStatistics
 from trimaran.broker.tasks import Tasks
@@ -38,7 +38,6 @@ from trimaran.ids import (
 from trimaran.metadata.commands import RegisterNode
 from trimaran.metadata.results import NodeRegistered, Refused, Result
 from trimaran.metadata.topology import Node
-from trimaran.protocol.codec import preload
 from trimaran.raft.progress import RaftLimits
 from trimaran.storage.identity import read_identity
 from trimaran.storage.recovery import RecoveredGroup, Store
@@ -47,14 +46,6 @@ log = logging.getLogger(__name__)
 
 STOP_TRANSFER_S = 1.0
 """Longest wait for others to take over when this node is asked to stop."""
-
-
-class Preload:
-    """Loads what rare requests need, in a thread, so that the first of them stalls nobody."""
-
-    def run(self) -> None:
-        """Import the schemas."""
-        preload()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +252,6 @@ class Broker:
         if result.has_other_disk:
             log.error("this disk is not the registered one node=%s effect=no vote", own.id)
         self._ready.set()
-        await self._ports.workers.submit(Lane.READS, Preload())
 
     # What consensus asks
 

@@ -64,11 +64,9 @@ class Replica:
         "folded",
         "group",
         "journaled",
-        "journaled_index",
         "leader_since_s",
         "machine",
         "node_ids",
-        "pending_index",
         "raft",
         "removed",
         "storage",
@@ -98,10 +96,6 @@ class Replica:
         """Loop time at which this node last began to lead the group."""
         self.journaled = hard_state
         """The hard state of the last finished journal round."""
-        self.journaled_index: Index = raft.log.last_index
-        """Entries up to here are in the journal or segments, as the log now stands."""
-        self.pending_index: Index | None = None
-        """Lowest index handed to a journal round that has not finished."""
         self.applied: Index = boundary.position.index
         self.folded: Index = boundary.position.index
         self._fold_inherited()
@@ -122,10 +116,6 @@ class Replica:
         if ready.truncated_from is not None:
             self._truncate(ready.truncated_from)
         if ready.entries:
-            first = ready.entries[0].index
-            if self.pending_index is None or first < self.pending_index:
-                self.pending_index = first
-            self.journaled_index = min(self.journaled_index, Index(first - 1))
             self._append([entry for entry in ready.entries if entry.index > self.folded])
         if ready.role_change is not None:
             self.machine.role_changed(ready.role_change)
@@ -134,26 +124,27 @@ class Replica:
         for read in ready.reads:
             self.machine.read_confirmed(read.context, read.index)
 
-    def round_finished(self, ready: Ready, *, still_pending: Index | None) -> None:
-        """A journal round with `ready` is synced; `still_pending` is the lowest index not yet."""
+    def round_finished(self, ready: Ready) -> None:
+        """A journal round with `ready` is synced."""
         if ready.hard_state is not None:
             self.journaled = ready.hard_state
-        self.pending_index = still_pending
-        if ready.entries:
-            last = ready.entries[-1].index
-            if still_pending is not None:
-                last = min(last, Index(still_pending - 1))
-            self.journaled_index = max(self.journaled_index, last)
         self.raft.synced(ready.token)
         self.machine.synced()
 
     def entries_to_flush(self) -> Sequence[Entry]:
-        """Return the next applied entries that no segment holds, at least one if there is any."""
+        """Return the next applied entries that no segment holds, at least one if there is any.
+
+        Others may have committed what the own journal does not hold yet. That waits: replay takes
+        an entry that comes after a boundary above it for damage.
+        """
         start = self.storage.last_index
-        if start >= self.applied or start < self.boundary.position.index:
-            return ()  # nothing new, or segments damaged: nothing is appended behind a hole
-        end = Index(self.applied + 1)
-        return self.raft.log.slice(Index(start + 1), end, bytes_max=self.machine.flush_bytes_max)
+        if start < self.boundary.position.index:
+            return ()  # segments damaged: nothing is appended behind a hole
+        bytes_max = self.machine.flush_bytes_max
+        last = min(self.applied, self.raft.synced_index)
+        if start >= last or (bytes_max is None and last < self.applied):
+            return ()
+        return self.raft.log.slice(Index(start + 1), Index(last + 1), bytes_max=bytes_max)
 
     def _truncate(self, start: Index) -> None:
         assert start > self.applied, "a committed entry is never replaced"

@@ -69,7 +69,7 @@ class _Round:
 
     def __init__(self) -> None:
         self.items: list[tuple[Replica, Ready]] = []
-        self.boundaries: list[tuple[Boundary, asyncio.Future[None]]] = []
+        self.boundaries: list[tuple[Boundary, Replica | None, asyncio.Future[None]]] = []
         self.removed: list[tuple[GroupId, asyncio.Future[None]]] = []
         self.damaged: list[tuple[GroupId, Damage]] = []
 
@@ -87,24 +87,23 @@ class _Round:
             if ready.entries:
                 content.entries.append((replica.group, ready.prev_term, ready.entries))
                 commits[replica.group] = replica.raft.synced_commit_index
-        content.boundaries.extend(boundary for boundary, _ in self.boundaries)
+        content.boundaries.extend(boundary for boundary, _, _ in self.boundaries)
         content.commits.extend(commits.items())
         content.removed.extend(group for group, _ in self.removed)
         content.damaged.extend(self.damaged)
         return content
 
-    def lowest_indexes(self) -> dict[GroupId, Index]:
-        """Return the first index that each group has here."""
-        lowest: dict[GroupId, Index] = {}
-        for replica, ready in self.items:
-            if ready.entries:
-                first = ready.entries[0].index
-                lowest[replica.group] = min(lowest.get(replica.group, first), first)
-        return lowest
-
     def settle(self) -> None:
-        """Tell those who wait that the round is synced."""
-        for future in [done for _, done in self.boundaries] + [done for _, done in self.removed]:
+        """Note the boundaries that are synced now, and tell those who wait.
+
+        Noted here and not by those who wait: the next round may be a rollover, and a new file must
+        not begin with a boundary whose state files are about to be deleted.
+        """
+        for boundary, replica, _ in self.boundaries:
+            if replica is not None:
+                replica.boundary = boundary
+        waiting = [done for _, _, done in self.boundaries] + [done for _, done in self.removed]
+        for future in waiting:
             if not future.done():
                 future.set_result(None)
 
@@ -138,6 +137,8 @@ class Rounds:
         self._events_waiting = 0
         self._next = _Round()
         self._running = False
+        self._rollover_refused = False
+        """The disk had no room for a new file: the current one takes a round in between."""
         self._rounds = self._entries = self._events = 0
         self._sync_s_total = self._sync_s_max = 0.0
 
@@ -172,10 +173,15 @@ class Rounds:
         elif self._linger is None:
             self._linger = self._loop.call_later(self._batch_linger_s, self._lingered)
 
-    def store_boundary(self, boundary: Boundary) -> "asyncio.Future[None]":
-        """Put `boundary` into the next round; the future is done when it is synced."""
+    def store_boundary(
+        self, boundary: Boundary, replica: Replica | None = None
+    ) -> "asyncio.Future[None]":
+        """Put `boundary` into the next round; the future is done when it is synced.
+
+        It is `replica`'s boundary from then on.
+        """
         done: asyncio.Future[None] = self._loop.create_future()
-        self._next.boundaries.append((boundary, done))
+        self._next.boundaries.append((boundary, replica, done))
         self._schedule()
         return done
 
@@ -238,11 +244,18 @@ class Rounds:
             return
         self._running = True
         journal = self._journal
-        if journal.needs_rollover and not journal.is_full and not self._next.removed:
+        if self._is_rollover_due():
             self._submit(journal.plan_rollover(self._live_groups()), _Round())
             return
         content = self._take_round()
         self._submit(journal.plan_round(content.content()), content)
+
+    def _is_rollover_due(self) -> bool:
+        """Whether the next round goes to a new file. It waits while a group is being removed."""
+        journal = self._journal
+        if not journal.needs_rollover or journal.is_full or self._next.removed:
+            return False
+        return self._next.is_empty or not self._rollover_refused
 
     def _take_round(self) -> "_Round":
         """Take up to round_bytes_max of what waits, groups with a term or vote to store first."""
@@ -289,12 +302,12 @@ class Rounds:
         if error is not None:
             raise error
         write.finish()
-        self._owner.disk_full(False)
+        self._owner.disk_full(self._rollover_refused)
+        self._rollover_refused = False
         self._running = False
         self._count(content.items, self._loop.time() - started)
-        lowest = self._next.lowest_indexes()
         for replica, ready in content.items:
-            replica.round_finished(ready, still_pending=lowest.get(replica.group))
+            replica.round_finished(ready)
             self._dirty[replica.group] = replica
         content.settle()
         self._turn()
@@ -302,8 +315,10 @@ class Rounds:
     def _put_back(self, write: RoundWrite, content: "_Round") -> None:
         """The disk is full: nothing of the round counts; try the same again when there is room."""
         write.abandon()
+        self._rollover_refused = content.is_empty
         later, self._next = self._next, content
-        content.items += later.items
+        # A round never both removes a group and writes to it.
+        content.items = [item for item in content.items + later.items if not item[0].removed]
         content.boundaries += later.boundaries
         content.removed += later.removed
         content.damaged += later.damaged
@@ -332,12 +347,13 @@ def _size(item: tuple[Replica, Ready]) -> int:
 def _live_group(replica: Replica) -> LiveGroup:
     """Return what a new journal file must hold of the group so that older files may go."""
     log = replica.raft.log
+    journaled = replica.raft.synced_index
     start = Index(replica.boundary.position.index + 1)
-    committed = min(replica.applied, replica.journaled_index)
+    committed = min(replica.applied, journaled)
     tail = log.slice(start, Index(committed + 1)) if committed >= start else ()
     if sum(entry.size for entry in tail) > COPY_BYTES_MAX:
         start = Index(committed + 1)
-    end = Index(replica.journaled_index + 1)
+    end = Index(journaled + 1)
     entries = log.slice(start, end) if end > start else ()
     return LiveGroup(
         group=replica.group,

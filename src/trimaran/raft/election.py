@@ -5,6 +5,7 @@ disturbs nobody. The driver decides when a leader is no longer alive and calls `
 from then on the member is forgetful: it grants votes. Elections are fast because nobody waits for
 time-outs that cannot help:
 
+- a leader that asks for votes in a later term leads no more, however alive it is;
 - a forgetful voter that must refuse a pre-vote because its own log is longer campaigns at once;
 - a pre-candidate yields to another whose log is at least as long; on equal logs the lower rank
   (place in replica order) stands. Whoever stands asks the other again: it may have refused when it
@@ -59,6 +60,8 @@ def campaign(state: RaftState) -> None:
 
 def on_pre_vote(state: RaftState, sender: NodeId, request: PreVote) -> None:
     """Answer whether we would vote for `sender`; yield or campaign ourselves if that is faster."""
+    if _has_given_up(state, sender, request.term):
+        roles.become_follower(state, state.term, None)
     order = _compare_logs(state, request.last_index, request.last_term)
     stands = _stands_against(state, sender, order)
     granted = (
@@ -91,7 +94,11 @@ def on_pre_vote_answer(state: RaftState, sender: NodeId, answer: PreVoteAnswer) 
 
 def on_request_vote(state: RaftState, sender: NodeId, request: RequestVote) -> None:
     """Vote for `sender`, at most for one candidate in a term."""
-    is_sticky = state.leader is not None and not request.transfer
+    is_sticky = (
+        state.leader is not None
+        and not request.transfer
+        and not _has_given_up(state, sender, request.term)
+    )
     if request.term > state.term and not is_sticky:
         roles.become_follower(state, request.term, None)
     granted = (
@@ -171,6 +178,15 @@ def _give_vote(state: RaftState, candidate: NodeId) -> None:
     roles.become_follower(state, state.term, None)
     state.vote = candidate
     state.durability.hard_state_changed()
+
+
+def _has_given_up(state: RaftState, sender: NodeId, term: Term) -> bool:
+    """Whether `sender`, our leader, asks for votes in a later term: it does not lead any more.
+
+    Its signs of life go on, so nothing else need ever tell: its last append may have overtaken
+    whatever said that it stepped down.
+    """
+    return state.leader == sender and term > state.term
 
 
 def _is_vote_free(state: RaftState, candidate: NodeId, term: Term) -> bool:
