@@ -202,3 +202,18 @@ def test_frames_are_found_wherever_the_stream_is_cut(frames: list[bytes], cuts: 
 def test_a_length_that_no_frame_has_is_refused_before_anything_is_kept(length: int) -> None:
     with pytest.raises(PeerError, match="frame length"):
         FrameBuffer().feed(length.to_bytes(4, "big"))
+
+
+def test_messages_that_are_too_much_for_one_frame_go_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trimaran.broker.peer_frames.FRAME_BYTES_MAX", 500)
+    entry = Entry(Index(1), Term(1), EntryKind.RECORDS, Offset(0), 1, 0, bytes(100), b"")
+    messages = [(GROUP, AppendEntries(Term(1), Index(0), Term(0), Index(0), [entry]))] * 7
+
+    bodies = FrameBuffer().feed(joined(write_messages(messages)))
+
+    frames = [read_frame(body) for body in bodies]
+    assert len(frames) > 1
+    assert all(len(body) <= 500 for body in bodies)
+    assert [message for frame in frames for message in frame.messages] == messages

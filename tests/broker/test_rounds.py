@@ -1,7 +1,7 @@
 """Rounds share syncs, and keep nobody waiting who is alone."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -9,16 +9,23 @@ from trimaran.broker.ports import Lane
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import Rounds
 from trimaran.errors import DiskFullError, StorageError
-from trimaran.ids import ClusterId, DiskId, GroupId, Index, NodeId, Term
+from trimaran.ids import ClusterId, DiskId, GroupId, Index, NodeId, Offset, Term
 from trimaran.raft.log import RaftLog
+from trimaran.raft.messages import AppendAnswer, AppendEntries, PreVoteAnswer, VoteAnswer
 from trimaran.raft.node import RaftNode
-from trimaran.records.entry import EntryKind, HardState
+from trimaran.records.entry import Entry, EntryKind, HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import RealFiles
 from trimaran.storage.identity import Identity
-from trimaran.storage.recovery import format_store, open_store
+from trimaran.storage.journal import JournalSettings
+from trimaran.storage.recovery import StoreSettings, format_store, open_store
 
 NODE = NodeId(1)
+OTHER = NodeId(2)
+THIRD = NodeId(3)
+USUAL = JournalSettings()
+SMALL = JournalSettings(file_bytes=64 << 10, round_bytes=16 << 10)
+"""A rollover is due once less than 16 KiB are left of 64."""
 GROUP = GroupId(bytes(19) + b"\x07")
 
 
@@ -119,9 +126,9 @@ class Bench:
     replica: Replica
     machine: Machine
 
-    def propose(self, events=1):
+    def propose(self, events=1, size=100):
         entry = self.replica.raft.propose(
-            EntryKind.RECORDS, b"x" * 100, offset_count=events, log_time_ms=1
+            EntryKind.RECORDS, b"x" * size, offset_count=events, log_time_ms=1
         )
         self.replica.proposed(entry)
         self.rounds.proposed(self.replica, events)
@@ -134,14 +141,29 @@ class Bench:
         self.workers.run_one()
         await self.turn()
 
+    async def idle(self):
+        while self.workers.waiting:
+            await self.sync()
 
-async def leading(tmp_path):
-    """Return one group that leads itself, nothing under way."""
+    async def hear(self, sender, message):
+        self.replica.raft.step(sender, message)
+        self.rounds.touched(self.replica)
+        await self.turn()
+
+    async def again(self):
+        """Wait until a round that found the disk full is tried again; return it."""
+        async with asyncio.timeout(5):
+            await self.workers.submitted.wait()
+        return self.workers.waiting[0][0]
+
+
+def bench_of(tmp_path, voters=(NODE,), journal=USUAL):
+    """Return one group of `voters`, nothing under way."""
     files = RealFiles(str(tmp_path))
     identity = Identity(cluster_id=ClusterId("c" * 22), node_id=NODE, disk_id=DiskId(bytes(16)))
     format_store(files, identity)
-    store = open_store(files, identity=identity)
-    add = store.plan_add_group(Boundary(group=GROUP, voters=(NODE,)))
+    store = open_store(files, identity=identity, settings=StoreSettings(journal=journal))
+    add = store.plan_add_group(Boundary(group=GROUP, voters=voters))
     add.run()
     (found,) = add.finish()
     owner, workers, machine = Owner(), HeldWorkers(), Machine()
@@ -156,7 +178,7 @@ async def leading(tmp_path):
     )
     state = HardState(term=Term(0), vote=None)
     raft = RaftNode(
-        node_id=NODE, voters=(NODE,), log=RaftLog(), hard_state=state, commit_index=Index(0)
+        node_id=NODE, voters=voters, log=RaftLog(), hard_state=state, commit_index=Index(0)
     )
     replica = Replica(
         raft=raft,
@@ -166,15 +188,35 @@ async def leading(tmp_path):
         machine=machine,
     )
     owner.replicas.append(replica)
-    bench = Bench(rounds, workers, owner, replica, machine)
+    return Bench(rounds, workers, owner, replica, machine)
+
+
+async def leading(tmp_path, journal=USUAL):
+    """Return one group that leads itself, nothing under way."""
+    bench = bench_of(tmp_path, journal=journal)
+    raft = bench.replica.raft
     raft.campaign()
-    rounds.touched(replica)
+    bench.rounds.touched(bench.replica)
     await bench.turn()
-    while workers.waiting:
-        await bench.sync()
+    await bench.idle()
     assert raft.is_leader
     assert raft.commit_index == 1
     return bench
+
+
+def entries(term, indexes, size=100):
+    return [
+        Entry(
+            Index(index),
+            Term(term),
+            EntryKind.RECORDS,
+            Offset(index - 1),
+            1,
+            0,
+            b"%d" % term + bytes(size),
+        )
+        for index in indexes
+    ]
 
 
 @pytest.mark.asyncio
@@ -253,3 +295,98 @@ async def test_a_failed_sync_ends_the_node_and_acknowledges_nothing(tmp_path):
 
     assert [str(error) for error in bench.owner.failures] == ["fdatasync failed"]
     assert bench.machine.committed_indexes == [1]
+
+
+@pytest.mark.asyncio
+async def test_a_new_file_begins_with_the_boundary_that_was_synced_just_before(tmp_path):
+    bench = await leading(tmp_path, SMALL)
+    bench.propose(size=50 << 10)
+    position = bench.replica.raft.log.position_at(Index(1))
+    boundary = replace(bench.replica.boundary, position=position)
+    bench.rounds.store_boundary(boundary, bench.replica)
+    await bench.turn()
+    bench.propose()
+    await bench.turn()
+
+    await bench.sync()
+
+    (rollover, _) = bench.workers.waiting[0]
+    assert rollover.frame.first
+    assert rollover.content.boundaries == [boundary]
+
+
+@pytest.mark.asyncio
+async def test_two_leaders_in_one_round_leave_the_log_of_the_second(tmp_path):
+    bench = bench_of(tmp_path, (NODE, OTHER, THIRD), SMALL)
+    bench.machine.truncated = lambda start: None
+    await bench.hear(OTHER, AppendEntries(1, 0, 0, 0, entries(1, range(1, 5))))
+    await bench.hear(OTHER, AppendEntries(1, 4, 1, 0, entries(1, range(5, 10))))
+    await bench.hear(THIRD, AppendEntries(2, 5, 1, 0, entries(2, (6,), size=50 << 10)))
+    await bench.sync()
+    await bench.sync()
+
+    bench.rounds.store_boundary(bench.replica.boundary)
+    await bench.turn()
+
+    assert bench.owner.failures == []
+    (rollover, _) = bench.workers.waiting[0]
+    assert rollover.frame.first
+    ((_, _, copied),) = rollover.content.entries
+    assert [(entry.index, entry.term) for entry in copied][-2:] == [(5, 1), (6, 2)]
+
+
+@pytest.mark.asyncio
+async def test_a_round_tried_again_does_not_write_to_a_group_deleted_meanwhile(tmp_path):
+    bench = await leading(tmp_path)
+    bench.propose()
+    await bench.turn()
+    bench.replica.removed = True
+    bench.rounds.forget_group(GROUP)
+
+    bench.workers.run_one(DiskFullError("no space"))
+    again = await bench.again()
+
+    assert again.content.removed == [GROUP]
+    assert again.content.entries == []
+
+
+@pytest.mark.asyncio
+async def test_without_space_for_a_new_file_the_current_one_goes_on(tmp_path):
+    bench = await leading(tmp_path, SMALL)
+    bench.propose(size=50 << 10)
+    await bench.turn()
+    await bench.sync()
+    bench.propose()
+    await bench.turn()
+
+    bench.workers.run_one(DiskFullError("no space"))
+    again = await bench.again()
+    assert not again.frame.first
+    await bench.sync()
+
+    assert bench.machine.committed_indexes == [1, 2, 3]
+    assert bench.owner.full[-1] is True
+    bench.propose()
+    await bench.turn()
+    (rollover, _) = bench.workers.waiting[0]
+    assert rollover.frame.first
+    await bench.idle()
+    assert bench.owner.full[-1] is False
+
+
+@pytest.mark.asyncio
+async def test_what_others_have_committed_is_flushed_only_once_the_own_journal_holds_it(tmp_path):
+    bench = bench_of(tmp_path, (NODE, OTHER, THIRD))
+    bench.replica.raft.campaign()
+    await bench.hear(OTHER, PreVoteAnswer(term=Term(1), granted=True))
+    await bench.idle()
+    await bench.hear(OTHER, VoteAnswer(term=Term(1), granted=True))
+    assert bench.replica.raft.is_leader
+
+    await bench.hear(OTHER, AppendAnswer(Term(1), True, Index(1)))
+    await bench.hear(THIRD, AppendAnswer(Term(1), True, Index(1)))
+
+    assert bench.replica.applied == 1
+    assert bench.replica.entries_to_flush() == ()
+    await bench.idle()
+    assert [entry.index for entry in bench.replica.entries_to_flush()] == [1]

@@ -435,3 +435,32 @@ def test_a_stale_leaders_append_is_answered_with_the_higher_term(lone) -> None:
     one = lone(term=5)
 
     assert one.hear(2, AppendEntries(4, 0, 0, 0)) == [(2, AppendAnswer(5, False, 0))]
+
+
+def test_a_leader_that_asks_for_votes_in_a_later_term_leads_no_more(lone) -> None:
+    follower = lone(node_id=2, terms=[1])
+    follower.hear(1, AppendEntries(1, 1, 1, 0))
+    assert follower.node.leader == 1
+
+    answer = follower.hear(1, PreVote(term=2, last_index=1, last_term=1))
+
+    assert answer == [(1, PreVoteAnswer(term=2, granted=True))]
+    assert follower.node.leader is None
+
+
+def test_a_leader_that_stands_again_gets_the_vote_of_its_follower(lone) -> None:
+    follower = lone(node_id=2, terms=[1])
+    follower.hear(1, AppendEntries(1, 1, 1, 0))
+
+    answer = follower.hear(1, RequestVote(term=2, last_index=1, last_term=1))
+
+    assert answer == [(1, VoteAnswer(term=2, granted=True))]
+
+
+def test_a_pre_vote_from_before_its_election_does_not_unseat_a_leader(lone) -> None:
+    follower = lone(node_id=2, terms=[1])
+    follower.hear(1, AppendEntries(2, 1, 1, 0))
+
+    follower.hear(1, PreVote(term=2, last_index=1, last_term=1))
+
+    assert follower.node.leader == 1

@@ -82,9 +82,7 @@ class Consensus:
         self.node_id = hello.node_id
         self.groups = groups
         self.leaders = LeaderTable()
-        self._owner = owner
-        self._ports = ports
-        self._tasks = tasks
+        self._owner, self._ports, self._tasks = owner, ports, tasks
         self._loop = asyncio.get_running_loop()
         self._log_clock = LogClock()
         self.space = Space(
@@ -127,6 +125,7 @@ class Consensus:
             node_id=self.node_id,
             heartbeats=self.heartbeats,
             groups=groups,
+            has_room=self.can_store,
             touched=self.touched,
         )
         self.inbox = Inbox(
@@ -258,8 +257,9 @@ class Consensus:
         try:
             entries = await self._ports.workers.submit(Lane.READS, work)
         except SegmentsMovedError:
-            if not replica.removed:
-                raise
+            if replica.removed:
+                return
+            raise
         if replica.removed:
             return
         replica.raft.older_entries_read(older.peer, work.previous, entries)

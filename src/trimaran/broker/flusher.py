@@ -12,10 +12,12 @@ Does not: write the journal, or decide what a segment is.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
-from trimaran.broker.ports import Lane, Workers
+from trimaran.broker.ports import Lane, Work, Workers
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import Rounds
 from trimaran.broker.space import when_there_is_room
@@ -24,6 +26,12 @@ from trimaran.ids import GroupId, Index
 from trimaran.records.entry import Entry, LogPosition
 from trimaran.storage.boundary import Boundary, StateFile
 from trimaran.storage.journal import Journal
+
+T = TypeVar("T")
+
+
+class _GroupDeletedError(Exception):
+    """The group that was being flushed is gone: nothing of it is needed any more."""
 
 
 class Flusher:
@@ -108,35 +116,46 @@ class Flusher:
                     self._waiting.setdefault(replica.group, replica)
         if self._journal.generation != self._released or self._journal.file_count > 1:
             self._released = self._journal.generation
-            await self._workers.submit(Lane.SEGMENTS, self._journal.release())
+            submit = partial(self._workers.submit, Lane.SEGMENTS, self._journal.release())
+            await when_there_is_room(submit)
         self.cycles += 1
 
     async def _flush(self, replica: Replica) -> None:
-        """Write, sync and bound one group, in steps of its machine's size."""
-        while not replica.removed:
-            entries = replica.entries_to_flush()
-            if not entries:
-                return
+        """Write, sync and bound one group, in steps of its machine's size.
+
+        Raises:
+            _GroupDeletedError: it was deleted meanwhile.
+        """
+        while entries := replica.entries_to_flush():
             state = replica.machine.flushed(entries)
             await when_there_is_room(partial(self._append, replica, entries))
             files = []
             last = entries[-1]
             for name in sorted(state):
                 write = replica.storage.plan_write_state(f"{name}-{last.index}", state[name])
-                submit = partial(self._workers.submit, Lane.SEGMENTS, write)
-                files.append(await when_there_is_room(submit))
+                files.append(await when_there_is_room(partial(self._submit, replica, write)))
             sync = replica.storage.plan_sync()
-            await self._workers.submit(Lane.SEGMENTS, sync)
+            await self._submit(replica, sync)
             sync.finish()
-            if replica.removed:
-                return
             await self._bound(replica, entries, tuple(files))
+
+    def _submit(self, replica: Replica, work: Work[T]) -> "asyncio.Future[T]":
+        """Have `work` done on the group's files.
+
+        They are there: what deletes them is a work of the same lane, given to it later.
+
+        Raises:
+            _GroupDeletedError: they may be gone already.
+        """
+        if replica.removed:
+            raise _GroupDeletedError
+        return self._workers.submit(Lane.SEGMENTS, work)
 
     async def _append(self, replica: Replica, entries: Sequence[Entry]) -> None:
         """Write `entries` into segments. Raises DiskFullError; then nothing of it counts."""
         write = replica.storage.plan_append(entries)
         try:
-            await self._workers.submit(Lane.SEGMENTS, write)
+            await self._submit(replica, write)
         except DiskFullError:
             write.abandon()
             raise
@@ -145,6 +164,8 @@ class Flusher:
     async def _bound(
         self, replica: Replica, entries: Sequence[Entry], files: tuple[StateFile, ...]
     ) -> None:
+        if replica.removed:
+            raise _GroupDeletedError
         last = entries[-1]
         previous = replica.boundary
         boundary: Boundary = replace(
@@ -157,8 +178,9 @@ class Flusher:
             ),
             state_files=files,
         )
-        await self._rounds.store_boundary(boundary)
-        replica.boundary = boundary
+        await self._rounds.store_boundary(boundary, replica)
+        if replica.removed:
+            raise _GroupDeletedError
         size = 0
         for entry in entries:
             self._tail.append((replica, entry.index, entry.size))
@@ -169,7 +191,7 @@ class Flusher:
         self._flushed()
         if previous.state_files:
             names = [name for name, _, _ in files]
-            await self._workers.submit(Lane.SEGMENTS, replica.storage.plan_drop_states(names))
+            await self._submit(replica, replica.storage.plan_drop_states(names))
 
     def _cut_tail(self) -> None:
         """Release the oldest entries below boundaries until the rest is within its budget."""

@@ -33,9 +33,14 @@ class Handover:
         node_id: NodeId,
         heartbeats: Heartbeats,
         groups: GroupTable,
+        has_room: Callable[[], bool],
         touched: Callable[[Replica], None],
     ) -> None:
-        """`touched` is called with each group whose core was told something."""
+        """`has_room`: whether this node can take events.
+
+        `touched` is called with each group whose core was told something.
+        """
+        self._has_room = has_room
         self._node_id = node_id
         self._heartbeats = heartbeats
         self._groups = groups
@@ -57,10 +62,13 @@ class Handover:
                 self._transfer(replica, max(followers, key=raft.follower_match))
 
     async def run(self) -> None:
-        """Bring leaderships home, for ever."""
+        """Bring leaderships home, for ever; without room for events, keep none."""
         while True:
             await asyncio.sleep(LOOK_S)
-            self.bring_home()
+            if self._has_room():
+                self.bring_home()
+            else:
+                self.give_up_all()
 
     def bring_home(self) -> None:
         """Hand what another should lead to it, up to HANDOVERS_MAX groups."""

@@ -37,6 +37,12 @@ LATE_S = 0.01
 
 CONFIRM_S = 0.05
 """Longest wait for a node's sign of life before it is named as a leader."""
+NEVER_S = float("-inf")
+UNTOLD = (Term(0), Index(0))
+"""In place of what a node was told of a group: unlike anything there is to tell."""
+GIVEN_UP_S = 3.0
+"""A connection on which nothing was heard for so long is closed: TCP, which repeats what is lost at
+ever longer intervals, could take minutes to notice that the way is free again."""
 UNANSWERED_MAX = 256
 """Heartbeats whose answer is still expected; an older one's answer is ignored."""
 
@@ -105,8 +111,8 @@ class PeerPulse:
         self.sent_s: dict[int, float] = {}
         """When each unanswered heartbeat left, by number."""
         self.answered_number = 0
-        self.answered_sent_s = float("-inf")
-        """When the last heartbeat that it answered was sent."""
+        self.answered_sent_s = NEVER_S
+        """When the last heartbeat that it answered on this connection was sent."""
         self.excepted_since_s: dict[GroupId, float] = {}
         """Groups we lead that it does not follow, and since when."""
 
@@ -151,6 +157,7 @@ class Heartbeats:
         self._reading: dict[GroupId, Replica] = {}
         self._confirming: list[_Confirmation] = []
         self._number = 0
+        self._is_confirm_due = False
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.lateness_s_max = 0.0
@@ -175,12 +182,20 @@ class Heartbeats:
         return self._number
 
     def confirm(self, replica: Replica) -> int:
-        """Send heartbeats whose answers confirm a read of `replica`; return the number before."""
-        before = self._number
+        """Have answers to come confirm a read of `replica`; return the last number sent so far.
+
+        All reads of a turn share one heartbeat to each node.
+        """
         self._reading[replica.group] = replica
+        if not self._is_confirm_due:
+            self._is_confirm_due = True
+            self._loop.call_soon(self._send_all)
+        return self._number
+
+    def _send_all(self) -> None:
+        self._is_confirm_due = False
         for node, pulse in self._pulses.items():
             self._send(node, pulse)
-        return before
 
     def confirm_alive(self, nodes: Iterable[NodeId], done: Callable[[], None]) -> None:
         """Call `done` when each of `nodes` has answered a heartbeat sent now, or is known gone.
@@ -244,7 +259,7 @@ class Heartbeats:
         pulse.claimed.clear()
         pulse.doubtful.clear()
         pulse.told = None
-        pulse.answered_sent_s = float("-inf")
+        pulse.answered_sent_s = NEVER_S
 
     def gone(self, node: NodeId) -> None:
         """Those who wait for a sign of life of `node` need not: what it led is known as lost."""
@@ -323,20 +338,20 @@ class Heartbeats:
         sent_s = pulse.sent_s.pop(answer.number, None)
         if sent_s is None or answer.number <= pulse.answered_number:
             return
+        if pulse.answered_sent_s == NEVER_S:
+            self._begin_anew(peer.node_id)
         pulse.answered_number = answer.number
         pulse.answered_sent_s = sent_s
         if self._confirming:
             self._heard(peer.node_id, answer.number)
         excepted: dict[GroupId, float] = {}
-        for group, term, _ in answer.exceptions:
+        for group, term, refusal in answer.exceptions:
             replica = self._led.get(group)
             if replica is None:
                 continue
             excepted[group] = pulse.excepted_since_s.get(group, sent_s)
-            # It may have forgotten us in a moment of silence: what it was told is void.
-            if pulse.told is not None:
-                pulse.told.pop(group, None)
-                pulse.changed[group] = None
+            if refusal is Refusal.NOT_FOLLOWING:
+                self._claim_again(pulse, group)
             replica.raft.peer_term(peer.node_id, term)
             self._owner.touched(replica)
         for group in pulse.excepted_since_s:
@@ -347,6 +362,26 @@ class Heartbeats:
         pulse.excepted_since_s = excepted
         if peer.counts:
             self._answer_reads(peer.node_id, pulse)
+
+    def _begin_anew(self, node: NodeId) -> None:
+        """`node` answers for the first time since the connection was made: probe what it holds.
+
+        What was sent to it before may have found it unable to answer: each side learns by itself
+        that a connection is there.
+        """
+        for replica in self._led.values():
+            if node in replica.node_ids:
+                replica.raft.peer_reset(node)
+                self._owner.touched(replica)
+
+    def _claim_again(self, pulse: PeerPulse, group: GroupId) -> None:
+        """A node that forgot us in a moment of silence, or has the group only now, is told again.
+
+        It stays among what was told, so that it is also told if we lead no more.
+        """
+        if pulse.told is not None and group in pulse.told:
+            pulse.told[group] = UNTOLD
+            pulse.changed[group] = None
 
     def _answer_reads(self, node: NodeId, pulse: PeerPulse) -> None:
         for group, replica in list(self._reading.items()):
@@ -391,10 +426,13 @@ class Heartbeats:
             self.lateness_s_max = max(self.lateness_s_max, late_s)
             for pulse in self._pulses.values():
                 pulse.heard_s = min(now, pulse.heard_s + late_s)
+                pulse.answered_sent_s = min(now, pulse.answered_sent_s + late_s)
         self._due_s = max(self._due_s + self._interval_s, now)
         self._timer = self._loop.call_at(self._due_s, self._tick)
         self._log_clock.heard(self._node_id, wall_ms=self._clock.wall_ms(), now_s=now)
         for node, pulse in self._pulses.items():
+            if pulse.told is not None and now - pulse.heard_s > GIVEN_UP_S:
+                self._peers[node].abort()
             self._send(node, pulse)
             if not pulse.is_silent and now - pulse.heard_s > self._silence_s:
                 pulse.is_silent = True

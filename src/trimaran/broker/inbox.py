@@ -36,10 +36,10 @@ from trimaran.raft.messages import (
     VoteAnswer,
 )
 
-EARLY_MESSAGES_MAX = 4_096
-"""Messages kept of groups that the metadata has not told us of yet."""
+EARLY_GROUPS_MAX = 4_096
+"""Groups that the metadata has not told us of yet and that messages are kept for."""
 EARLY_BYTES_MAX = 4_096
-"""Longest of them."""
+"""Longest message kept."""
 
 
 class Commands(Protocol):
@@ -105,15 +105,15 @@ class Inbox:
         self._early.pop(group, None)
 
     def _message(self, peer: Peer, group: GroupId, message: Message) -> None:
-        replica = self._groups.get(group)
-        if replica is None:
-            self._keep_early(peer.node_id, group, message)
-            return
         if not peer.counts:
             if isinstance(message, (PreVote, PreVoteAnswer, RequestVote, VoteAnswer)):
                 return
             if isinstance(message, AppendAnswer):
                 message.counts = False
+        replica = self._groups.get(group)
+        if replica is None:
+            self._keep_early(peer.node_id, group, message)
+            return
         replica.raft.step(peer.node_id, message)
         if isinstance(message, AppendAnswer):
             self._heartbeats.progressed(replica)
@@ -123,7 +123,11 @@ class Inbox:
         size = 0
         if isinstance(message, AppendEntries):
             size = sum(entry.size for entry in message.entries)
-        if size <= EARLY_BYTES_MAX and len(self._early) < EARLY_MESSAGES_MAX:
-            self._early.setdefault(group, {})[sender] = message
-        else:
+        if size > EARLY_BYTES_MAX:
             self._heartbeats.missed(sender, group)
+            return
+        self._early.setdefault(group, {})[sender] = message
+        if len(self._early) > EARLY_GROUPS_MAX:
+            oldest = next(iter(self._early))  # deleted here before its other members heard of it
+            for missed in self._early.pop(oldest):
+                self._heartbeats.missed(missed, oldest)

@@ -6,6 +6,7 @@ line in the list of groups and its first boundary are synced before it takes par
 Does not: elect, append or serve.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from trimaran.broker.replica import Replica, StateMachine
 from trimaran.broker.space import when_there_is_room
 from trimaran.broker.tasks import Tasks
 from trimaran.dedup.producers import ProducerTable
+from trimaran.errors import CorruptionError
 from trimaran.ids import METADATA_GROUP, GroupId, Index, NodeId, TopicId, split_group_id
 from trimaran.metadata.image import Image
 from trimaran.metadata.results import (
@@ -68,6 +70,8 @@ class Membership:
         """Groups on their way: None until their files are there."""
         self._deleted: dict[GroupId, None] = {}
         """Groups whose topic was deleted while they were being made."""
+        self._unreadable: dict[GroupId, None] = {}
+        """Groups found whose state files are damaged: kept, but nothing can be judged by them."""
 
     def partition(self, group: GroupId) -> Partition | None:
         """Return this node's replica of a partition."""
@@ -91,16 +95,16 @@ class Membership:
         for group in list(self._found):
             replicas = image.replicas(group)
             topic = image.topic_by_id(_topic_of(group))
-            if _is_broken(self._found[group]):
+            if group in self._unreadable or _is_broken(self._found[group]):
                 continue
             if replicas is not None and topic is not None:
-                self._take_up(self._found.pop(group), topic, is_new=False)
+                self._take_up_found(self._found.pop(group), topic)
         for result in results:
             match result:
                 case TopicCreated():
-                    self._make(result.topic, 0)
+                    self._make(image, result.topic, 0)
                 case PartitionsCreated():
-                    self._make(result.topic, result.first_partition)
+                    self._make(image, result.topic, result.first_partition)
                 case TopicSettingsAltered():
                     self._alter(result.topic)
                 case TopicDeleted():
@@ -111,9 +115,9 @@ class Membership:
     def make_missing(self, image: Image) -> None:
         """Create what the metadata names and this node, after a crash in between, does not hold."""
         for topic in image.topics:
-            self._make(topic, 0)
+            self._make(image, topic, 0)
 
-    def _make(self, topic: Topic, first_partition: int) -> None:
+    def _make(self, image: Image, topic: Topic, first_partition: int) -> None:
         groups = [
             topic.group(number)
             for number in range(first_partition, len(topic.partitions))
@@ -128,18 +132,20 @@ class Membership:
         ]
         if missing:
             self._making.update(dict.fromkeys(missing))
-            self._tasks.spawn(self._make_all(topic, missing), name="make-groups")
+            self._tasks.spawn(self._make_all(image, topic, missing), name="make-groups")
 
-    async def _make_all(self, topic: Topic, groups: Sequence[GroupId]) -> None:
+    async def _make_all(self, image: Image, topic: Topic, groups: Sequence[GroupId]) -> None:
         boundaries = [
             Boundary(group=group, voters=topic.partitions[_number_of(group)]) for group in groups
         ]
+        rounds = self._consensus.rounds
         for created in await self._create(boundaries):
             if created.group in self._deleted:
                 self._deleted.pop(created.group)
-                await self._remove(created.group)
+                await self._remove(created.group, rounds.forget_group(created.group))
             else:
-                self._take_up(created, topic, is_new=True)
+                now = image.topic_by_id(topic.topic_id) or topic  # settings may have changed
+                self._take_up(created, now, ProducerTable(), is_new=True)
             self._making.pop(created.group)
 
     async def _create(self, boundaries: Sequence[Boundary]) -> Sequence[RecoveredGroup]:
@@ -168,14 +174,25 @@ class Membership:
         making = [group for group in self._making.values() if group is not None]
         return [*self._found.values(), *making]
 
-    def _take_up(self, found: RecoveredGroup, topic: Topic, *, is_new: bool) -> None:
+    def _take_up_found(self, found: RecoveredGroup, topic: Topic) -> None:
+        producers = ProducerTable()
+        try:
+            for file in found.boundary.state_files:
+                producers = ProducerTable.decode(found.log.read_state(file), source=file[0])
+        except CorruptionError as error:
+            log.error("group unreadable group=%s reason=%s", found.group.hex(), error)
+            self._found[found.group] = found
+            self._unreadable[found.group] = None
+            return
+        self._take_up(found, topic, producers, is_new=False)
+
+    def _take_up(
+        self, found: RecoveredGroup, topic: Topic, producers: ProducerTable, *, is_new: bool
+    ) -> None:
         group = found.group
         epochs = LeaderEpochs()
         for term, offset in found.log.epochs:
             epochs.begin(term, STORED, offset)
-        producers = ProducerTable()
-        for file in found.boundary.state_files:
-            producers = ProducerTable.decode(found.log.read_state(file), source=file[0])
         raft = self._raft(found, eager_commit=False)
         partition = Partition(
             topic=topic.name,
@@ -244,12 +261,15 @@ class Membership:
             if group in self._making:
                 self._deleted[group] = None
             elif replica is not None or self._found.pop(group, None) is not None:
-                self._tasks.spawn(self._remove(group), name="remove-group")
+                # At once: a new journal file holds all groups but those it is told to forget.
+                forgotten = self._consensus.rounds.forget_group(group)
+                self._tasks.spawn(self._remove(group, forgotten), name="remove-group")
 
-    async def _remove(self, group: GroupId) -> None:
-        """Have the journal forget the group, then delete its files."""
-        await self._consensus.rounds.forget_group(group)
-        await self._workers.submit(Lane.SEGMENTS, self._store.plan_remove_group(group))
+    async def _remove(self, group: GroupId, forgotten: "asyncio.Future[None]") -> None:
+        """Delete the group's files once the journal has forgotten it."""
+        await forgotten
+        remove = self._store.plan_remove_group(group)
+        await when_there_is_room(partial(self._workers.submit, Lane.SEGMENTS, remove))
 
 
 def _is_broken(found: RecoveredGroup) -> bool:

@@ -304,6 +304,7 @@ class Broker:
     def image_changed(self, results: Sequence[Result]) -> None:
         """The image has applied commands with these results."""
         self._membership.image_changed(self._controller.image, results)
+        self._consensus.peers.check_disks()
         self._consensus.leaders.notify()
 
 

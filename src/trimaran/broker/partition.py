@@ -115,6 +115,8 @@ class Partition:
         self._workers = workers
         self._producers = producers.copy()
         self._flushed_producers = producers
+        self._flushed_index = storage.last_index
+        """Where `_flushed_producers` stands: ahead of the segments while they are written."""
         self._epochs = epochs
         self._commit_waiters: deque[PendingAppend] = deque()
         self._sync_waiters: deque[PendingAppend] = deque()
@@ -314,13 +316,15 @@ class Partition:
         return asyncio.ensure_future(self._offset_for_time(timestamp_ms))
 
     async def _offset_for_time(self, timestamp_ms: int) -> tuple[Offset, int] | None:
-        work = self._storage.plan_find_time(timestamp_ms, find_timestamp)
-        flushed = self._storage.last_index
-        found = await self._workers.submit(Lane.READS, work)
-        if found is not None:
-            return found
         log = self._raft.log
-        start = Index(max(flushed + 1, log.first_index))
+        while True:
+            start = Index(self._storage.last_index + 1)
+            work = self._storage.plan_find_time(timestamp_ms, find_timestamp)
+            found = await self._workers.submit(Lane.READS, work)
+            if found is not None:
+                return found
+            if log.first_index <= start:
+                break  # else what follows was flushed, and left memory, during the search
         if self._replica.applied < start:
             return None
         for entry in log.slice(start, Index(self._replica.applied + 1)):
@@ -365,11 +369,11 @@ class Partition:
                 self._fold(self._producers, entry, parse_header(entry.payload))
 
     def truncated(self, start: Index) -> None:
-        """Fold back: start over from what the segments hold; fail those whose entry is gone."""
+        """Fold back: start over from what was flushed; fail those whose entry is gone."""
         self._producers = self._flushed_producers.copy()
         self._epochs.truncated(start)
         log = self._raft.log
-        first = Index(self._storage.last_index + 1)
+        first = Index(self._flushed_index + 1)
         kept = log.slice(first, start) if start > first else ()
         for entry in kept:
             if entry.kind is EntryKind.RECORDS:
@@ -452,6 +456,7 @@ class Partition:
         for entry in entries:
             if entry.kind is EntryKind.RECORDS:
                 self._fold(self._flushed_producers, entry, parse_header(entry.payload))
+        self._flushed_index = entries[-1].index
         if len(self._flushed_producers) == 0:
             return {}
         return {PRODUCERS_FILE: self._flushed_producers.encode()}

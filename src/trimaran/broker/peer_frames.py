@@ -194,10 +194,16 @@ def write_refused(reason: str) -> list[bytes | memoryview]:
 
 
 def write_messages(messages: Sequence[tuple[GroupId, Message]]) -> list[bytes | memoryview]:
-    """Return one frame with all of `messages`; payloads are not copied."""
+    """Return one frame with all of `messages`, more if it were too long; payloads are not copied.
+
+    A single message fits: it is at most one record batch, or far shorter.
+    """
     buffers: list[bytes | memoryview] = [_COUNT.pack(len(messages))]
     for group, message in messages:
         write_message(buffers, group, message)
+    if len(messages) > 1 and 5 + sum(map(len, buffers)) > FRAME_BYTES_MAX:
+        middle = len(messages) // 2
+        return write_messages(messages[:middle]) + write_messages(messages[middle:])
     return _finish(FrameType.MESSAGES, buffers)
 
 

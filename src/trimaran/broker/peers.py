@@ -85,6 +85,11 @@ class Peer:
             self.send(PeerLane.BULK, write_messages(self.bulk_out))
             self.bulk_out = []
 
+    def abort(self) -> None:
+        """Close both lanes at once, without sending what is queued."""
+        for session in list(self.sessions.values()):
+            session.abort()
+
     def send(self, lane: PeerLane, buffers: list[bytes | memoryview]) -> None:
         """Send one frame; dropped while the lane is down."""
         session = self.sessions.get(lane)
@@ -150,10 +155,7 @@ class Peers:
         """
         self._check(hello.cluster_id, hello.node_id)
         peer = self.peers[hello.node_id]
-        known_disk = self._owner.disk_of(hello.node_id)
-        peer.counts = known_disk is None or known_disk == hello.disk_id
-        if not peer.counts:
-            log.warning("peer speaks from another disk peer=%s effect=no vote", peer.node_id)
+        self._judge_disk(peer, hello)
         older = peer.sessions.pop(hello.lane, None)
         if older is not None:
             older.abort()
@@ -161,6 +163,19 @@ class Peers:
         peer.boot_id = hello.boot_id
         peer.sessions[hello.lane] = session
         asyncio.get_running_loop().call_soon(self._up, peer, hello.lane, session)
+
+    def check_disks(self) -> None:
+        """Judge by what is registered now: a peer may have been here before its registration."""
+        for peer in self.peers.values():
+            for session in peer.sessions.values():
+                assert session.hello is not None
+                self._judge_disk(peer, session.hello)
+
+    def _judge_disk(self, peer: Peer, hello: Hello) -> None:
+        known = self._owner.disk_of(peer.node_id)
+        counted, peer.counts = peer.counts, known is None or known == hello.disk_id
+        if counted and not peer.counts:
+            log.warning("peer speaks from another disk peer=%s effect=no vote", peer.node_id)
 
     def _up(self, peer: Peer, lane: PeerLane, session: PeerSession) -> None:
         if peer.sessions.get(lane) is session:

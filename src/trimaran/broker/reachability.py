@@ -16,7 +16,7 @@ from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.peer_frames import Frame, PeerLane, write_leaders
 from trimaran.broker.peers import Peer
 from trimaran.broker.replica import Replica
-from trimaran.ids import DiskId, NodeId
+from trimaran.ids import DiskId, GroupId, NodeId, Term
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class Reachability:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._silenced: dict[NodeId, list[tuple[GroupId, Term]]] = {}
+        """What silent nodes led of groups that this node is no member of."""
         self._loop = asyncio.get_running_loop()
 
     def peer_frames(self, peer: Peer, frames: Sequence[Frame]) -> None:
@@ -75,6 +77,7 @@ class Reachability:
             parts.heartbeats.disconnected(peer.node_id)
             parts.elections.connection_broke(parts.groups.all(), peer.node_id)
             self._lead_lost(peer.node_id)
+            self._silenced.pop(peer.node_id, None)  # it announces itself when it comes back
             parts.heartbeats.gone(peer.node_id)
             parts.leaders.notify()
 
@@ -82,12 +85,14 @@ class Reachability:
         """`node` was silent for the shortest election time-out."""
         log.warning("peer silent peer=%s", node)
         self._parts.elections.fell_silent(self._parts.groups.all(), node)
-        self._lead_lost(node)
+        self._silenced[node] = self._lead_lost(node)
         self._parts.leaders.notify()
 
     def peer_heard(self, node: NodeId) -> None:
-        """`node` is heard of again: clients are told that it is there."""
+        """`node` is heard of again: clients are told that it is there, and what it still leads."""
         log.info("peer heard again peer=%s", node)
+        for group, term in self._silenced.pop(node, ()):
+            self._parts.leaders.note(group, term, node, now_s=self._loop.time())
         self._parts.leaders.notify()
 
     def disk_of(self, node: NodeId) -> DiskId | None:
@@ -104,9 +109,11 @@ class Reachability:
             if replica.raft.leader is None and peer.node_id in replica.node_ids:
                 self._parts.elections.leader_gone(replica, None)
 
-    def _lead_lost(self, node: NodeId) -> None:
-        """Groups that this node is no member of lost their leader as well."""
+    def _lead_lost(self, node: NodeId) -> list[tuple[GroupId, Term]]:
+        """Groups that this node is no member of lost their leader as well: return which."""
         now_s = self._loop.time()
-        for group, term in self._parts.leaders.led_by(node):
-            if self._parts.groups.get(group) is None:
-                self._parts.leaders.note(group, term, None, now_s=now_s)
+        groups = self._parts.groups
+        lost = [led for led in self._parts.leaders.led_by(node) if groups.get(led[0]) is None]
+        for group, term in lost:
+            self._parts.leaders.note(group, term, None, now_s=now_s)
+        return lost

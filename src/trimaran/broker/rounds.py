@@ -255,7 +255,7 @@ class Rounds:
         journal = self._journal
         if not journal.needs_rollover or journal.is_full or self._next.removed:
             return False
-        return self._next.is_empty or not self._rollover_refused
+        return not self._rollover_refused
 
     def _take_round(self) -> "_Round":
         """Take up to round_bytes_max of what waits, groups with a term or vote to store first."""

@@ -233,6 +233,7 @@ class SeedRun:
             consumer = PartitionConsumer(client, partition, into=into)
             if not await self._within(LIVENESS_LIMIT_S, _read_to_end(consumer)):
                 self._violation(f"liveness: partition {partition} cannot be read after the heal")
+                del self.history.final["leader", partition]
                 continue
             end = Offset(consumer.position)
             for node in self.cluster.nodes:

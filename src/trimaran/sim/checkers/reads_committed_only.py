@@ -16,7 +16,9 @@ class ReadsCommittedOnly(Checker):
     def finish(self, history: History) -> Iterator[str]:
         """Compare each read with its predecessor, its high watermark and the final log."""
         for (reader, partition), records in history.reads.items():
-            final = history.final.get(("leader", partition), [])
+            final = history.final.get(("leader", partition))
+            if final is None:
+                continue  # it could not be read in the end, which is a violation by itself
             values = {record.offset: record.value for record in final}
             for line in _problems(records, values):
                 yield f"{reader} in partition {partition}: {line}"

@@ -1,0 +1,176 @@
+"""What heartbeats say of groups is said again wherever it may have been lost or forgotten."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from trimaran.broker.heartbeats import GIVEN_UP_S, Heartbeats
+from trimaran.broker.log_clock import LogClock
+from trimaran.broker.peer_frames import (
+    FrameBuffer,
+    Heartbeat,
+    HeartbeatAnswer,
+    PeerLane,
+    Refusal,
+    read_frame,
+)
+from trimaran.config.sections import ReplicationSection
+from trimaran.ids import GroupId, Index, NodeId, Term
+
+NODE = NodeId(1)
+OTHER = NodeId(2)
+GROUP = GroupId(bytes(19) + b"\x07")
+
+
+class FakePeer:
+    """Keeps what it is sent, as frames."""
+
+    def __init__(self):
+        self.node_id = OTHER
+        self.counts = True
+        self.sessions = {PeerLane.CONTROL: object()}
+        self.beats = []
+        self.aborted = 0
+
+    def send(self, lane, buffers):
+        assert lane is PeerLane.CONTROL
+        for body in FrameBuffer().feed(b"".join(map(bytes, buffers))):
+            frame = read_frame(body)
+            if isinstance(frame, Heartbeat):
+                self.beats.append(frame)
+
+    def abort(self):
+        self.aborted += 1
+        self.sessions.clear()
+
+
+class FakeRaft:
+    """A leader in term 3 that has committed up to 5."""
+
+    def __init__(self):
+        self.is_leader = True
+        self.term = Term(3)
+        self.commit_index = Index(5)
+        self.voters = (NODE, OTHER)
+        self.resets = []
+
+    def follower_match(self, peer):
+        return Index(5)
+
+    def peer_term(self, peer, term):
+        pass
+
+    def peer_reset(self, peer):
+        self.resets.append(peer)
+
+
+class Bench:
+    def __init__(self):
+        self.peer = FakePeer()
+        self.raft = FakeRaft()
+        self.replica = SimpleNamespace(
+            group=GROUP, raft=self.raft, node_ids=(NODE, OTHER), leader_since_s=0.0
+        )
+        nothing = SimpleNamespace(
+            replica=lambda group: self.replica,
+            touched=lambda replica: None,
+            majority_silent=lambda replica: None,
+            claim_dropped=lambda group, node: None,
+            peer_silent=lambda node: None,
+            peer_heard=lambda node: None,
+        )
+        self.heartbeats = Heartbeats(
+            owner=nothing,
+            reachability=nothing,
+            node_id=NODE,
+            peers={OTHER: self.peer},
+            clock=SimpleNamespace(wall_ms=lambda: 0),
+            log_clock=LogClock(),
+            settings=ReplicationSection(),
+        )
+
+    def answer(self, *exceptions):
+        beat = self.peer.beats[-1]
+        self.heartbeats.receive_answer(self.peer, HeartbeatAnswer(beat.number, 0, exceptions))
+
+    def beat(self):
+        """Tick once, now; return what was sent."""
+        self.heartbeats.start()
+        self.heartbeats.stop()
+        return self.peer.beats[-1]
+
+
+def leading():
+    """Return a node that leads one group and has just connected to the other member."""
+    bench = Bench()
+    bench.heartbeats.connected(OTHER)
+    bench.heartbeats.led_changed(bench.replica, is_leader=True)
+    return bench
+
+
+@pytest.mark.asyncio
+async def test_a_group_that_is_not_followed_is_claimed_again():
+    bench = leading()
+    assert bench.beat().claims == [(GROUP, 3, 5)]
+    bench.answer()
+    assert bench.beat().claims == []
+
+    bench.answer((GROUP, Term(3), Refusal.NOT_FOLLOWING))
+
+    assert bench.beat().claims == [(GROUP, 3, 5)]
+
+
+@pytest.mark.asyncio
+async def test_a_group_claimed_again_is_dropped_when_it_is_led_no_more():
+    bench = leading()
+    bench.beat()
+    bench.answer((GROUP, Term(3), Refusal.NOT_FOLLOWING))
+
+    bench.raft.is_leader = False
+    bench.heartbeats.led_changed(bench.replica, is_leader=False)
+
+    assert bench.beat().dropped == [GROUP]
+
+
+@pytest.mark.asyncio
+async def test_the_first_answer_on_a_connection_has_the_follower_probed_anew():
+    bench = leading()
+    bench.beat()
+    bench.answer()
+    assert bench.raft.resets == [OTHER]
+    bench.beat()
+    bench.answer()
+    assert bench.raft.resets == [OTHER]
+
+    bench.heartbeats.disconnected(OTHER)
+    bench.heartbeats.connected(OTHER)
+    bench.answer()
+
+    assert bench.raft.resets == [OTHER, OTHER]
+
+
+@pytest.mark.asyncio
+async def test_all_reads_of_a_turn_share_one_heartbeat_that_is_newer_than_each():
+    bench = leading()
+    before = len(bench.peer.beats)
+
+    numbers = [bench.heartbeats.confirm(bench.replica) for _ in range(300)]
+    await asyncio.sleep(0)
+
+    assert len(bench.peer.beats) == before + 1
+    assert bench.peer.beats[-1].number > max(numbers)
+
+
+@pytest.mark.asyncio
+async def test_a_connection_on_which_nothing_is_heard_for_long_is_closed():
+    bench = leading()
+    loop = asyncio.get_running_loop()
+    bench.beat()
+    assert bench.peer.aborted == 0
+
+    now_s = loop.time()
+    loop.time = lambda: now_s + GIVEN_UP_S + 0.1
+    bench.beat()
+
+    assert bench.peer.aborted == 1
