@@ -201,7 +201,7 @@ storage: {unflushed_bytes_max: 2000000}
         "kafka.advertised_host: expected a host that clients can connect to, found ::",
         "replication.quorum_lost_ms: expected at least election_timeout_min_ms, 150, found 100",
         "journal.bytes_max: expected at least 3 times file_bytes, 67108864, found 100000000",
-        "storage.flush_bytes: expected at most unflushed_bytes_max, 2000000, found 4194304",
+        "storage.flush_bytes: expected at most unflushed_bytes_max, 2000000, found 16777216",
     ]
 
 

@@ -322,7 +322,7 @@ class StorageSection(Section):
         description="Committed bytes not yet in segments before sockets are not read.",
     )
     flush_bytes: int = Field(
-        default=4 * MIB,
+        default=16 * MIB,
         ge=64 * KIB,
         le=GIB,
         description="Committed bytes after which they are written to segments at once.",

@@ -29,6 +29,8 @@ from trimaran.storage.identity import Identity
 from trimaran.storage.journal import JournalSettings
 from trimaran.storage.recovery import Store, StoreSettings, open_store
 
+GC_THRESHOLDS = (20_000, 20, 50)
+"""The way of an event makes no cycles; collections only look at what waits in memory."""
 STOP_TIMEOUT_S = 10.0
 """A stop that takes longer is given up; acknowledged events are durable without it."""
 
@@ -141,6 +143,7 @@ async def announce(broker: Broker, config: NodeConfig, ready_fd: int | None) -> 
     # What lives now lives long: later collections need not look at it again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     running = RunningNode(
         pid=running.pid,
         node_id=running.node_id,

@@ -18,7 +18,7 @@ OPEN_FILES_MAX = 256
 class OpenFiles:
     """Handles of one thread."""
 
-    __slots__ = ("_dirty", "_files", "_limit", "_open", "_retired")
+    __slots__ = ("_dirty", "_files", "_grown", "_limit", "_open", "_retired")
 
     def __init__(self, files: Files, limit: int = OPEN_FILES_MAX) -> None:
         """Keep at most `limit` files open."""
@@ -27,6 +27,8 @@ class OpenFiles:
         self._limit = limit
         self._open: OrderedDict[str, tuple[int, File]] = OrderedDict()
         self._dirty: dict[str, None] = {}
+        self._grown: dict[str, None] = {}
+        """Directories with a new entry that is not durable yet."""
         self._retired: deque[str] = deque()
 
     def __len__(self) -> int:
@@ -51,6 +53,8 @@ class OpenFiles:
             self._close_oldest()
         if create and self._files.exists(path):
             self._files.remove(path)
+        if create:
+            self._grown[path.rpartition("/")[0]] = None
         file = self._files.open(path, create=create)
         self._open[path] = (serial, file)
         return file
@@ -66,6 +70,12 @@ class OpenFiles:
         if path in self._dirty:
             self._open[path][1].sync()
             del self._dirty[path]
+
+    def sync_new_entries(self, directory: str) -> None:
+        """Make the names of the files created in `directory` durable. Raises StorageError."""
+        if directory in self._grown:
+            self._files.sync_directory(directory)
+            del self._grown[directory]
 
     def drop(self, path: str) -> None:
         """Close `path` if it is open; the file is gone or replaced, its writes do not matter."""

@@ -131,8 +131,7 @@ class LogSync:
         for segment in self._segments:
             for path in segment.paths:
                 writes.sync(path)
-        if self._segments:
-            self._log._shared.files.sync_directory(group_directory(self._log.group))
+        writes.sync_new_entries(group_directory(self._log.group))
 
     def finish(self) -> None:
         """Note what is durable, on the loop, after `run` returned."""
