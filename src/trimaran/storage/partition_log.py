@@ -86,9 +86,9 @@ class LogWrite:
         current = SegmentAppend(start)
         self.appends = [current]
         for entry in self._entries:
-            grown = current.grown
-            if grown.row_count and grown.size + len(entry.payload) > log.segment_bytes:
-                current = SegmentAppend(self._new(grown.last))
+            is_over = current.size + len(entry.payload) > log.segment_bytes
+            if is_over and not current.is_empty:
+                current = SegmentAppend(self._new(current.grown.last))
                 self.appends.append(current)
             current.add(entry)
         for append in self.appends:

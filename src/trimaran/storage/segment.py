@@ -106,14 +106,32 @@ def new_segment(group: GroupId, base: LogPosition, serial: int) -> Segment:
 
 
 class SegmentAppend:
-    """Entries on their way into one segment: laid out, then written at once."""
+    """Entries on their way into one segment: laid out, then written at once.
 
-    __slots__ = ("_ids", "_payloads", "_rows", "_seed", "grown", "start")
+    Laid out in a thread that shares the interpreter with the event loop: no object per entry but
+    its row.
+    """
+
+    __slots__ = (
+        "_ids",
+        "_ids_size",
+        "_last",
+        "_max_timestamp_ms",
+        "_payloads",
+        "_rows",
+        "_seed",
+        "size",
+        "start",
+    )
 
     def __init__(self, start: Segment) -> None:
         """Write behind `start`."""
         self.start = start
-        self.grown = start
+        self.size = start.size
+        """Bytes of payload with what was added."""
+        self._ids_size = start.ids_size
+        self._max_timestamp_ms = start.max_timestamp_ms
+        self._last: Entry | None = None
         self._seed = row_seed(start.group)
         self._payloads: list[Buffer] = []
         self._rows: list[Buffer] = []
@@ -121,26 +139,47 @@ class SegmentAppend:
 
     def add(self, entry: Entry) -> None:
         """Lay out the next entry."""
-        before = self.grown
-        assert entry.index == before.last.index + 1
-        assert entry.offset == before.last.next_offset
+        before = self._last or self.start.last
+        assert entry.index == before.index + 1
+        assert entry.offset == before.next_offset
         row = make_row(
-            before.group,
+            self.start.group,
             entry,
-            position=before.size,
-            ids_position=before.ids_size,
-            max_timestamp_ms=before.max_timestamp_ms,
+            position=self.size,
+            ids_position=self._ids_size,
+            max_timestamp_ms=self._max_timestamp_ms,
         )
         self._payloads.append(entry.payload)
         self._rows.append(encode_row(row, self._seed))
         if entry.event_ids:
             self._ids.append(entry.event_ids)
-        self.grown = replace(
-            before,
-            last=row.log_position,
-            size=row.end,
-            ids_size=row.ids_end,
-            max_timestamp_ms=row.max_timestamp_ms,
+        self._last = entry
+        self.size = row.end
+        self._ids_size = row.ids_end
+        self._max_timestamp_ms = row.max_timestamp_ms
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the segment holds nothing, what was added included."""
+        return self._last is None and self.start.row_count == 0
+
+    @property
+    def grown(self) -> Segment:
+        """The segment with what was added; `start` itself if that is nothing."""
+        last = self._last
+        if last is None:
+            return self.start
+        return replace(
+            self.start,
+            last=LogPosition(
+                index=last.index,
+                term=last.term,
+                next_offset=last.next_offset,
+                log_time_ms=last.log_time_ms,
+            ),
+            size=self.size,
+            ids_size=self._ids_size,
+            max_timestamp_ms=self._max_timestamp_ms,
         )
 
     def write(self, files: OpenFiles) -> None:
