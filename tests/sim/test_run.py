@@ -1,10 +1,13 @@
 """Whole runs: equal seeds are equal, nothing wrong is found, and planted bugs are."""
 
+import itertools
+
 import pytest
 
 from trimaran.broker.partition import Partition
 from trimaran.sim import faults
 from trimaran.sim.disk import FileNode
+from trimaran.sim.files import SimFile
 from trimaran.sim.run import run_seed
 
 pytestmark = pytest.mark.sim
@@ -71,10 +74,23 @@ def violations_of(checker, *, kinds, seeds=range(1, 9)):
     return []
 
 
-def test_a_disk_that_lies_about_syncs_is_noticed(monkeypatch):
-    monkeypatch.setattr(FileNode, "sync", lambda _node: None)
+def test_acknowledging_before_the_sync_is_noticed(monkeypatch):
+    """Every other round of the journal becomes durable only with the one after it."""
+    sync, number = SimFile.sync, itertools.count()
+
+    def sometimes(file):
+        if not file.path.startswith("journal/0") or next(number) % 2:
+            sync(file)
+
+    monkeypatch.setattr(SimFile, "sync", sometimes)
 
     assert violations_of("AcknowledgedNeverLost", kinds=("power cut of all",))
+
+
+def test_a_disk_that_never_syncs_is_noticed(monkeypatch):
+    monkeypatch.setattr(FileNode, "sync", lambda _node: None)
+
+    assert violations_of("", kinds=("power cut of all",))
 
 
 def test_producer_sequences_that_nobody_checks_are_noticed(monkeypatch):

@@ -2,6 +2,8 @@
 
 The node with the lower id dials. Two lanes: CONTROL carries heartbeats, votes, answers and
 announcements; BULK carries entries, so that a sign of life never waits behind data.
+A lane never outlives its other: without control bulk is closed, and a peer that comes back in a new
+life closes what is left of the old one.
 Does not: decide who is alive (heartbeats) or who leads (elections).
 """
 
@@ -156,10 +158,9 @@ class Peers:
         self._check(hello.cluster_id, hello.node_id)
         peer = self.peers[hello.node_id]
         self._judge_disk(peer, hello)
-        older = peer.sessions.pop(hello.lane, None)
-        if older is not None:
-            older.abort()
-            self._owner.peer_down(peer, hello.lane)
+        for lane in PeerLane:
+            if lane is hello.lane or peer.boot_id != hello.boot_id:
+                self._drop(peer, lane)
         peer.boot_id = hello.boot_id
         peer.sessions[hello.lane] = session
         asyncio.get_running_loop().call_soon(self._up, peer, hello.lane, session)
@@ -197,12 +198,22 @@ class Peers:
         peer = self.peers[hello.node_id]
         if peer.sessions.get(hello.lane) is not session:
             return
-        del peer.sessions[hello.lane]
-        out = peer.control_out if hello.lane is PeerLane.CONTROL else peer.bulk_out
+        if hello.lane is PeerLane.CONTROL:
+            # Bulk first: an entry still under way there must not revive a leader that is gone.
+            self._drop(peer, PeerLane.BULK)
+        self._drop(peer, hello.lane)
+
+    def _drop(self, peer: Peer, lane: PeerLane) -> None:
+        """End a lane, if it is up, with what was queued for it."""
+        session = peer.sessions.pop(lane, None)
+        if session is None:
+            return
+        session.abort()
+        out = peer.control_out if lane is PeerLane.CONTROL else peer.bulk_out
         out.clear()
-        log.info("peer disconnected peer=%s lane=%s", peer.node_id, hello.lane.name.lower())
+        log.info("peer disconnected peer=%s lane=%s", peer.node_id, lane.name.lower())
         if not self._closing:
-            self._owner.peer_down(peer, hello.lane)
+            self._owner.peer_down(peer, lane)
 
     def fail(self, error: BaseException) -> None:
         """End the process."""

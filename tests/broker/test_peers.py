@@ -1,0 +1,119 @@
+"""The two lanes to a peer: neither outlives what the other knows."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from trimaran.broker.peer_frames import Hello, PeerLane
+from trimaran.broker.peers import Peers
+from trimaran.config import PeerAddress
+from trimaran.errors import PeerError
+from trimaran.ids import BootId, ClusterId, DiskId, NodeId
+
+OWN = Hello(
+    lane=PeerLane.CONTROL,
+    node_id=NodeId(1),
+    boot_id=BootId(1),
+    disk_id=DiskId(bytes(16)),
+    cluster_id=ClusterId("c" * 22),
+)
+OTHER = replace(OWN, node_id=NodeId(2), boot_id=BootId(7))
+
+
+class Session:
+    """An admitted session, as far as Peers sees it."""
+
+    def __init__(self, hello):
+        self.hello = hello
+        self.aborted = False
+
+    def abort(self):
+        self.aborted = True
+
+
+class Owner:
+    def __init__(self):
+        self.events = []
+
+    def peer_up(self, peer, lane):
+        self.events.append(("up", lane))
+
+    def peer_down(self, peer, lane):
+        self.events.append(("down", lane))
+
+    def peer_frames(self, peer, frames):
+        raise AssertionError("no frames here")
+
+    def disk_of(self, node):
+        return None
+
+    def fail(self, error):
+        raise error
+
+
+def peers_of(owner):
+    addresses = [PeerAddress(id=number, host="h", peer_port=number) for number in (1, 2)]
+    return Peers(owner=owner, network=None, tasks=None, hello=OWN, addresses=addresses)
+
+
+def admitted(peers, hello):
+    session = Session(hello)
+    peers.admit(session, hello)
+    return session
+
+
+@pytest.mark.asyncio
+async def test_bulk_is_closed_before_a_broken_control_lane_is_told():
+    owner = Owner()
+    peers = peers_of(owner)
+    control = admitted(peers, OTHER)
+    bulk = admitted(peers, replace(OTHER, lane=PeerLane.BULK))
+
+    peers.lost(control)
+
+    assert bulk.aborted
+    assert owner.events == [("down", PeerLane.BULK), ("down", PeerLane.CONTROL)]
+    assert peers.peers[NodeId(2)].sessions == {}
+
+
+@pytest.mark.asyncio
+async def test_control_lives_on_without_bulk():
+    owner = Owner()
+    peers = peers_of(owner)
+    control = admitted(peers, OTHER)
+    bulk = admitted(peers, replace(OTHER, lane=PeerLane.BULK))
+
+    peers.lost(bulk)
+
+    assert not control.aborted
+    assert owner.events == [("down", PeerLane.BULK)]
+
+
+@pytest.mark.asyncio
+async def test_a_peer_in_a_new_life_ends_what_is_left_of_the_old_one():
+    owner = Owner()
+    peers = peers_of(owner)
+    old_bulk = admitted(peers, replace(OTHER, lane=PeerLane.BULK))
+
+    admitted(peers, replace(OTHER, boot_id=BootId(8)))
+    await asyncio.sleep(0)
+
+    assert old_bulk.aborted
+    assert owner.events == [("down", PeerLane.BULK), ("up", PeerLane.CONTROL)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("hello", "reason"),
+    [
+        (replace(OTHER, cluster_id=ClusterId("d" * 22)), "belongs to cluster"),
+        (replace(OTHER, node_id=NodeId(9)), "not in cluster.nodes"),
+    ],
+    ids=["another cluster", "unknown node id"],
+)
+async def test_strangers_are_refused_with_the_reason(hello, reason):
+    peers = peers_of(Owner())
+
+    with pytest.raises(PeerError, match=reason):
+        peers.admit(Session(hello), hello)
