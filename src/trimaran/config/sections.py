@@ -316,7 +316,7 @@ class StorageSection(Section):
         description="Recent entries of all partitions kept in memory for followers and readers.",
     )
     unflushed_bytes_max: int = Field(
-        default=64 * MIB,
+        default=32 * MIB,
         ge=MIB,
         le=16 * GIB,
         description="Committed bytes not yet in segments before sockets are not read.",

@@ -17,6 +17,7 @@ from trimaran.config import NodeConfig
 from trimaran.errors import ConfigError, StorageError, TrimaranError
 from trimaran.server.launch import Launch, StartError
 from trimaran.server.logs import set_up_logging
+from trimaran.server.memory import tune_allocator
 from trimaran.server.running import DirectoryInUseError, DirectoryLock
 from trimaran.server.settings import read_config
 from trimaran.storage.files import RealFiles
@@ -88,6 +89,7 @@ def run_node(config: NodeConfig, launch: Launch) -> int:
         from trimaran.server.serve import run_broker
 
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        tune_allocator()
         run_broker(config, files, identity, launch)
     finally:
         lock.release()
