@@ -18,6 +18,9 @@ from trimaran.config import ReplicationSection
 from trimaran.ids import GroupId, NodeId
 from trimaran.metadata.placement import election_rank
 
+NEW_S = 15.0
+"""For so long after its start a node leaves it to others to replace a leader that died."""
+
 
 class ElectionsOwner(Protocol):
     """Where an election takes place."""
@@ -48,6 +51,7 @@ class Elections:
         self._timeout_min_s = settings.election_timeout_min_ms / 1000
         self._timeout_max_s = settings.election_timeout_max_ms / 1000
         self._loop = asyncio.get_running_loop()
+        self._started_s = self._loop.time()
         self._timers: dict[GroupId, asyncio.TimerHandle] = {}
 
     def connection_broke(self, replicas: Iterable[Replica], node: NodeId) -> None:
@@ -55,7 +59,8 @@ class Elections:
         for replica in replicas:
             if replica.raft.leader == node:
                 self._forget(replica)
-                self._schedule(replica, self._rank(replica, node) * self._rank_delay_s)
+                rank = self._rank(replica, node) + self._courtesy(replica)
+                self._schedule(replica, rank * self._rank_delay_s)
 
     def fell_silent(self, replicas: Iterable[Replica], node: NodeId) -> None:
         """`node` was not heard of for the shortest time-out: campaign before the longest."""
@@ -104,6 +109,14 @@ class Elections:
 
     def _rank(self, replica: Replica, lost: NodeId | None) -> int:
         return election_rank(replica.group, replica.node_ids, node=self._node_id, lost_leader=lost)
+
+    def _courtesy(self, replica: Replica) -> int:
+        """Ranks that a node just started lets others go before it.
+
+        Clients that saw it die still pause before they connect to it again, up to ten seconds.
+        """
+        is_new = self._loop.time() - self._started_s < NEW_S
+        return len(replica.node_ids) if is_new else 0
 
     def _retry_s(self) -> float:
         return self._chance.uniform(self._timeout_min_s / 3, self._timeout_min_s)

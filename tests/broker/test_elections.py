@@ -1,0 +1,83 @@
+"""When a node campaigns after its leader's connection broke."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from trimaran.broker.elections import NEW_S, Elections
+from trimaran.config import ReplicationSection
+from trimaran.ids import GroupId, NodeId
+
+GROUP = GroupId(bytes(20))
+SETTINGS = ReplicationSection()
+
+
+class Raft:
+    """A follower of node 3."""
+
+    def __init__(self):
+        self.leader = NodeId(3)
+        self.campaigns = 0
+
+    def forget_leader(self):
+        self.leader = None
+
+    def campaign(self):
+        self.campaigns += 1
+
+
+class Owner:
+    def touched(self, replica):
+        pass
+
+    def leader_missing(self, replica):
+        pass
+
+
+def elections_of(node):
+    chance = SimpleNamespace(uniform=lambda low, high: high)
+    return Elections(owner=Owner(), node_id=NodeId(node), chance=chance, settings=SETTINGS)
+
+
+def follower():
+    node_ids = (NodeId(1), NodeId(2), NodeId(3))
+    return SimpleNamespace(group=GROUP, node_ids=node_ids, raft=Raft(), removed=False)
+
+
+def delay_s(elections):
+    (timer,) = elections._timers.values()
+    return timer.when() - asyncio.get_running_loop().time()
+
+
+@pytest.mark.asyncio
+async def test_the_first_in_line_campaigns_at_once_when_it_has_run_for_a_while():
+    elections, replica = elections_of(1), follower()
+    elections._started_s -= NEW_S
+
+    elections.connection_broke([replica], NodeId(3))
+
+    assert replica.raft.campaigns == 1
+    elections.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_node_that_just_started_lets_all_others_go_first():
+    elections, replica = elections_of(1), follower()
+
+    elections.connection_broke([replica], NodeId(3))
+
+    rank_delay_s = SETTINGS.rank_delay_ms / 1000
+    assert replica.raft.campaigns == 0
+    assert delay_s(elections) > 2 * rank_delay_s
+    elections.stop()
+
+
+@pytest.mark.asyncio
+async def test_groups_that_others_lead_are_left_alone():
+    elections, replica = elections_of(1), follower()
+
+    elections.connection_broke([replica], NodeId(2))
+
+    assert replica.raft.leader == 3
+    assert elections._timers == {}
