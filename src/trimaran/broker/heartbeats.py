@@ -176,11 +176,6 @@ class Heartbeats:
         if self._timer is not None:
             self._timer.cancel()
 
-    @property
-    def last_number(self) -> int:
-        """The number of the last heartbeat sent to anybody."""
-        return self._number
-
     def confirm(self, replica: Replica) -> int:
         """Have answers to come confirm a read of `replica`; return the last number sent so far.
 
