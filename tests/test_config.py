@@ -9,6 +9,7 @@ from trimaran.config import (
     ClusterSection,
     HttpSection,
     KafkaSection,
+    LoggingSection,
     NodeConfig,
     NodeSection,
     PeerAddress,
@@ -122,7 +123,7 @@ def test_yaml_text_gives_the_same_configuration_back():
         cluster=st.just(ClusterSection(nodes=(PeerAddress(id=2, host="b", peer_port=1),))),
         kafka=st.builds(KafkaSection, port=st.integers(0, 65_535)),
         replication=st.builds(ReplicationSection, batch_linger_ms=st.floats(0, 100)),
-        topic=st.builds(TopicSection, default_replication_factor=st.none() | st.integers(1, 7)),
+        topic=st.builds(TopicSection, default_replication_factor=st.none() | st.just(1)),
     )
 )
 def test_any_configuration_comes_back_from_its_yaml(config):
@@ -153,7 +154,7 @@ topic: {default_replication_factor: 9}
     ) == [
         "kafak: unknown section; did you mean kafka?",
         "1: unknown section; known are node, cluster, kafka, http, replication, journal,"
-        " storage, topic",
+        " storage, topic, logging",
         "http: expected a mapping of fields, found 8080",
         "TRIMARAN_KAKFA_PORT: unknown field; did you mean TRIMARAN_KAFKA_PORT?",
         "node.id: expected greater than or equal to 1, found 0",
@@ -222,6 +223,37 @@ def test_node_must_be_a_member_of_its_cluster():
             node=NodeSection(id=3, data_directory="/d"),
             cluster=ClusterSection(nodes=(PeerAddress(id=1, host="a", peer_port=1),)),
         )
+
+
+def test_topics_cannot_have_more_replicas_by_default_than_there_are_nodes():
+    assert problems(
+        MINIMAL, TRIMARAN_TOPIC_DEFAULT_REPLICATION_FACTOR="3", TRIMARAN_NODE_ID="9"
+    ) == [
+        "node.id: expected one of cluster.nodes, [1, 2], found 9",
+        "topic.default_replication_factor: expected at most 2, all of cluster.nodes, found 3",
+    ]
+
+
+def test_logging_is_set_by_level_and_format():
+    config = load_config(MINIMAL + "logging: {level: debug}\n", {"TRIMARAN_LOGGING_FORMAT": "json"})
+
+    assert (config.logging.level, config.logging.format) == ("debug", "json")
+    assert load_config(MINIMAL, {}).logging == LoggingSection(level="info", format="console")
+    assert problems(MINIMAL + "logging: {level: loud, format: 5}\n") == [
+        "logging.level: expected 'debug', 'info', 'warning' or 'error', found 'loud'",
+        "logging.format: expected 'console' or 'json', found 5",
+    ]
+    described = {each.path: each for each in describe()}
+    assert described["logging.level"].bounds == "debug, info, warning or error"
+
+
+def test_limits_of_all_clients_together_are_set():
+    text = MINIMAL + "kafka: {connections_max_per_address: 20, node_inflight_bytes_max: 1048576}\n"
+
+    kafka = load_config(text, {}).kafka
+
+    assert kafka.connections_max_per_address == 20
+    assert kafka.node_inflight_bytes_max == 1_048_576
 
 
 def test_cluster_without_nodes_is_refused():

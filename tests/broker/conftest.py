@@ -499,6 +499,12 @@ def _settle():
 
 
 @pytest.fixture
+def registration():
+    """The command with which a node of that number registers."""
+    return register
+
+
+@pytest.fixture
 def request_bodies():
     """Return one request of every API, with something in every list."""
     topic_id = TopicId(bytes(16))

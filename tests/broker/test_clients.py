@@ -14,8 +14,8 @@ NOBODY = -1
 class FakeTransport(asyncio.Transport):
     """Collects what is written; pauses its protocol's writing when told."""
 
-    def __init__(self):
-        super().__init__({"peername": ("10.0.0.7", 4711)})
+    def __init__(self, peername=("10.0.0.7", 4711)):
+        super().__init__({"peername": peername})
         self.written = bytearray()
         self.write_count = 0
         self.is_paused = False
@@ -185,6 +185,19 @@ def test_an_answer_ready_behind_a_long_poll_ends_it(connect, flights, clock):
     assert transport.answers == [1, 2]
 
 
+def test_a_connection_has_one_fetch_under_way_however_many_it_sends(connect, flights, batch, clock):
+    session, transport = connect()
+    session.data_received(fetch(1, 0) + fetch(2, 1) + api_versions(3))
+    assert session.open_count == 1
+    assert transport.is_paused
+
+    flights.fill(1)
+    clock.turn()
+    assert transport.answers == [1, 2, 3], "the second ends because an answer is ready behind it"
+    assert session.open_count == 0
+    assert not transport.is_paused
+
+
 def test_an_answer_ready_behind_a_parked_metadata_is_not_held_back_for_long(
     connect, flights, clock
 ):
@@ -245,6 +258,82 @@ def test_the_socket_is_not_read_while_too_many_bytes_wait(broker, connect, fligh
 
     assert transport.answers == [1, 2]
     assert not transport.is_paused
+
+
+def opened(clients):
+    session, transport = clients.session(), FakeTransport()
+    session.connection_made(transport)
+    return session, transport
+
+
+@pytest.fixture
+def small(broker, clock):
+    """The clients of a node that holds 1,000 bytes of requests of all connections."""
+    broker.set(node_inflight_bytes_max=1_000)
+    return Clients(broker, loop=clock)
+
+
+def test_no_socket_is_read_while_the_node_holds_too_many_bytes_of_requests(
+    small, flights, batch, clock
+):
+    flights.auto_commit = False
+    (one, first), (other, second), (_, idle) = opened(small), opened(small), opened(small)
+
+    one.data_received(produce(1, batch(size=400)))
+    assert not idle.is_paused
+    other.data_received(produce(2, batch(size=600)))
+    assert [first.is_paused, second.is_paused, idle.is_paused] == [True] * 3
+    _, late = opened(small)
+    assert late.is_paused
+    flights.commit()
+    clock.turn()
+
+    assert (first.answers, second.answers) == ([1], [2])
+    assert not any(each.is_paused for each in (first, second, idle, late))
+    assert small.statistics().request_bytes == 0
+
+
+def test_a_request_that_has_begun_is_read_to_its_end_whatever_the_node_holds(
+    small, flights, batch, clock
+):
+    flights.auto_commit = False
+    request = produce(1, batch(size=5_000))
+    (one, first), (_, second) = opened(small), opened(small)
+
+    one.data_received(request[:100])
+    assert not first.is_paused
+    assert second.is_paused, "what was announced counts at once"
+    one.data_received(request[100:])
+    assert first.is_paused
+    flights.commit()
+    clock.turn()
+
+    assert first.answers == [1]
+    assert not first.is_paused
+    assert not second.is_paused
+
+
+def test_what_a_closed_connection_held_is_room_for_others(small, flights, batch, clock):
+    flights.auto_commit = False
+    (one, _), (_, second) = opened(small), opened(small)
+    one.data_received(produce(1, batch(size=600)) + produce(2, batch(size=600))[:100])
+    assert second.is_paused
+
+    one.connection_lost(None)
+    clock.turn()
+
+    assert not second.is_paused
+    assert small.statistics().request_bytes == 0
+
+
+def test_a_request_with_acks_0_holds_nothing_once_it_is_appended(small, flights, batch):
+    session, transport = opened(small)
+
+    for number in range(5):
+        session.data_received(produce(number, batch(size=600), acks=0))
+
+    assert not transport.is_paused
+    assert small.statistics().request_bytes == 0
 
 
 def test_the_socket_is_not_read_while_the_client_takes_no_answers(connect, clock):
@@ -426,6 +515,22 @@ def test_connections_above_the_limit_are_closed(broker, connect, clients, caplog
 
     assert [transport.closed for _, transport in (first, second, third)] == [False, False, True]
     assert "more than 2 connections" in caplog.text
+
+
+def test_connections_above_the_limit_of_an_address_are_closed(broker, connect, clients, caplog):
+    broker.set(connections_max_per_address=2)
+    first, second, third = connect(), connect(), connect()
+    neighbour = clients.session(), FakeTransport(("10.0.0.8", 4711))
+    neighbour[0].connection_made(neighbour[1])
+
+    assert [transport.closed for _, transport in (first, second, third)] == [False, False, True]
+    assert not neighbour[1].closed
+    assert "more than 2 connections from 10.0.0.7" in caplog.text
+
+    third[0].connection_lost(None)
+    first[0].connection_lost(None)
+    _, again = connect()
+    assert not again.closed
 
 
 def test_a_lost_connection_lets_go_of_everything(clients, connect, flights, batch, clock):

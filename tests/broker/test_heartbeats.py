@@ -72,7 +72,7 @@ class Bench:
         self.replica = SimpleNamespace(
             group=GROUP, raft=self.raft, node_ids=(NODE, OTHER), leader_since_s=0.0
         )
-        nothing = SimpleNamespace(
+        self.owner = SimpleNamespace(
             replica=lambda group: self.replica,
             touched=lambda replica: None,
             majority_silent=lambda replica: None,
@@ -81,8 +81,8 @@ class Bench:
             peer_heard=lambda node: None,
         )
         self.heartbeats = Heartbeats(
-            owner=nothing,
-            reachability=nothing,
+            owner=self.owner,
+            reachability=self.owner,
             node_id=NODE,
             peers={OTHER: self.peer},
             clock=SimpleNamespace(wall_ms=lambda: 0),
@@ -174,3 +174,34 @@ async def test_a_connection_on_which_nothing_is_heard_for_long_is_closed():
     bench.beat()
 
     assert bench.peer.aborted == 1
+
+
+@pytest.mark.asyncio
+async def test_a_node_that_the_settings_do_not_name_counts_as_gone():
+    bench = leading()
+    stranger = NodeId(9)
+    confirmed = []
+
+    bench.heartbeats.confirm_alive([stranger], lambda: confirmed.append(True))
+    bench.heartbeats.gone(stranger)
+
+    assert confirmed == [True]
+    assert not bench.heartbeats.is_alive(stranger)
+    assert not bench.heartbeats.can_lead(stranger, GROUP)
+    assert bench.heartbeats.alive_for_s(stranger) == 0.0
+
+
+@pytest.mark.asyncio
+async def test_a_leader_whose_other_voters_the_settings_do_not_name_steps_down():
+    bench = Bench()
+    bench.raft.voters = (NODE, OTHER, NodeId(8), NodeId(9))
+    lost = []
+    bench.owner.majority_silent = lost.append
+    bench.heartbeats.connected(OTHER)
+    bench.heartbeats.led_changed(bench.replica, is_leader=True)
+    bench.beat()
+    bench.answer((GROUP, Term(3), Refusal.NOT_FOLLOWING))
+
+    bench.beat()
+
+    assert bench.replica in lost

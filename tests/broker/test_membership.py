@@ -9,7 +9,7 @@ import pytest
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.membership import Membership
 from trimaran.ids import ClusterId, DiskId, NodeId, TopicId
-from trimaran.metadata.results import TopicDeleted
+from trimaran.metadata.results import TopicCreated, TopicDeleted
 from trimaran.metadata.topology import Topic
 from trimaran.raft.progress import RaftLimits
 from trimaran.storage.boundary import Boundary
@@ -23,8 +23,19 @@ GROUP = TOPIC.group(0)
 
 
 class FakeRounds:
+    """`boundaries` holds who waits for a first boundary to be synced."""
+
     def __init__(self):
         self.forgotten = []
+        self.damaged = []
+        self.boundaries = []
+
+    def store_boundary(self, boundary):
+        self.boundaries.append(asyncio.get_running_loop().create_future())
+        return self.boundaries[-1]
+
+    def store_damage(self, group, damage):
+        self.damaged.append(group)
 
     def forget_group(self, group):
         self.forgotten.append(group)
@@ -32,34 +43,50 @@ class FakeRounds:
 
 
 class FakeImage:
-    """What the metadata names: one topic, or nothing."""
+    """What the metadata names: one topic, or nothing; and whether it was deleted."""
 
-    def __init__(self, topic=None):
+    def __init__(self, topic=None, *, deleted=()):
         self._topic = topic
+        self._deleted = deleted
+
+    def was_deleted(self, topic_id):
+        return topic_id in self._deleted
 
     def replicas(self, group):
         return self._topic.partitions[0] if self._topic is not None else None
+
+    def node(self, node_id):
+        return None
 
     def topic_by_id(self, topic_id):
         return self._topic
 
 
-def membership_of(tmp_path):
+class FakeWorkers:
+    def submit(self, lane, work):
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(work.run())
+        return future
+
+
+def membership_of(tmp_path, *, has_group=True):
     """Return a node with one group found on disk, its rounds, and the works it has begun."""
     files = RealFiles(str(tmp_path))
     identity = Identity(cluster_id=ClusterId("c" * 22), node_id=NODE, disk_id=DiskId(bytes(16)))
     format_store(files, identity)
     store = open_store(files, identity=identity)
-    add = store.plan_add_group(Boundary(group=GROUP, voters=(NODE,)))
-    add.run()
-    add.finish()
+    if has_group:
+        add = store.plan_add_group(Boundary(group=GROUP, voters=(NODE,)))
+        add.run()
+        add.finish()
     rounds, begun = FakeRounds(), []
     membership = Membership(
         consensus=SimpleNamespace(rounds=rounds, groups=GroupTable()),
         store=store,
-        workers=None,
+        workers=FakeWorkers(),
         tasks=SimpleNamespace(spawn=lambda work, name: begun.append(work)),
         node_id=NODE,
+        disk_id=identity.disk_id,
         limits=RaftLimits(),
     )
     return membership, rounds, begun
@@ -75,6 +102,58 @@ async def test_the_journal_is_told_of_a_deletion_in_the_turn_that_takes_the_grou
     assert membership.dormant() == []
     assert rounds.forgotten == [GROUP]
     begun[0].close()
+
+
+@pytest.mark.asyncio
+async def test_a_group_deleted_while_it_is_made_is_not_kept_once_the_journal_forgets_it(
+    tmp_path, settle
+):
+    membership, rounds, begun = membership_of(tmp_path, has_group=False)
+    membership.image_changed(FakeImage(TOPIC), [TopicCreated(topic=TOPIC)])
+    making = asyncio.ensure_future(begun.pop())
+    await settle(lambda: rounds.boundaries)
+    assert [found.group for found in membership.dormant()] == [GROUP]
+
+    membership.image_changed(FakeImage(deleted=[TOPIC.topic_id]), [TopicDeleted(topic=TOPIC)])
+    rounds.boundaries[0].set_result(None)
+    await settle(lambda: rounds.forgotten)
+
+    assert rounds.forgotten == [GROUP]
+    assert membership.dormant() == []
+    await making
+    begun.pop().close()
+
+
+@pytest.mark.asyncio
+async def test_a_group_that_a_crash_kept_from_being_removed_goes_once_its_deletion_is_known(
+    tmp_path,
+):
+    membership, rounds, begun = membership_of(tmp_path)
+
+    membership.image_changed(FakeImage(), ())  # "I do not know this topic" removes nothing
+    assert [found.group for found in membership.dormant()] == [GROUP]
+    assert begun == []
+    for _ in range(2):
+        membership.image_changed(FakeImage(deleted=[TOPIC.topic_id]), ())
+
+    assert membership.dormant() == []
+    assert rounds.forgotten == [GROUP]
+    begun.pop().close()
+    assert begun == []
+
+
+@pytest.mark.asyncio
+async def test_a_damaged_group_goes_too_once_its_topic_was_deleted(tmp_path):
+    membership, rounds, begun = membership_of(tmp_path)
+    (found,) = membership.dormant()
+    found.boundary = replace(found.boundary, state_files=(("producers-7", 10, 0),))
+    membership.image_changed(FakeImage(TOPIC), ())
+
+    membership.image_changed(FakeImage(deleted=[TOPIC.topic_id]), ())
+
+    assert membership.dormant() == []
+    assert rounds.forgotten == [GROUP]
+    begun.pop().close()
 
 
 @pytest.mark.asyncio

@@ -1,4 +1,7 @@
-"""Producers of three client libraries that note every acknowledgement, and readers of two."""
+"""Producers of three client libraries that note every send and its end, and readers of two.
+
+What they did and saw becomes one history, which the history checker judges.
+"""
 
 import asyncio
 import json
@@ -6,12 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from trimaran.checking import Outcome, Poll, Seek, Send, check_history, make_value
 from trimaran.testing import Cluster
 
 WAIT_S = 60.0
@@ -29,18 +32,17 @@ class Record:
     headers: tuple[tuple[str, bytes], ...]
 
 
-def key_and_value(number):
-    return b"key-%d" % (number % 17), b'{"number": %d, "fill": "%s"}' % (number, b"x" * 100)
-
-
 class Load(threading.Thread):
-    """Produces until stopped; `acked` holds every acknowledged record."""
+    """Produces until stopped; `acked` holds every acknowledged record, `sends` all there were."""
+
+    name_of_library = ""
 
     def __init__(self, bootstrap, topic):
         super().__init__(daemon=True)
         self.bootstrap = bootstrap
         self.topic = topic
         self.acked = []
+        self.sends = []
         self.failed = []
         self.error = None
         self._stopping = threading.Event()
@@ -51,8 +53,21 @@ class Load(threading.Thread):
         except BaseException as error:  # noqa: BLE001  the test asks for it
             self.error = error
 
+    def key_and_value(self, number):
+        return b"key-%d" % (number % 17), make_value(self.name_of_library, number, b"x" * 100)
+
+    def begin(self, number):
+        """Note that a record is about to be sent; return its key and value."""
+        assert number == len(self.sends)
+        key, value = self.key_and_value(number)
+        self.sends.append(Send(self.name_of_library, -1, (value,), time.monotonic()))
+        return key, value
+
     def note(self, number, partition, offset):
-        key, value = key_and_value(number)
+        key, value = self.key_and_value(number)
+        send = self.sends[number]
+        send.partition, send.offsets = partition, (offset,)
+        send.completed_s, send.outcome = time.monotonic(), Outcome.OK
         self.acked.append(Record(partition, offset, key, value, tuple(HEADERS)))
 
     def wait_for_more(self, count):
@@ -72,6 +87,8 @@ class Load(threading.Thread):
 
 
 class ConfluentLoad(Load):
+    name_of_library = "confluent"
+
     def produce(self):
         from confluent_kafka import Producer
 
@@ -82,7 +99,7 @@ class ConfluentLoad(Load):
         number = 0
         while not self._stopping.is_set():
             if len(producer) < INFLIGHT_MAX:
-                key, value = key_and_value(number)
+                key, value = self.begin(number)
                 producer.produce(
                     self.topic, value, key, headers=HEADERS, on_delivery=self.delivered(number)
                 )
@@ -101,6 +118,8 @@ class ConfluentLoad(Load):
 
 
 class AiokafkaLoad(Load):
+    name_of_library = "aiokafka"
+
     def produce(self):
         asyncio.run(self.produce_on_loop())
 
@@ -114,7 +133,7 @@ class AiokafkaLoad(Load):
         number, waiting = 0, {}
         while not self._stopping.is_set() or waiting:
             while len(waiting) < INFLIGHT_MAX and not self._stopping.is_set():
-                key, value = key_and_value(number)
+                key, value = self.begin(number)
                 waiting[number] = await producer.send(self.topic, value, key, headers=HEADERS)
                 number += 1
             first, future = next(iter(waiting.items()))
@@ -129,6 +148,8 @@ class AiokafkaLoad(Load):
 
 
 class KafkaPythonLoad(Load):
+    name_of_library = "kafka_python"
+
     def produce(self):
         child = kafka_python("produce", self.bootstrap, self.topic, stdin=subprocess.PIPE)
         room = threading.Semaphore(INFLIGHT_MAX)
@@ -137,7 +158,7 @@ class KafkaPythonLoad(Load):
         number = 0
         while not self._stopping.is_set():
             if room.acquire(timeout=0.05):
-                key, value = key_and_value(number)
+                key, value = self.begin(number)
                 line = json.dumps([number, key.decode(), value.decode()])
                 child.stdin.write(line + "\n")
                 child.stdin.flush()
@@ -165,7 +186,7 @@ def kafka_python(*words, stdin=None):
     )
 
 
-LOADS = {"confluent": ConfluentLoad, "aiokafka": AiokafkaLoad, "kafka_python": KafkaPythonLoad}
+LOADS = {load.name_of_library: load for load in (ConfluentLoad, AiokafkaLoad, KafkaPythonLoad)}
 
 
 def read_by_confluent(bootstrap, topic):
@@ -183,9 +204,7 @@ def read_by_confluent(bootstrap, topic):
         assert time.monotonic() < deadline, f"the end came for {sorted(ended)} only"
         for message in consumer.consume(1_000, 0.2):
             if message.error() is None:
-                headers = tuple(message.headers() or ())
-                place = (message.partition(), message.offset())
-                records.append(Record(*place, message.key(), message.value(), headers))
+                records += messages_as_records([message])
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition())
     consumer.close()
@@ -206,17 +225,95 @@ def read_by_kafka_python(bootstrap, topic):
 READERS = {"confluent": read_by_confluent, "kafka_python": read_by_kafka_python}
 
 
-def check_all_there(acked, read):
-    """Every acknowledged record at its offset, unchanged; nothing twice; no offset twice."""
-    stored = {(r.partition, r.offset): r for r in read}
-    assert len(stored) == len(read), "an offset was read twice"
-    for record in acked:
-        assert stored.get((record.partition, record.offset)) == record
-    twice = [value for value, count in Counter(r.value for r in read).items() if count > 1]
-    assert not twice
-    for partition in {r.partition for r in read}:
-        offsets = [r.offset for r in read if r.partition == partition]
-        assert offsets == list(range(len(offsets))), f"holes in partition {partition}"
+class Tail(threading.Thread):
+    """Reads from the start while others write; `operations` holds its polls."""
+
+    def __init__(self, bootstrap, topic):
+        super().__init__(daemon=True)
+        self.bootstrap = bootstrap
+        self.topic = topic
+        self.operations = []
+        self.ends = {}
+        """Where it would read on, by partition."""
+        self.error = None
+        self._stopping = threading.Event()
+
+    def run(self):
+        try:
+            self.consume()
+        except BaseException as error:  # noqa: BLE001  the test asks for it
+            self.error = error
+
+    def consume(self):
+        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+        consumer = Consumer(
+            {"bootstrap.servers": self.bootstrap, "group.id": "tail", "log_level": 0}
+            | {"enable.auto.commit": False}
+        )
+        numbers = list(consumer.list_topics(self.topic, timeout=10).topics[self.topic].partitions)
+        consumer.assign([TopicPartition(self.topic, n, OFFSET_BEGINNING) for n in numbers])
+        self.operations += [Seek("tail", number, 0) for number in numbers]
+        while not self._stopping.is_set():
+            messages = [one for one in consumer.consume(500, 0.1) if one.error() is None]
+            self.operations += polls_of("tail", messages_as_records(messages))
+            self.ends.update({one.partition(): one.offset() + 1 for one in messages})
+        consumer.close()
+
+    def finish(self, load):
+        """End once everything that was acknowledged has been read."""
+        ends = {}
+        for record in load.acked:
+            ends[record.partition] = max(record.offset + 1, ends.get(record.partition, 0))
+        deadline = time.monotonic() + WAIT_S
+        while any(self.ends.get(partition, 0) < end for partition, end in ends.items()):
+            assert self.error is None, self.error
+            assert time.monotonic() < deadline, f"read to {self.ends} of {ends}"
+            self._stopping.wait(0.01)
+        self._stopping.set()
+        self.join(WAIT_S)
+        assert self.error is None, self.error
+
+
+def messages_as_records(messages):
+    return [
+        Record(m.partition(), m.offset(), m.key(), m.value(), tuple(m.headers() or ()))
+        for m in messages
+    ]
+
+
+def polls_of(reader, records):
+    """Return what a reader got just now as polls, one for each partition."""
+    now_s = time.monotonic()
+    partitions = {}
+    for record in records:
+        partitions.setdefault(record.partition, []).append(record)
+    return [
+        Poll(reader, partition, [r.offset for r in rows], [r.value for r in rows], now_s)
+        for partition, rows in partitions.items()
+    ]
+
+
+def check_all_there(load, reads, tail=None):
+    """Every acknowledged record at its offset, unchanged; no anomaly in what anybody did or saw.
+
+    `reads` has the records that each reader got from the start to the end, in its order.
+    """
+    history = [send for send in load.sends if send.outcome is Outcome.OK]
+    assert len(history) == len(load.acked)
+    for reader, records in reads.items():
+        stored = {(r.partition, r.offset): r for r in records}
+        for record in load.acked:
+            assert stored.get((record.partition, record.offset)) == record
+        partitions = sorted({r.partition for r in records})
+        for partition in partitions:
+            offsets = [r.offset for r in records if r.partition == partition]
+            assert offsets == list(range(len(offsets))), f"holes in partition {partition}"
+        history += [Seek(reader, partition, 0) for partition in partitions]
+        history += polls_of(reader, records)
+    if tail is not None:
+        history += tail.operations
+    assert check_history(history) == []
 
 
 @pytest.fixture(scope="session")
@@ -257,6 +354,22 @@ def load_of(request):
     for load in started:
         load._stopping.set()
         load.join(WAIT_S)
+
+
+@pytest.fixture
+def tail_of():
+    started = []
+
+    def start(bootstrap, topic):
+        tail = Tail(bootstrap, topic)
+        tail.start()
+        started.append(tail)
+        return tail
+
+    yield start
+    for tail in started:
+        tail._stopping.set()
+        tail.join(WAIT_S)
 
 
 @pytest.fixture

@@ -31,10 +31,11 @@ def test_a_cluster_is_ready_in_a_moment(nodes, limit_s):
 
 
 def test_acknowledged_records_survive_a_killed_leader(
-    cluster, load_of, new_topic, readers, all_there
+    cluster, load_of, tail_of, new_topic, readers, all_there
 ):
     topic = new_topic(cluster.bootstrap_servers)
     load = load_of(cluster.bootstrap_servers, topic)
+    tail = tail_of(cluster.bootstrap_servers, topic)
     load.wait_for_more(300)
     victim = cluster.leader(topic, 0)
     cluster.kill(victim)
@@ -44,8 +45,9 @@ def test_acknowledged_records_survive_a_killed_leader(
     load.wait_for_more(500)
     load.finish()
     assert not load.failed
-    for read in readers.values():
-        all_there(load.acked, read(cluster.bootstrap_servers, topic))
+    tail.finish(load)
+    reads = {name: read(cluster.bootstrap_servers, topic) for name, read in readers.items()}
+    all_there(load, reads, tail)
 
 
 def test_acknowledged_records_survive_a_frozen_leader(
@@ -63,7 +65,7 @@ def test_acknowledged_records_survive_a_frozen_leader(
     load.wait_for_more(500)
     load.finish()
     assert not load.failed
-    all_there(load.acked, readers["confluent"](cluster.bootstrap_servers, topic))
+    all_there(load, {"reader": readers["confluent"](cluster.bootstrap_servers, topic)})
 
 
 def test_a_stopped_leader_hands_over_and_comes_back(
@@ -79,10 +81,12 @@ def test_a_stopped_leader_hands_over_and_comes_back(
     load.wait_for_more(300)
     load.finish()
     assert not load.failed
-    all_there(load.acked, readers["confluent"](cluster.bootstrap_servers, topic))
+    all_there(load, {"reader": readers["confluent"](cluster.bootstrap_servers, topic)})
 
 
-def test_every_log_of_a_stopped_cluster_holds_every_acknowledged_record(load_of, new_topic):
+def test_every_log_of_a_stopped_cluster_holds_every_acknowledged_record(
+    load_of, new_topic, all_there
+):
     with Cluster(nodes=3) as cluster:
         topic = new_topic(cluster.bootstrap_servers)
         load = load_of(cluster.bootstrap_servers, topic)
@@ -96,10 +100,11 @@ def test_every_log_of_a_stopped_cluster_holds_every_acknowledged_record(load_of,
         wait_in_sync(cluster, topic)
         for node in cluster.nodes:
             assert cluster.stop(node) == 0
-        for node in cluster.nodes:
-            stored = dumped_records(cluster.data(node), topic, type(load.acked[0]))
-            for record in load.acked:
-                assert stored[record.partition, record.offset] == record
+        dumps = {
+            f"node {node}": dumped_records(cluster.data(node), topic, type(load.acked[0]))
+            for node in cluster.nodes
+        }
+        all_there(load, dumps)
 
 
 def wait_in_sync(cluster, topic, within_s=30.0):
@@ -113,7 +118,7 @@ def wait_in_sync(cluster, topic, within_s=30.0):
 
 
 def dumped_records(data, topic, record_type):
-    """Return the records of `topic` in a data directory by (partition, offset)."""
+    """Return the records of `topic` in a data directory, in order."""
     dumped = subprocess.run(
         [sys.executable, "-m", "trimaran", "verify", str(data), "--dump"],
         capture_output=True,
@@ -121,15 +126,13 @@ def dumped_records(data, topic, record_type):
         check=False,
     )
     assert dumped.returncode == 0, dumped.stderr
-    stored = {}
+    records = []
     for entry in map(json.loads, dumped.stdout.splitlines()):
         for record in entry.get("records", []) if entry["topic"] == topic else []:
-            place = (entry["partition"], record["offset"])
-            assert place not in stored
             headers = tuple((name, value.encode()) for name, value in record["headers"])
             content = (record["key"].encode(), record["value"].encode(), headers)
-            stored[place] = record_type(*place, *content)
-    return stored
+            records.append(record_type(entry["partition"], record["offset"], *content))
+    return records
 
 
 @pytest.mark.needs("kcat")

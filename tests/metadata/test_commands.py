@@ -10,6 +10,7 @@ from trimaran.metadata.commands import (
     AllocateProducerIds,
     AlterNodeSettings,
     AlterTopicSettings,
+    CommandId,
     CreatePartitions,
     CreateTopic,
     DeleteTopic,
@@ -30,9 +31,12 @@ names = st.text(max_size=20)
 settings = st.dictionaries(names, st.text(max_size=20), max_size=4)
 assignments = st.lists(st.lists(node_ids, max_size=7).map(tuple), max_size=5).map(tuple)
 unset = st.lists(names, max_size=4).map(tuple)
+numbers = st.integers(0, 2**64 - 1)
+command_ids = st.none() | st.builds(CommandId, node_id=node_ids, boot_id=numbers, number=numbers)
 commands = st.one_of(
     st.builds(
         RegisterNode,
+        id=command_ids,
         node_id=node_ids,
         disk_id=ids,
         host=hosts,
@@ -45,7 +49,7 @@ commands = st.one_of(
         boot_id=st.integers(0, 2**64 - 1),
     ),
     st.builds(CreateTopic, name=names, topic_id=ids, assignments=assignments, settings=settings),
-    st.builds(DeleteTopic, topic_id=ids),
+    st.builds(DeleteTopic, id=command_ids, topic_id=ids),
     st.builds(
         CreatePartitions,
         topic_id=ids,
@@ -67,10 +71,24 @@ def test_decode_gives_back_what_was_encoded(command):
 
 
 def test_command_is_a_version_and_a_map_that_names_it():
-    payload = encode_command(DeleteTopic(topic_id=ID))
+    plain = encode_command(DeleteTopic(topic_id=ID))
+    known = encode_command(DeleteTopic(id=CommandId(3, 2**64 - 1, 7), topic_id=ID))
 
-    assert payload[0] == 1
-    assert msgspec.msgpack.decode(payload[1:]) == {"command": "delete-topic", "topic_id": ID}
+    fields = {"command": "delete-topic", "topic_id": ID}
+    assert plain[0] == known[0] == 2
+    assert msgspec.msgpack.decode(plain[1:]) == fields
+    assert msgspec.msgpack.decode(known[1:]) == {**fields, "id": [3, 2**64 - 1, 7]}
+
+
+def test_command_of_format_1_has_no_id_and_is_read():
+    fields = {"command": "create-topic", "name": "a", "topic_id": ID, "assignments": [[1]]}
+
+    for settings in ({}, {"a": "b"}):
+        payload = b"\x01" + msgspec.msgpack.encode({**fields, "settings": settings})
+
+        assert decode_command(payload) == CreateTopic(
+            name="a", topic_id=ID, assignments=((1,),), settings=settings
+        )
 
 
 def test_order_of_settings_does_not_change_the_bytes():
@@ -101,6 +119,9 @@ def test_largest_topic_fits_into_a_command():
         AlterTopicSettings(topic_id=ID, set={"a": "v" * 4_097}),
         AlterTopicSettings(topic_id=ID, unset=tuple("abc" * 34)),
         CreatePartitions(topic_id=ID, first_partition=-1, assignments=()),
+        DeleteTopic(id=CommandId(0, 1, 1), topic_id=ID),
+        DeleteTopic(id=CommandId(1, -1, 1), topic_id=ID),
+        DeleteTopic(id=CommandId(1, 1, 2**64), topic_id=ID),
     ],
 )
 def test_command_that_nobody_could_decode_is_not_encoded(command):
@@ -126,7 +147,8 @@ def test_every_cut_of_a_command_is_refused():
     "payload",
     [
         b"",
-        b"\x02\x80",
+        b"\x00\x80",
+        b"\x03\x80",
         b"\x01",
         b"\x01\x80",
         b"\x01" + msgspec.msgpack.encode({"command": "explode"}),
@@ -149,7 +171,7 @@ def test_decode_of_any_bytes_gives_a_command_or_an_error(junk, command, data):
     damaged = bytearray(encode_command(command))
     damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
 
-    for payload in (junk, b"\x01" + junk, bytes(damaged)):
+    for payload in (junk, b"\x02" + junk, bytes(damaged)):
         try:
             decoded = decode_command(payload)
         except ProtocolError:

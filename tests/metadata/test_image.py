@@ -11,6 +11,7 @@ from trimaran.metadata.commands import (
     AllocateProducerIds,
     AlterNodeSettings,
     AlterTopicSettings,
+    CommandId,
     CreatePartitions,
     CreateTopic,
     DeleteTopic,
@@ -19,13 +20,19 @@ from trimaran.metadata.commands import (
     encode_command,
 )
 from trimaran.metadata.image import Image
-from trimaran.metadata.limits import NODES_MAX, PRODUCER_ID_MAX
+from trimaran.metadata.limits import (
+    APPLIED_COMMANDS_MAX,
+    DELETED_TOPICS_MAX,
+    NODES_MAX,
+    PRODUCER_ID_MAX,
+)
 from trimaran.metadata.results import (
     NodeRegistered,
     NodeSettingsAltered,
     PartitionsCreated,
     ProducerIdsAllocated,
     Refused,
+    Repeated,
     TopicCreated,
     TopicDeleted,
     TopicSettingsAltered,
@@ -222,6 +229,82 @@ def test_topic_is_deleted_by_id_and_its_name_is_free():
     assert isinstance(image.apply(topic("events", C), 30), TopicCreated)
 
 
+def test_topic_that_collides_with_a_name_is_found():
+    image = after(topic("a.b"))
+
+    assert image.colliding("a_b") == image.colliding("a.b") == "a.b"
+    assert image.colliding("a-b") is None
+
+
+def test_deleted_topic_is_known_as_such_and_its_id_never_comes_back():
+    image = after(topic(), topic("other", B), DeleteTopic(topic_id=A))
+
+    for each in (image, Image.decode(image.encode())):
+        assert each.was_deleted(A)
+        assert not each.was_deleted(B)
+        assert not each.was_deleted(C)
+    assert refusal(image, topic("events", A)) is ErrorCode.INVALID_REQUEST
+
+
+def test_the_latest_deletions_are_remembered():
+    image = after()
+    topic_ids = [
+        bytes([7]) + number.to_bytes(15, "big") for number in range(DELETED_TOPICS_MAX + 1)
+    ]
+
+    for number, topic_id in enumerate(topic_ids):
+        image.apply(topic("t", topic_id), 100 + 2 * number)
+        image.apply(DeleteTopic(topic_id=topic_id), 101 + 2 * number)
+
+    assert [image.was_deleted(topic_id) for topic_id in topic_ids] == [False] + [True] * (
+        DELETED_TOPICS_MAX
+    )
+
+
+def known(command, number, *, boot_id=1):
+    return msgspec.structs.replace(command, id=CommandId(1, boot_id, number))
+
+
+def test_command_that_comes_twice_is_applied_once():
+    create = known(topic(), 1)
+    image = after(create, DeleteTopic(topic_id=A))
+
+    again = image.apply(create, 50)
+    of_another_life = image.apply(known(topic("events", C), 1, boot_id=2), 51)
+
+    assert again == Repeated(id=create.id)
+    assert isinstance(of_another_life, TopicCreated)
+    assert [each.topic_id for each in image.topics] == [C]
+
+
+def test_command_that_was_refused_is_not_done_when_it_comes_again():
+    image = after(topic())
+    late = known(topic("events", B), 1)
+
+    refused = image.apply(late, 50)
+    image.apply(DeleteTopic(topic_id=A), 51)
+    again = Image.decode(image.encode()).apply(late, 52)
+
+    assert isinstance(refused, Refused)
+    assert again == Repeated(id=late.id)
+
+
+def test_the_latest_commands_are_remembered():
+    image = after()
+    command = AllocateProducerIds(node_id=1, count=1)
+    for number in range(APPLIED_COMMANDS_MAX + 1):
+        image.apply(known(command, number), 100 + number)
+    index = image.applied_index
+
+    last = image.apply(known(command, APPLIED_COMMANDS_MAX), index + 1)
+    second = image.apply(known(command, 1), index + 2)
+    first = image.apply(known(command, 0), index + 3)
+
+    assert isinstance(last, Repeated)
+    assert isinstance(second, Repeated)
+    assert isinstance(first, ProducerIdsAllocated)
+
+
 def test_partitions_are_added_behind_the_others():
     image = after(topic())
 
@@ -336,7 +419,7 @@ def test_producer_ids_are_given_out_once():
 def test_producer_ids_end_before_they_wrap():
     fields = msgspec.msgpack.decode(after().encode()[1:])
     fields["next_producer_id"] = PRODUCER_ID_MAX - 10
-    image = Image.decode(b"\x01" + msgspec.msgpack.encode(fields))
+    image = Image.decode(b"\x02" + msgspec.msgpack.encode(fields))
 
     assert (
         refusal(image, AllocateProducerIds(node_id=1, count=11)) is ErrorCode.UNKNOWN_SERVER_ERROR
@@ -360,8 +443,27 @@ def test_empty_image_is_a_fixed_snapshot():
         "nodes": [],
         "topics": [],
         "node_settings": [],
+        "deleted_topics": [],
+        "applied_commands": [],
     }
-    assert Image().encode()[0] == 1
+    assert Image().encode()[0] == 2
+
+
+def test_snapshot_of_format_1_is_read_and_goes_on_as_format_2():
+    written = full_image().encode()
+    fields = msgspec.msgpack.decode(written[1:])
+    del fields["deleted_topics"], fields["applied_commands"]
+    old = b"\x01" + msgspec.msgpack.encode(fields)
+
+    image = Image.decode(old)
+
+    assert image.topics == full_image().topics
+    assert Image.decode(image.encode()).encode() == image.encode()
+    assert not image.was_deleted(C)
+    with pytest.raises(CorruptionError):
+        Image.decode(old + b"\0")
+    with pytest.raises(CorruptionError):
+        Image.decode(b"\x01" + written[1:])
 
 
 def full_image() -> Image:
@@ -372,6 +474,9 @@ def full_image() -> Image:
         AlterNodeSettings(node_id=0, set={"num.partitions": "8"}),
         AllocateProducerIds(node_id=1, count=5),
         register(3, rack="r"),
+        topic("gone", C),
+        known(DeleteTopic(topic_id=C), 4),
+        known(register(2), 5),
     )
 
 
@@ -406,15 +511,16 @@ def damaged(**changes) -> bytes:
     fields = msgspec.msgpack.decode(full_image().encode()[1:])
     for name, change in changes.items():
         fields[name] = change(fields[name])
-    return b"\x01" + msgspec.msgpack.encode(fields)
+    return b"\x02" + msgspec.msgpack.encode(fields)
 
 
 @pytest.mark.parametrize(
     "snapshot",
     [
-        b"\x02" + Image().encode()[1:],
+        b"\x00" + Image().encode()[1:],
+        b"\x03" + Image().encode()[1:],
         Image().encode() + b"\0",
-        b"\x01" + b"\x91" * 200_000,
+        b"\x02" + b"\x91" * 200_000,
         damaged(topics=lambda topics: topics[::-1]),
         damaged(topics=lambda topics: [*topics, topics[0]]),
         damaged(topics=lambda topics: [topics[0], {**topics[1], "topic_id": A}]),
@@ -425,6 +531,12 @@ def damaged(**changes) -> bytes:
         damaged(topics=lambda _: "x"),
         damaged(node_settings=lambda pairs: pairs[::-1]),
         damaged(node_settings=lambda pairs: [pairs[0], *pairs]),
+        damaged(deleted_topics=lambda topic_ids: topic_ids * 2),
+        damaged(deleted_topics=lambda _: [b"short"]),
+        damaged(deleted_topics=lambda _: [A]),
+        damaged(deleted_topics=lambda _: [n.to_bytes(16, "big") for n in range(1, 1_026)]),
+        damaged(applied_commands=lambda found: [found[0], *found]),
+        damaged(applied_commands=lambda _: [[1, 1, n] for n in range(1_025)]),
     ],
 )
 def test_bytes_that_no_image_is_written_as_are_corruption(snapshot):
@@ -446,6 +558,7 @@ commands = st.one_of(
     st.builds(register, numbers, boot_id=numbers),
     st.builds(
         CreateTopic,
+        id=st.none() | st.builds(CommandId, node_id=numbers, boot_id=numbers, number=numbers),
         name=st.sampled_from(["a", "b", "a.b", "a_b", "."]),
         topic_id=ids,
         assignments=partitions,
@@ -474,7 +587,7 @@ def test_replicas_agree_and_a_snapshot_goes_on_where_it_was_taken(drawn, taken_a
         before = image.encode()
         result = image.apply(command, index)
         assert replica.apply(decode_command(encode_command(command)), index) == result
-        if isinstance(result, Refused):
+        if isinstance(result, Repeated) or (isinstance(result, Refused) and command.id is None):
             assert after_index(before, index) == image.encode()
 
     assert image.encode() == replica.encode()

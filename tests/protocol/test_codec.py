@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimaran.errors import ErrorCode, ProtocolError
-from trimaran.protocol import codec, messages
+from trimaran.protocol import messages
 from trimaran.protocol.api import APIS, ApiKey
 from trimaran.protocol.client_codec import decode_response, encode_request
 from trimaran.protocol.codec import (
@@ -425,13 +425,17 @@ assert "kio" in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_preloading_prepares_every_rare_version() -> None:
-    codec.preload()
-
-    from trimaran.protocol import schema_codec
-
-    rare = [api for api in APIS.values() if api.key not in codec.STRAIGHT]
-    assert len(rare) >= 6
-    assert schema_codec.request_decoder.cache_info().currsize >= sum(
-        api.max_version - api.lowest + 1 for api in rare
-    )
+def test_preloading_prepares_every_rare_version_the_newest_at_once() -> None:
+    program = """
+from trimaran.protocol import codec, schema_codec
+from trimaran.protocol.api import APIS
+rare = [api for api in APIS.values() if api.key not in codec.STRAIGHT]
+assert len(rare) >= 6
+prepared = schema_codec.request_decoder.cache_info
+codec.preload()
+assert prepared().currsize == len(rare)
+step_count = sum(1 for _ in codec.preload_older())
+assert prepared().currsize == sum(api.max_version - api.lowest + 1 for api in rare)
+assert step_count == 2 * (prepared().currsize - len(rare))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -2,6 +2,8 @@
 
 import gzip
 import random
+import subprocess
+import sys
 import tracemalloc
 import zlib
 
@@ -101,3 +103,16 @@ def test_a_small_bomb_meets_the_ratio_and_a_caller_may_ask_for_less() -> None:
     assert error_of(Codec.SNAPPY, compress(Codec.SNAPPY, PLAIN), bytes_max=9) is (
         ErrorCode.INVALID_RECORD
     )
+
+
+@pytest.mark.parametrize("codec", [Codec.NONE, Codec.GZIP])
+def test_the_library_is_loaded_by_its_own_codecs_only(codec: Codec) -> None:
+    program = (
+        "import sys; from trimaran.records.compression import compress, decompress\n"
+        f"assert decompress({int(codec)}, compress({int(codec)}, b'plain')) == b'plain'\n"
+        "assert 'cramjam' not in sys.modules"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr

@@ -41,8 +41,25 @@ def start(caplog):
 
 
 @pytest.fixture(autouse=True)
-def _logging_stays_ours(monkeypatch):
-    monkeypatch.setattr("trimaran.server.main.set_up_logging", lambda **_: None)
+def set_ups(monkeypatch):
+    """How logging was set up, in order; the tests' own logging stays as it is."""
+    calls = []
+    monkeypatch.setattr("trimaran.server.main.set_up_logging", lambda **how: calls.append(how))
+    return calls
+
+
+def test_logging_is_set_up_as_the_settings_say(settings, start, set_ups):
+    start(settings(logging={"level": "debug", "format": "json"}))
+
+    assert set_ups[-1] == {"level": "debug", "as_json": True}
+
+
+def test_the_command_line_goes_before_the_settings(settings, set_ups):
+    path = settings(logging={"level": "debug", "format": "json"})
+
+    main(["--config", str(path), "--log-level", "error", "--log-format", "console"])
+
+    assert set_ups == [{"level": "error", "as_json": False}] * 2
 
 
 def test_every_problem_of_the_settings_is_named_with_its_path(settings, start):

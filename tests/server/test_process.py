@@ -64,6 +64,23 @@ def test_readiness_arrives_through_the_pipe(start):
     assert process.exit_code is None
 
 
+def test_a_node_is_set_by_its_file_and_not_by_the_environment_of_who_starts_it(
+    start, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("TRIMARAN_KAFKA_PORT", "1")
+    monkeypatch.setenv("TRIMARAN_NODE_ID", "9")
+    monkeypatch.setenv("TRIMARAN_LOGGING_LEVEL", "debug")
+    monkeypatch.setenv("KAFKA_PORT", "2")
+
+    with pytest.raises(NodeStartError):
+        start(
+            "import os; print(sorted(n for n in os.environ if 'KAFKA' in n or 'TRIM' in n))",
+            owned=False,
+        ).wait_ready(20)
+
+    assert (tmp_path / "log").read_text() == "['KAFKA_PORT', 'TRIMARAN_LOGGING_LEVEL']\n"
+
+
 def test_a_child_that_ends_instead_is_reported_with_its_last_words(start):
     with pytest.raises(NodeStartError, match=r"ended with code 1(.|\n)*the disk is on fire"):
         start(FAILING).wait_ready(20)

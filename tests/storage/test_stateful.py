@@ -286,7 +286,7 @@ def test_no_life_of_a_node_loses_what_was_synced(kit, torn_sectors, monkeypatch)
         monkeypatch.setattr(
             SimFile,
             "_draw_part",
-            lambda file, size: file._files.disk.chance.randint(0, size // 512) * 512,
+            lambda file, position, size: file._files.disk.chance.randint(0, size // 512) * 512,
         )
     life = type("Life", (Life,), {"kit": kit, "torn_sectors": torn_sectors})
     run_state_machine_as_test(life, settings=STRICT)

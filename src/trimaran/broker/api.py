@@ -31,14 +31,19 @@ class KafkaSettings:
     """This and the two below: what holds unless `image.node_settings` says otherwise."""
     num_partitions: int = 4
     default_replication_factor: int = 3
-    """Never more than there are registered nodes, when nobody asked for a number."""
+    nodes_count: int = 3
+    """Nodes of the cluster, registered or not."""
     request_bytes_max: int = 100 * 1024 * 1024
     """socket.request.max.bytes"""
     connections_max: int = 10_000
+    connections_max_per_address: int = 65_536
+    """max.connections.per.ip"""
     inflight_requests_max: int = 100
     """Requests of one connection without an answer yet; beyond it the socket is not read."""
     inflight_bytes_max: int = 32 * 1024 * 1024
     """Bytes of those requests; one request may exceed it alone."""
+    node_inflight_bytes_max: int = 256 * 1024 * 1024
+    """Bytes of requests of all connections; beyond it no further request is read."""
     write_buffer_bytes_max: int = 8 * 1024 * 1024
     """Answers the client has not taken; beyond it the socket is not read."""
     slow_client_s: float = 30.0
@@ -64,10 +69,13 @@ class KafkaSettings:
             auto_create_topics=config.topic.auto_create_topics,
             num_partitions=config.topic.num_partitions,
             default_replication_factor=config.replication_factor,
+            nodes_count=len(config.cluster.nodes),
             request_bytes_max=kafka.socket_request_max_bytes,
             connections_max=kafka.connections_max,
+            connections_max_per_address=kafka.connections_max_per_address,
             inflight_requests_max=kafka.inflight_requests_max,
             inflight_bytes_max=kafka.inflight_bytes_max,
+            node_inflight_bytes_max=kafka.node_inflight_bytes_max,
             write_buffer_bytes_max=kafka.write_buffer_bytes_max,
             slow_client_s=kafka.slow_client_ms / 1000,
             request_receive_s=kafka.request_receive_ms / 1000,

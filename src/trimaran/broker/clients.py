@@ -1,14 +1,15 @@
 """Client connections: bytes to requests to dispatch, answers back in the order of the requests.
 
 A session stops reading its socket while too much is under way: requests or their bytes without an
-answer, answers that the client does not take, or the node as a whole (`Clients.pause`). What had
-been read by then waits as frames. Answers that become ready in one loop turn leave in one write.
+answer, answers that the client does not take, or the node as a whole (`Clients.pause`, and the
+bytes of all connections' requests, `client_limits`). What had been read by then waits as frames.
+Answers that become ready in one loop turn leave in one write.
 A session works on at most REQUESTS_PER_TURN requests in a turn, so that one client's pipeline does
 not keep the loop from the others.
 
 Closed, each with one line in the log: frames that are none, requests that cannot be decoded, a
 request that does not become complete, a client that takes no answers, one that says nothing for
-long, and connections above the limit.
+long, and connections above the limits, of the node or of one address.
 
 Does not: decode or encode (protocol.codec), frame (protocol.connection), answer (handlers).
 """
@@ -22,10 +23,12 @@ from typing import cast
 
 from trimaran.broker.api import Broker
 from trimaran.broker.calls import Call
+from trimaran.broker.client_limits import AddressCounts, RequestMemory
 from trimaran.broker.dispatch import Dispatcher
 from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadline, Deadlines
 from trimaran.errors import ProtocolError, RequestError
+from trimaran.protocol.api import ApiKey
 from trimaran.protocol.codec import UnsupportedVersionError, decode_request
 from trimaran.protocol.connection import SCRATCH_BYTES, KafkaConnection
 from trimaran.records.entry import Payload
@@ -46,6 +49,8 @@ class ClientsStatistics:
     """Requests, or parts of them, that got an error."""
     requests_count: int
     requests_open: int
+    request_bytes: int
+    """Bytes of requests that hold memory: announced, or without an answer."""
     deadlines: int
 
 
@@ -61,6 +66,10 @@ class Clients:
         self.dispatcher = Dispatcher(broker)
         self.scratch = bytearray(SCRATCH_BYTES)
         self.sessions: dict[ClientSession, None] = {}
+        self.addresses = AddressCounts()
+        self.memory = RequestMemory(
+            bytes_max=broker.kafka.node_inflight_bytes_max, changed=self._memory_changed
+        )
         self.is_paused = False
         self.accepted_count = 0
         self.closed_by_us_count = 0
@@ -82,6 +91,14 @@ class Clients:
         for session in list(self.sessions):
             session.go_on_soon()
 
+    def _memory_changed(self) -> None:
+        """There is no room for further requests of any connection, or there is again."""
+        for session in list(self.sessions):
+            if self.memory.is_full:
+                session.update_reading()
+            else:
+                session.go_on_soon()
+
     def stop(self) -> None:
         """Answer what is parked with what there is, then close all connections."""
         for session in list(self.sessions):
@@ -100,6 +117,7 @@ class Clients:
             refused_count=self.dispatcher.refusals.refused_count,
             requests_count=self.requests_count,
             requests_open=sum(session.open_count for session in self.sessions),
+            request_bytes=self.memory.used_bytes,
             deadlines=len(self.deadlines),
         )
 
@@ -119,7 +137,11 @@ class ClientSession(asyncio.Protocol):
         )
         self._transport: asyncio.Transport
         self._peer = ""
+        self._address = ""
         self._frames: deque[memoryview] = deque()
+        self._frames_bytes = 0
+        self._held_bytes = 0
+        """What `Clients.memory` counts for this connection."""
         self._open: dict[Call, None] = {}
         self._out: list[Payload | bytearray] = []
         self._out_bytes = 0
@@ -144,13 +166,18 @@ class ClientSession(asyncio.Protocol):
         """Start, unless there are too many connections."""
         # A cast: uvloop's transports are asyncio's by shape, not by class.
         self._transport = cast("asyncio.Transport", transport)
-        self._peer = peer_name(transport)
+        self._peer, self._address = peer_name(transport), peer_address(transport)
         self._heard_s = self._clients.deadlines.now_s()
         self._clients.sessions[self] = None
         self._clients.accepted_count += 1
         self._arm_check()
+        of_address = self._clients.addresses.add(self._address)
         if len(self._clients.sessions) > self._kafka.connections_max:
             self.close(f"more than {self._kafka.connections_max} connections", at_once=True)
+            return
+        if of_address > self._kafka.connections_max_per_address:
+            limit = self._kafka.connections_max_per_address
+            self.close(f"more than {limit} connections from {self._address}", at_once=True)
             return
         high = self._kafka.write_buffer_bytes_max
         self._transport.set_write_buffer_limits(high=high, low=high // 4)
@@ -172,6 +199,7 @@ class ClientSession(asyncio.Protocol):
         elif self._frame_begun_s is None or frames:
             self._frame_begun_s = now_s
         self._frames += frames
+        self._frames_bytes += sum(map(len, frames))
         self._go_on()
 
     def pause_writing(self) -> None:
@@ -191,9 +219,11 @@ class ClientSession(asyncio.Protocol):
         del exc
         self._is_closed = True
         self._clients.sessions.pop(self, None)
+        self._clients.addresses.remove(self._address)
         if self._check is not None:
             self._clients.deadlines.withdraw(self._check)
         self._drop_all()
+        self._hold(0)
 
     # What a call tells (CallOwner)
 
@@ -205,6 +235,8 @@ class ClientSession(asyncio.Protocol):
         assert call.slot is not None
         buffers = () if response is None else self._clients.dispatcher.encode(call, response)
         self._send(self._connection.fill(call.slot, buffers))
+        if not self._is_working:
+            self._count_held()
         if not self._is_reading or self._frames:
             self.go_on_soon()
 
@@ -226,7 +258,9 @@ class ClientSession(asyncio.Protocol):
         self._is_closed = True
         self._stuck_since_s = self._clients.deadlines.now_s()
         self._frames.clear()
+        self._frames_bytes = 0
         self._drop_all()
+        self._hold(0)
         if at_once:
             self._transport.abort()
         else:
@@ -244,7 +278,7 @@ class ClientSession(asyncio.Protocol):
         """Read the socket if, and only if, there is room for what it may bring."""
         if self._is_closed:
             return
-        has_room = self._has_room() and not self._frames
+        has_room = self._has_room() and not self._frames and self._may_receive()
         if has_room == self._is_reading:
             return
         self._is_reading = has_room
@@ -271,21 +305,51 @@ class ClientSession(asyncio.Protocol):
             self._connection.should_pause or self._is_writing_paused or self._clients.is_paused
         )
 
+    def _may_go_on(self) -> bool:
+        """Whether a frame waits that may be worked on now.
+
+        A connection's fetches come one after the other, as in Kafka: each may read megabytes from
+        disk, which the write buffer's limit knows of only when they are answered.
+        """
+        if not self._frames or not self._has_room():
+            return False
+        if api_key_of(self._frames[0]) != ApiKey.FETCH:
+            return True
+        return not any(call.header.api_key == ApiKey.FETCH for call in self._open)
+
+    def _may_receive(self) -> bool:
+        """Whether the node has memory for another request, or one has begun and is counted."""
+        return not self._clients.memory.is_full or self._connection.announced_bytes > 0
+
+    def _count_held(self) -> None:
+        """Tell the node how much memory the requests of this connection take now."""
+        connection = self._connection
+        requests = connection.bytes_in_flight + connection.announced_bytes
+        self._hold(0 if self._is_closed else requests + self._frames_bytes)
+
+    def _hold(self, held_bytes: int) -> None:
+        added_bytes, self._held_bytes = held_bytes - self._held_bytes, held_bytes
+        if added_bytes != 0:
+            self._clients.memory.move(added_bytes)
+
     def _go_on(self) -> None:
         """Work on frames while there is room, then send what became ready and read, or not."""
         assert not self._is_working
         self._is_working = True
         try:
             left = REQUESTS_PER_TURN
-            while self._frames and left > 0 and self._has_room():
+            while left > 0 and self._may_go_on():
                 left -= 1
-                self._request(self._frames.popleft())
+                frame = self._frames.popleft()
+                self._frames_bytes -= len(frame)
+                self._request(frame)
                 if self._out_bytes > self._kafka.write_buffer_bytes_max:
                     self._flush()
         finally:
             self._is_working = False
+        self._count_held()
         self._flush()
-        if self._frames and self._has_room():
+        if self._may_go_on():
             self.go_on_soon()
         self.update_reading()
 
@@ -367,9 +431,20 @@ class ClientSession(asyncio.Protocol):
         self._clients.dispatcher.refusals.write(level, line, self._clients.deadlines.now_s())
 
 
+def api_key_of(frame: memoryview) -> int:
+    """Return what a frame says that it asks for; nothing of it has been checked."""
+    return int.from_bytes(frame[:2], "big")
+
+
 def peer_name(transport: asyncio.BaseTransport) -> str:
     """Return the client's address as log lines have it."""
     address = transport.get_extra_info("peername")
     if isinstance(address, tuple) and len(address) >= 2:
         return f"{address[0]}:{address[1]}"
     return str(address)
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """Return the client's address without its port."""
+    address = transport.get_extra_info("peername")
+    return str(address[0] if isinstance(address, tuple) and address else address)

@@ -18,12 +18,13 @@ from trimaran.broker.heartbeats import Heartbeats
 from trimaran.broker.inbox import Commands, Inbox
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.log_clock import LogClock
+from trimaran.broker.mending import Mending
 from trimaran.broker.peer_frames import (
     Hello,
     PeerLane,
     write_leaders,
 )
-from trimaran.broker.peers import Peers
+from trimaran.broker.peers import Peer, Peers
 from trimaran.broker.ports import Lane, Ports
 from trimaran.broker.reachability import Reachability
 from trimaran.broker.replica import Replica
@@ -31,6 +32,7 @@ from trimaran.broker.rounds import Rounds
 from trimaran.broker.space import Space
 from trimaran.broker.tasks import Tasks
 from trimaran.config import NodeConfig
+from trimaran.errors import CorruptionError
 from trimaran.ids import DiskId, GroupId, Index, NodeId, Term
 from trimaran.raft.ready import OlderEntries, Ready, Role
 from trimaran.storage.damage import Damage, DamageKind
@@ -55,6 +57,9 @@ class ConsensusOwner(Commands, Protocol):
 
     def group_removed(self, replica: Replica) -> None:
         """The group was deleted: nothing of it needs to be flushed."""
+
+    def install_asked(self, replica: Replica) -> None:
+        """The leader has no entries that reach back to this member's log: it must start over."""
 
     def dormant_groups(self) -> Sequence[RecoveredGroup]:
         """Return the groups that this node only keeps, ordered."""
@@ -83,8 +88,7 @@ class Consensus:
         self.groups = groups
         self.leaders = LeaderTable()
         self._owner, self._ports, self._tasks = owner, ports, tasks
-        self._loop = asyncio.get_running_loop()
-        self._log_clock = LogClock()
+        self._loop, self._log_clock = asyncio.get_running_loop(), LogClock()
         self.space = Space(
             files=ports.files,
             workers=ports.workers,
@@ -128,11 +132,13 @@ class Consensus:
             has_room=self.can_store,
             touched=self.touched,
         )
+        self.mending = Mending(self, config=config, hello=hello, ports=ports, tasks=tasks)
         self.inbox = Inbox(
             commands=owner,
             groups=groups,
             heartbeats=self.heartbeats,
             leaders=self.leaders,
+            mending=self.mending,
             touched=self.touched,
         )
 
@@ -172,14 +178,16 @@ class Consensus:
         self.inbox.deliver_early(replica)
         self.rounds.touched(replica)
 
-    def group_removed(self, replica: Replica) -> None:
-        """Leave a deleted group."""
+    def group_removed(self, replica: Replica, *, starts_over: bool = False) -> None:
+        """Leave a group: it was deleted, or it `starts_over` with its leader's files."""
         replica.removed = True
         self._owner.group_removed(replica)
         self.elections.forget(replica.group)
         self.heartbeats.led_changed(replica, is_leader=False)
-        self.leaders.forget(replica.group)
-        self.inbox.forget(replica.group)
+        self.heartbeats.following_changed(replica)
+        if not starts_over:
+            self.leaders.forget(replica.group)
+            self.inbox.forget(replica.group)
 
     def live_replicas(self) -> Sequence[Replica]:
         """Return all groups of this node, ordered."""
@@ -199,6 +207,8 @@ class Consensus:
             self._role_changed(replica, ready.role_change.role)
         if ready.committed_to is not None:
             self._committed(replica, ready)
+        if ready.install is not None:
+            self._owner.install_asked(replica)
         for older in ready.older:
             self._tasks.spawn(self._read_older(replica, older), name="read-older")
 
@@ -211,6 +221,19 @@ class Consensus:
         log.error("disk set back group=%s effect=no vote", replica.group.hex())
         self.rounds.store_damage(replica.group, replica.damage)
         self.heartbeats.following_changed(replica)
+
+    def vote_changed(self, replica: Replica) -> None:
+        """This node has its vote in the group back, or lost it: its leader is told."""
+        self.heartbeats.following_changed(replica)
+        self.touched(replica)
+
+    def member_damaged(self, peer: Peer, replica: Replica) -> None:
+        """A follower in a group led here says that it is damaged."""
+        self.mending.readmission.member_damaged(peer, replica)
+
+    def damage_found(self, replica: Replica, error: CorruptionError) -> None:
+        """A stored entry of the group fails its check: another member has it."""
+        self.mending.damage_found(replica, error)
 
     def _committed(self, replica: Replica, ready: Ready) -> None:
         assert ready.committed_from is not None
@@ -253,16 +276,24 @@ class Consensus:
 
     async def _read_older(self, replica: Replica, older: OlderEntries) -> None:
         """Read entries that left memory for a follower that is far behind."""
-        work = replica.storage.plan_read_index(older.start, OLDER_BYTES_MAX)
-        try:
-            entries = await self._ports.workers.submit(Lane.READS, work)
-        except SegmentsMovedError:
+        while not replica.removed:
+            if older.start < replica.storage.first_index:
+                replica.raft.start_install(older.peer, replica.storage.base)
+                break
+            work = replica.storage.plan_read_index(older.start, OLDER_BYTES_MAX)
+            try:
+                entries = await self._ports.workers.submit(Lane.READS, work)
+            except SegmentsMovedError:
+                continue  # removed, or below the log start by now
+            except CorruptionError as error:
+                await self.mending.damage_found(replica, error)
+                if replica.raft.is_leader:
+                    continue
+                return
             if replica.removed:
                 return
-            raise
-        if replica.removed:
-            return
-        replica.raft.older_entries_read(older.peer, work.previous, entries)
+            replica.raft.older_entries_read(older.peer, work.previous, entries)
+            break
         self.rounds.touched(replica)
 
     # What peers say, and silence

@@ -3,16 +3,15 @@
 A command is proposed by the group's leader; another node forwards it there. Whoever asked waits
 until its own image has applied the entry and answers from what applying it returned, so a client
 that was told "created" finds it created on the node that told it. When a leader is lost in between
-the command is proposed again: commands carry their ids, so a second application is refused and
-recognized.
+the command is proposed again under the same id: the image applies the first copy that is committed,
+and that one's result is the answer.
 
 Does not: create or remove partitions (the node does, from the changes).
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from trimaran.broker.peer_frames import (
     PeerLane,
@@ -23,19 +22,28 @@ from trimaran.broker.peer_frames import (
 )
 from trimaran.broker.peers import Peer
 from trimaran.broker.replica import Replica
-from trimaran.errors import ErrorCode, NotLeaderError, ProposalRefusedError, RequestError
-from trimaran.ids import METADATA_GROUP, Index, NodeId, Term
-from trimaran.metadata.commands import Command, CreateTopic, decode_command, encode_command
+from trimaran.errors import (
+    ErrorCode,
+    NotLeaderError,
+    ProposalRefusedError,
+    ProtocolError,
+    RequestError,
+)
+from trimaran.ids import METADATA_GROUP, BootId, Index, NodeId, Term
+from trimaran.metadata.commands import Command, CommandId, decode_command, encode_command
 from trimaran.metadata.image import Image
-from trimaran.metadata.results import Refused, Result, TopicCreated
+from trimaran.metadata.results import Repeated, Result
 from trimaran.raft.ready import RoleChange
 from trimaran.records.entry import Entry, EntryKind
 
 IMAGE_FILE = "image"
-RESULTS_MAX = 1024
-"""Results kept for those who asked: the leader's answer may come after our own application."""
 ATTEMPT_S = 2.0
 """How long one attempt may stay without an answer before the command is proposed again."""
+PAUSE_S = 0.01
+"""Between an attempt that came to nothing and the next."""
+
+Judged: TypeAlias = Callable[[Index, Term, bool], None]
+"""Called once with where a command stands in the log, and whether it was committed there."""
 
 
 class ControllerOwner(Protocol):
@@ -62,20 +70,29 @@ class Controller:
     flush_bytes_max: int | None = None
     """The image stands at the last applied entry: all of them are flushed together."""
 
-    def __init__(self, *, owner: ControllerOwner) -> None:
+    def __init__(self, *, owner: ControllerOwner, boot_id: BootId) -> None:
         """Begin with an empty image; the one at the boundary and `bind` follow."""
         self.image = Image()
         self._owner = owner
+        self._boot_id = boot_id
         self._replica: Replica
-        self._results: OrderedDict[Index, tuple[Term, Result]] = OrderedDict()
+        self._command_count = 0
+        self._outcomes: dict[CommandId, asyncio.Future[Result]] = {}
+        """Of the commands that somebody here waits for."""
         self._waiting: dict[Index, list[Callable[[], None]]] = {}
-        self._forwarded: dict[int, asyncio.Future[ProposeAnswer]] = {}
+        self._forwarded: dict[int, tuple[NodeId, Judged]] = {}
+        """By request: whom it was sent to, and who waits for the answer."""
         self._requests = 0
         self._proposals: dict[Index, list[tuple[Term, Callable[[bool], None]]]] = {}
 
     def bind(self, replica: Replica) -> None:
         """Join with the replica whose state machine this is."""
         self._replica = replica
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the group takes part: not while its damaged files are replaced."""
+        return hasattr(self, "_replica")
 
     @property
     def replica(self) -> Replica:
@@ -90,54 +107,59 @@ class Controller:
         Raises:
             RequestError: REQUEST_TIMED_OUT (outcome unknown), or what `encode_command` refuses.
         """
-        payload = encode_command(command)
+        self._command_count += 1
+        command_id = CommandId(self._owner.node_id, self._boot_id, self._command_count)
+        payload = encode_command(command, command_id=command_id)
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._outcomes[command_id] = outcome
         try:
             async with asyncio.timeout(timeout_s):
-                while True:
-                    result = await self._attempt(payload)
-                    if result is not None:
-                        return self._own(command, result)
-                    await asyncio.sleep(0.01)
+                await self._attempt(payload, outcome)
+                while not outcome.done():
+                    await asyncio.sleep(PAUSE_S)
+                    await self._attempt(payload, outcome)
         except TimeoutError:
             raise RequestError(
                 ErrorCode.REQUEST_TIMED_OUT,
                 f"the metadata group did not commit {type(command).__name__} in {timeout_s} s",
             ) from None
+        finally:
+            del self._outcomes[command_id]
+        return outcome.result()
 
-    def _own(self, command: Command, result: Result) -> Result:
-        """A creation refused because our own earlier attempt was committed is a success."""
-        if isinstance(command, CreateTopic) and isinstance(result, Refused):
-            topic = self.image.topic_by_id(command.topic_id)
-            if topic is not None:
-                return TopicCreated(topic=topic)
-        return result
-
-    async def _attempt(self, payload: bytes) -> Result | None:
-        """Propose once; None: no leader, or its answer did not come."""
+    async def _attempt(self, payload: bytes, outcome: "asyncio.Future[Result]") -> None:
+        """Propose once, unless `outcome` is known; return when it is or this came to nothing."""
         leader = self._replica.raft.leader
-        if leader is None:
-            return None
+        if leader is None or outcome.done():
+            return
+        attempt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end(_: object = None) -> None:
+            if not attempt.done():
+                attempt.set_result(None)
+
+        def judged(index: Index, _term: Term, committed: bool) -> None:
+            if committed:
+                self._when_applied(index, end)
+            else:
+                end()
+
+        outcome.add_done_callback(end)
+        request = 0
         if leader == self._owner.node_id:
-            position = await self._propose_here(payload)
+            self._propose(payload, judged)
         else:
-            position = await self._forward(leader, payload)
-        if position is None:
-            return None
-        return await self._applied(*position)
+            request = self._forward(leader, payload, judged)
+        try:
+            async with asyncio.timeout(ATTEMPT_S):
+                await attempt
+        except TimeoutError:
+            pass
+        finally:
+            outcome.remove_done_callback(end)
+            self._forwarded.pop(request, None)
 
-    async def _propose_here(self, payload: bytes) -> tuple[Index, Term] | None:
-        future: asyncio.Future[tuple[Index, Term] | None] = (
-            asyncio.get_running_loop().create_future()
-        )
-
-        def done(index: Index, term: Term, committed: bool) -> None:
-            if not future.done():
-                future.set_result((index, term) if committed else None)
-
-        self._propose(payload, done)
-        return await future
-
-    def _propose(self, payload: bytes, done: Callable[[Index, Term, bool], None]) -> None:
+    def _propose(self, payload: bytes, done: Judged) -> None:
         raft = self._replica.raft
         try:
             log_time_ms = max(self._owner.log_time_ms(), raft.log.last_log_time_ms)
@@ -150,38 +172,24 @@ class Controller:
         waiters.append((entry.term, lambda ok: done(entry.index, entry.term, ok)))
         self._owner.proposed(self._replica, 1)
 
-    async def _forward(self, leader: NodeId, payload: bytes) -> tuple[Index, Term] | None:
+    def _forward(self, leader: NodeId, payload: bytes, done: Judged) -> int:
+        """Send the command to `leader`; return the number of the request, 0 if it was not sent."""
         peer = self._owner.peer(leader)
         if peer is None or PeerLane.CONTROL not in peer.sessions:
-            return None
+            done(Index(0), Term(0), False)
+            return 0
         self._requests += 1
-        request = self._requests
-        future: asyncio.Future[ProposeAnswer] = asyncio.get_running_loop().create_future()
-        self._forwarded[request] = future
-        try:
-            peer.send(PeerLane.CONTROL, write_propose(Propose(request, METADATA_GROUP, payload)))
-            async with asyncio.timeout(ATTEMPT_S):
-                answer = await future
-        except TimeoutError:
-            return None
-        finally:
-            del self._forwarded[request]
-        if answer.error != ErrorCode.NONE:
-            return None
-        return answer.index, answer.term
+        self._forwarded[self._requests] = (leader, done)
+        propose = Propose(self._requests, METADATA_GROUP, payload)
+        peer.send(PeerLane.CONTROL, write_propose(propose))
+        return self._requests
 
-    async def _applied(self, index: Index, term: Term) -> Result | None:
-        """Wait until the image here has applied `index`; None if another entry stands there."""
-        if self._replica.applied < index:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(index, []).append(
-                lambda: None if future.done() else future.set_result(None)
-            )
-            await future
-        found = self._results.get(index)
-        if found is None or found[0] != term:
-            return None
-        return found[1]
+    def _when_applied(self, index: Index, callback: Callable[[], None]) -> None:
+        """Call `callback` when the image here has applied `index`, maybe at once."""
+        if self._replica.applied >= index:
+            callback()
+        else:
+            self._waiting.setdefault(index, []).append(callback)
 
     # Frames
 
@@ -190,16 +198,24 @@ class Controller:
 
         def done(index: Index, term: Term, committed: bool) -> None:
             error = ErrorCode.NONE if committed else ErrorCode.NOT_CONTROLLER
+            reply(error, index, term)
+
+        def reply(error: ErrorCode, index: Index, term: Term) -> None:
             answer = ProposeAnswer(frame.request, error, index, term)
             peer.send(PeerLane.CONTROL, write_propose_answer(answer))
 
+        try:
+            decode_command(frame.payload)  # an entry that nobody can apply would end every node
+        except ProtocolError:
+            reply(ErrorCode.INVALID_REQUEST, Index(0), Term(0))
+            return
         self._propose(frame.payload, done)
 
     def receive_answer(self, frame: ProposeAnswer) -> None:
         """The leader's answer to a command forwarded from here."""
-        future = self._forwarded.get(frame.request)
-        if future is not None and not future.done():
-            future.set_result(frame)
+        if frame.request in self._forwarded:
+            _, done = self._forwarded.pop(frame.request)
+            done(frame.index, frame.term, frame.error == ErrorCode.NONE)
 
     # The state machine
 
@@ -213,15 +229,19 @@ class Controller:
                 done(False)
 
     def committed(self, entries: Sequence[Entry]) -> None:
-        """Apply, remember the results, wake those who wait."""
+        """Apply, and wake those who wait."""
         results: list[Result] = []
         for entry in entries:
-            if entry.kind is EntryKind.COMMAND:
-                result = self.image.apply(decode_command(entry.payload), entry.index)
-                results.append(result)
-                self._results[entry.index] = (entry.term, result)
-                if len(self._results) > RESULTS_MAX:
-                    self._results.popitem(last=False)
+            if entry.kind is not EntryKind.COMMAND:
+                continue
+            command = decode_command(entry.payload)
+            result = self.image.apply(command, entry.index)
+            if isinstance(result, Repeated):
+                continue
+            results.append(result)
+            outcome = None if command.id is None else self._outcomes.get(command.id)
+            if outcome is not None and not outcome.done():
+                outcome.set_result(result)
         if results:
             self._owner.image_changed(results)
         for entry in entries:
@@ -234,7 +254,11 @@ class Controller:
         """Nobody waits for the own sync alone."""
 
     def role_changed(self, change: RoleChange) -> None:
-        """Nothing to do: proposals stay until committed or replaced."""
+        """Ask no more whom the group does not follow; own proposals stay in the log."""
+        for request, (leader, done) in list(self._forwarded.items()):
+            if leader != change.leader:
+                del self._forwarded[request]
+                done(Index(0), Term(0), False)
 
     def majority_lost(self) -> None:
         """Nobody here learns how proposals end: those who asked try again."""
@@ -242,6 +266,13 @@ class Controller:
         for waiters in proposals.values():
             for _, done in waiters:
                 done(False)
+
+    def started_over(self) -> None:
+        """The image is another node's: whoever waited for an entry that it has need not wait."""
+        self._owner.image_changed(())
+        for index in [index for index in self._waiting if index <= self._replica.applied]:
+            for wake in self._waiting.pop(index):
+                wake()
 
     def deleted(self) -> None:
         """The metadata group is never deleted."""

@@ -9,6 +9,8 @@ was read is kept and only continued, never read twice.
 The wait ends when the bytes suffice, a partition has an error, the time is over, or another answer
 of the connection is ready behind this one. A partition whose leader was lost a moment ago is no
 error: its reader waits for the successor (D7), and gets an empty answer if its time ends before.
+A new leader's readers wait until it has committed an entry of its term: only then it knows how far
+readers were told that the log is committed.
 
 Invariants: batches of a partition are contiguous from the asked offset; at most one segment read is
 under way per request; an ended wait watches nothing.
@@ -206,7 +208,7 @@ class FetchWait:
                 f"{partition.topic}-{partition.number} holds offsets {partition.log_start} to "
                 f"{partition.log_end}, asked for {offset}",
             )
-        return offset < partition.high_watermark
+        return partition.leader_ready and offset < partition.high_watermark
 
     def _is_parked(self, partition: Partition, error: RequestError) -> bool:
         """Whether `partition` is between two leaders: then wait instead of telling `error`."""
@@ -283,6 +285,9 @@ class FetchWait:
 
     def _end(self) -> None:
         self._let_go()
+        for slot in self.slots:
+            if slot.error is None and slot.partition is not None:
+                slot.error = _unsettled(slot.partition)
         self._done()
 
     def _let_go(self) -> None:
@@ -296,6 +301,20 @@ class FetchWait:
                 if slot.partition is not None and slot.handle is not None:
                     slot.partition.unwatch(slot.handle)
                 slot.wait = None
+
+
+def _unsettled(partition: Partition) -> RequestError | None:
+    """Return what is told of a leader that has not committed an entry of its own yet.
+
+    Its high watermark may lie below the one that its predecessor told readers of (KIP-207). It is
+    settled within a round, unless there is no majority.
+    """
+    if partition.leader_ready or not partition.is_leader:
+        return None
+    return RequestError(
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        f"this node leads {partition.topic}-{partition.number}, its majority has not answered yet",
+    )
 
 
 def end_offset(batch: Payload) -> Offset:

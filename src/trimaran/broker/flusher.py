@@ -23,7 +23,8 @@ from trimaran.broker.rounds import Rounds
 from trimaran.broker.space import when_there_is_room
 from trimaran.errors import DiskFullError
 from trimaran.ids import GroupId, Index
-from trimaran.records.entry import Entry, LogPosition
+from trimaran.records.control import decode_log_start
+from trimaran.records.entry import Entry, EntryKind, LogPosition
 from trimaran.storage.boundary import Boundary, StateFile
 from trimaran.storage.journal import Journal
 
@@ -32,6 +33,17 @@ T = TypeVar("T")
 
 class _GroupDeletedError(Exception):
     """The group that was being flushed is gone: nothing of it is needed any more."""
+
+
+class _Waiting:
+    """A group with committed entries that no flush has taken."""
+
+    __slots__ = ("replica", "since_s", "size")
+
+    def __init__(self, replica: Replica, since_s: float) -> None:
+        self.replica = replica
+        self.since_s = since_s
+        self.size = 0
 
 
 class Flusher:
@@ -59,7 +71,8 @@ class Flusher:
         self._flush_bytes = flush_bytes
         self._flush_interval_s = flush_interval_s
         self._flushed = flushed
-        self._waiting: dict[GroupId, Replica] = {}
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[GroupId, _Waiting] = {}
         self._waiting_bytes = 0
         self._unflushed: dict[GroupId, int] = {}
         self.unflushed_bytes = 0
@@ -72,7 +85,10 @@ class Flusher:
 
     def committed(self, replica: Replica, size: int) -> None:
         """The group has `size` more bytes of committed entries."""
-        self._waiting[replica.group] = replica
+        waiting = self._waiting.get(replica.group)
+        if waiting is None:
+            waiting = self._waiting[replica.group] = _Waiting(replica, self._loop.time())
+        waiting.size += size
         self._waiting_bytes += size
         self._unflushed[replica.group] = self._unflushed.get(replica.group, 0) + size
         self.unflushed_bytes += size
@@ -81,7 +97,9 @@ class Flusher:
 
     def group_removed(self, group: GroupId) -> None:
         """What the group still had to flush is not needed any more."""
-        self._waiting.pop(group, None)
+        waiting = self._waiting.pop(group, None)
+        if waiting is not None:
+            self._waiting_bytes -= waiting.size
         self._forget(group, self._unflushed.get(group, 0))
 
     def _forget(self, group: GroupId, size: int) -> None:
@@ -104,21 +122,36 @@ class Flusher:
             await self.cycle()
 
     async def cycle(self) -> None:
-        """Flush what is committed now, and release what that makes unnecessary."""
+        """Flush what is due now, and release what that makes unnecessary."""
         self._enough.clear()
-        waiting, self._waiting = self._waiting, {}
-        self._waiting_bytes = 0
-        flushed = [replica for replica in waiting.values() if not replica.removed]
-        for replica in flushed:
+        for waiting in self._take_due():
+            replica = waiting.replica
             with suppress(_GroupDeletedError):
                 await self._flush(replica)
                 if replica.storage.last_index < replica.applied:
-                    self._waiting.setdefault(replica.group, replica)
+                    self._waiting.setdefault(replica.group, _Waiting(replica, waiting.since_s))
         if self._journal.generation != self._released or self._journal.file_count > 1:
             self._released = self._journal.generation
             submit = partial(self._workers.submit, Lane.SEGMENTS, self._journal.release())
             await when_there_is_room(submit)
         self.cycles += 1
+
+    def _take_due(self) -> "list[_Waiting]":
+        """Take the groups that have waited for long, and the largest until half is taken.
+
+        A flush costs nearly the same for few bytes as for many, so that many groups are better
+        flushed in turn, each when it has much, than all of them each time.
+        """
+        now_s = self._loop.time()
+        half = self._waiting_bytes // 2
+        due: list[_Waiting] = []
+        for waiting in sorted(self._waiting.values(), key=_size, reverse=True):
+            is_old = now_s - waiting.since_s >= self._flush_interval_s
+            if is_old or self._waiting_bytes > half:
+                due.append(waiting)
+                del self._waiting[waiting.replica.group]
+                self._waiting_bytes -= waiting.size
+        return due
 
     async def _flush(self, replica: Replica) -> None:
         """Write, sync and bound one group, in steps of its machine's size.
@@ -127,17 +160,9 @@ class Flusher:
             _GroupDeletedError: it was deleted meanwhile.
         """
         while entries := replica.entries_to_flush():
-            state = replica.machine.flushed(entries)
-            await when_there_is_room(partial(self._append, replica, entries))
-            files = []
-            last = entries[-1]
-            for name in sorted(state):
-                write = replica.storage.plan_write_state(f"{name}-{last.index}", state[name])
-                files.append(await when_there_is_room(partial(self._submit, replica, write)))
-            sync = replica.storage.plan_sync()
-            await self._submit(replica, sync)
-            sync.finish()
-            await self._bound(replica, entries, tuple(files))
+            states = replica.machine.flushed(entries)
+            files = await when_there_is_room(partial(self._write, replica, entries, states))
+            await self._bound(replica, entries, files)
 
     def _submit(self, replica: Replica, work: Work[T]) -> "asyncio.Future[T]":
         """Have `work` done on the group's files.
@@ -151,15 +176,23 @@ class Flusher:
             raise _GroupDeletedError
         return self._workers.submit(Lane.SEGMENTS, work)
 
-    async def _append(self, replica: Replica, entries: Sequence[Entry]) -> None:
-        """Write `entries` into segments. Raises DiskFullError; then nothing of it counts."""
-        write = replica.storage.plan_append(entries)
+    async def _write(
+        self, replica: Replica, entries: Sequence[Entry], states: dict[str, bytes]
+    ) -> tuple[StateFile, ...]:
+        """Make `entries` and the state as of the last of them durable; return the state's files.
+
+        Raises:
+            DiskFullError: nothing of it counts.
+            _GroupDeletedError: the group was deleted meanwhile.
+        """
+        flush = replica.storage.plan_flush(entries, states)
         try:
-            await self._submit(replica, write)
+            await self._submit(replica, flush)
         except DiskFullError:
-            write.abandon()
+            flush.abandon()
             raise
-        write.finish()
+        flush.finish()
+        return flush.state_files
 
     async def _bound(
         self, replica: Replica, entries: Sequence[Entry], files: tuple[StateFile, ...]
@@ -169,7 +202,7 @@ class Flusher:
         last = entries[-1]
         previous = replica.boundary
         boundary: Boundary = replace(
-            previous,
+            with_log_start(previous, entries),
             position=LogPosition(
                 index=last.index,
                 term=last.term,
@@ -192,6 +225,10 @@ class Flusher:
         if previous.state_files:
             names = [name for name, _, _ in files]
             await self._submit(replica, replica.storage.plan_drop_states(names))
+        start = (boundary.log_start_index, boundary.log_start_offset)
+        if start != (previous.log_start_index, previous.log_start_offset):
+            replica.storage.set_log_start(*start)
+            await self._submit(replica, replica.storage.plan_drop_segments())
 
     def _cut_tail(self) -> None:
         """Release the oldest entries below boundaries until the rest is within its budget."""
@@ -203,3 +240,17 @@ class Flusher:
         for replica, index in released.values():
             if not replica.removed:
                 replica.raft.log.release(index)
+
+
+def with_log_start(boundary: Boundary, entries: Sequence[Entry]) -> Boundary:
+    """Return `boundary` with the log start moved as `entries`, which follow it, say."""
+    index, offset = boundary.log_start_index, boundary.log_start_offset
+    for entry in entries:
+        if entry.kind is EntryKind.LOG_START:
+            start = decode_log_start(entry.payload)
+            index, offset = max(index, start.index), max(offset, start.offset)
+    return replace(boundary, log_start_index=index, log_start_offset=offset)
+
+
+def _size(waiting: _Waiting) -> int:
+    return waiting.size

@@ -62,6 +62,9 @@ class HeartbeatsOwner(Protocol):
     def claim_dropped(self, group: GroupId, node: NodeId) -> None:
         """`node` no longer says that it leads `group`."""
 
+    def member_damaged(self, peer: Peer, replica: Replica) -> None:
+        """A follower in a group led here says that it is damaged."""
+
 
 class Watcher(Protocol):
     """Who is told when a node's signs of life end and begin."""
@@ -88,6 +91,7 @@ class PeerPulse:
         "heard_s",
         "is_silent",
         "missed",
+        "not_following",
         "sent_s",
         "told",
     )
@@ -115,6 +119,8 @@ class PeerPulse:
         """When the last heartbeat that it answered on this connection was sent."""
         self.excepted_since_s: dict[GroupId, float] = {}
         """Groups we lead that it does not follow, and since when."""
+        self.not_following: dict[GroupId, None] = {}
+        """Those of them that it did not follow at all when it last named them."""
 
 
 class _Confirmation:
@@ -199,7 +205,7 @@ class Heartbeats:
         """
         numbers: dict[NodeId, int] = {}
         for node in nodes:
-            if node != self._node_id and not self._pulses[node].is_silent:
+            if node != self._node_id and self.is_alive(node):
                 self._send(node, self._pulses[node])
                 numbers[node] = self._number
         if not numbers:
@@ -223,20 +229,27 @@ class Heartbeats:
                     self._confirmed(confirmation)
 
     def is_alive(self, node: NodeId) -> bool:
-        """Whether `node` was heard of lately; this node itself always is."""
-        return node == self._node_id or not self._pulses[node].is_silent
+        """Whether `node` was heard of lately; this node itself always is.
+
+        A node that has registered need not be one of cluster.nodes here (it was taken out of the
+        settings, or not put in yet): it is never heard of.
+        """
+        pulse = self._pulses.get(node)
+        return node == self._node_id or (pulse is not None and not pulse.is_silent)
 
     def can_lead(self, node: NodeId, group: GroupId) -> bool:
         """Whether `node`, a follower in a group led here, is alive, whole and following."""
-        pulse = self._pulses[node]
         return (
-            not pulse.is_silent and self._peers[node].counts and group not in pulse.excepted_since_s
+            self.is_alive(node)
+            and self._peers[node].counts
+            and group not in self._pulses[node].excepted_since_s
         )
 
     def alive_for_s(self, node: NodeId) -> float:
         """Return for how long `node` has been heard of without a break; 0 if it is not."""
-        pulse = self._pulses[node]
-        return 0.0 if pulse.is_silent else self._loop.time() - pulse.alive_since_s
+        if not self.is_alive(node):
+            return 0.0
+        return self._loop.time() - self._pulses[node].alive_since_s
 
     def connected(self, node: NodeId) -> None:
         """The control lane to `node` is new: tell it everything, give it time."""
@@ -345,10 +358,7 @@ class Heartbeats:
             if replica is None:
                 continue
             excepted[group] = pulse.excepted_since_s.get(group, sent_s)
-            if refusal is Refusal.NOT_FOLLOWING:
-                self._claim_again(pulse, group)
-            replica.raft.peer_term(peer.node_id, term)
-            self._owner.touched(replica)
+            self._take_exception(peer, replica, term, refusal)
         for group in pulse.excepted_since_s:
             if group not in excepted and group in self._led:
                 replica = self._led[group]
@@ -357,6 +367,21 @@ class Heartbeats:
         pulse.excepted_since_s = excepted
         if peer.counts:
             self._answer_reads(peer.node_id, pulse)
+
+    def _take_exception(self, peer: Peer, replica: Replica, term: Term, refusal: Refusal) -> None:
+        """`peer` does not follow, misses or holds damaged a group led here."""
+        pulse, group = self._pulses[peer.node_id], replica.group
+        if refusal is Refusal.NOT_FOLLOWING:
+            self._claim_again(pulse, group)
+        replica.raft.peer_term(peer.node_id, term)
+        if refusal is not Refusal.DAMAGED:
+            pulse.not_following[group] = None
+        elif group in pulse.not_following:  # what was sent to it meanwhile is lost
+            del pulse.not_following[group]
+            replica.raft.peer_reset(peer.node_id)
+        if refusal is Refusal.DAMAGED:
+            self._owner.member_damaged(peer, replica)
+        self._owner.touched(replica)
 
     def _begin_anew(self, node: NodeId) -> None:
         """`node` answers for the first time since the connection was made: probe what it holds.
@@ -489,7 +514,7 @@ class Heartbeats:
     def _is_absent(
         self, node: NodeId, absent: Mapping[NodeId, None], group: GroupId, now: float
     ) -> bool:
-        if node in absent:
+        if node in absent or node not in self._pulses:
             return True
         since = self._pulses[node].excepted_since_s.get(group)
         return since is not None and now - since > self._quorum_lost_s

@@ -24,7 +24,6 @@ from trimaran.broker.peer_frames import (
 )
 from trimaran.broker.peers import Peer
 from trimaran.broker.replica import Replica
-from trimaran.errors import PeerError
 from trimaran.ids import GroupId, NodeId
 from trimaran.raft.messages import (
     AppendAnswer,
@@ -52,6 +51,13 @@ class Commands(Protocol):
         """A peer answers a command forwarded from here."""
 
 
+class Mender(Protocol):
+    """Who gets what is about damage."""
+
+    def receive(self, peer: Peer, frame: Frame) -> None:
+        """Handle a frame that is about damage. Raises PeerError for any other."""
+
+
 class Inbox:
     """Frames of admitted sessions, by kind."""
 
@@ -62,6 +68,7 @@ class Inbox:
         groups: GroupTable,
         heartbeats: Heartbeats,
         leaders: LeaderTable,
+        mending: Mender,
         touched: Callable[[Replica], None],
     ) -> None:
         """`touched` is called with each group whose core was told something."""
@@ -70,6 +77,7 @@ class Inbox:
         self._groups = groups
         self._heartbeats = heartbeats
         self._leaders = leaders
+        self._mending = mending
         self._loop = asyncio.get_running_loop()
         self._early: dict[GroupId, dict[NodeId, Message]] = {}
 
@@ -93,7 +101,7 @@ class Inbox:
                 case ProposeAnswer():
                     self._commands.receive_propose_answer(frame)
                 case _:
-                    raise PeerError(f"{type(frame).__name__} is no frame for this point")
+                    self._mending.receive(peer, frame)
 
     def deliver_early(self, replica: Replica) -> None:
         """Give a new group what came for it before it was there."""

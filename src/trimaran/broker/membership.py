@@ -1,27 +1,39 @@
 """Which groups this node is a member of: brought into being and ended as the metadata says.
 
 A group that was found on disk waits until the metadata names it; only a committed deletion of its
-topic removes it ("I do not know this partition" never means "delete it"). A new group's files, its
-line in the list of groups and its first boundary are synced before it takes part in anything.
+topic removes it ("I do not know this partition" never means "delete it"). A deletion that a crash
+kept from being carried out is known from the image, which remembers the ids of deleted topics.
+A new group's files, its line in the list of groups and its first boundary are synced before it
+takes part in anything.
 Does not: elect, append or serve.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
 from trimaran.broker.epochs import LeaderEpochs
-from trimaran.broker.partition import Partition
+from trimaran.broker.partition import SETTINGS_FILE, Partition
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica, StateMachine
 from trimaran.broker.space import when_there_is_room
 from trimaran.broker.tasks import Tasks
 from trimaran.dedup.producers import ProducerTable
 from trimaran.errors import CorruptionError
-from trimaran.ids import METADATA_GROUP, GroupId, Index, NodeId, TopicId, split_group_id
+from trimaran.ids import (
+    METADATA_GROUP,
+    DiskId,
+    GroupId,
+    Index,
+    NodeId,
+    Term,
+    TopicId,
+    split_group_id,
+)
 from trimaran.metadata.image import Image
 from trimaran.metadata.results import (
     PartitionsCreated,
@@ -34,12 +46,21 @@ from trimaran.metadata.topology import Topic
 from trimaran.raft.log import RaftLog
 from trimaran.raft.node import RaftNode
 from trimaran.raft.progress import RaftLimits
+from trimaran.records.control import StoredSettings, stored_settings_of
+from trimaran.records.entry import HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.recovery import RecoveredGroup, Store
 
 log = logging.getLogger(__name__)
 
+MADE_ANEW = Damage(
+    kind=DamageKind.MISSING_FILES,
+    text="made anew on a disk that lost data: it may have been here before",
+)
+DISK_REPLACED = Damage(
+    kind=DamageKind.MISSING_FILES, text="made on a disk that takes the place of another"
+)
 STORED = Index(0)
 """In place of the first index of a term whose entries are in segments: never truncated."""
 
@@ -55,6 +76,7 @@ class Membership:
         workers: Workers,
         tasks: Tasks,
         node_id: NodeId,
+        disk_id: DiskId,
         limits: RaftLimits,
     ) -> None:
         """Nothing is taken up before `start_metadata`."""
@@ -63,6 +85,7 @@ class Membership:
         self._workers = workers
         self._tasks = tasks
         self._node_id = node_id
+        self._disk_id = disk_id
         self._limits = limits
         self._found: dict[GroupId, RecoveredGroup] = dict(store.groups)
         self._partitions: dict[GroupId, Partition] = {}
@@ -70,32 +93,141 @@ class Membership:
         """Groups on their way: None until their files are there."""
         self._deleted: dict[GroupId, None] = {}
         """Groups whose topic was deleted while they were being made."""
-        self._unreadable: dict[GroupId, None] = {}
-        """Groups found whose state files are damaged: kept, but nothing can be judged by them."""
+        self._install: Callable[[GroupId], None] = _nothing_to_install
+        self._metadata_installed: asyncio.Future[None] | None = None
+        self._image = Image()
+        self._made = asyncio.Event()
+        """Set whenever groups were made."""
 
     def partition(self, group: GroupId) -> Partition | None:
         """Return this node's replica of a partition."""
         return self._partitions.get(group)
 
+    # Groups that start over from a leader's files
+
+    def broken(self) -> Sequence[GroupId]:
+        """Return the groups that take no part until they were installed."""
+        return [group for group, found in self._found.items() if _is_broken(found)]
+
+    def waiting(self, group: GroupId) -> RecoveredGroup | None:
+        """Return a group that takes no part, None if it is none of those."""
+        return self._found.get(group)
+
+    def install_with(self, install: Callable[[GroupId], None]) -> None:
+        """Have `install` called with each group that cannot take part with what it has."""
+        self._install = install
+
+    def installed(self, recovered: RecoveredGroup) -> None:
+        """Take the group up: it has the files of its boundary."""
+        self._found[recovered.group] = recovered
+        if recovered.group != METADATA_GROUP:
+            self.image_changed(self._image, ())
+        elif self._metadata_installed is not None and not self._metadata_installed.done():
+            self._metadata_installed.set_result(None)
+
+    async def start_over(self, replica: Replica) -> None:
+        """Leave a group whose leader has no entries that reach back to this member's log."""
+        if replica.removed:
+            return
+        group = replica.group
+        log.warning("group starts over group=%s", group.hex())
+        # The next round comes after all that hold something of this group.
+        await self._consensus.rounds.leave(replica)
+        if self._consensus.groups.get(group) is not replica:
+            return  # deleted meanwhile
+        self._consensus.groups.remove(group)
+        self._partitions.pop(group, None)
+        raft = replica.raft
+        start = Index(replica.boundary.position.index + 1)
+        end = Index(raft.synced_index + 1)
+        self._found[group] = RecoveredGroup(
+            group=group,
+            boundary=replica.boundary,
+            hard_state=replica.journaled,
+            log=replica.storage,
+            entries=list(raft.log.slice(start, end)) if end > start else [],
+            commit_index=raft.synced_commit_index,
+            commit_known=raft.synced_commit_index,
+            damage=replica.damage,
+            has_files=False,
+        )
+        self._consensus.group_removed(replica, starts_over=True)
+        if isinstance(replica.machine, Controller):
+            replica.machine.majority_lost()
+            await self.start_metadata(replica.machine, voters=replica.boundary.voters)
+            replica.machine.started_over()
+            self._catch_up(replica.machine.image)
+        else:
+            replica.machine.deleted()
+            self._install(group)
+
+    def _catch_up(self, image: Image) -> None:
+        """Do what the commands would have led to that this node has not seen."""
+        for group, partition in list(self._partitions.items()):
+            if image.was_deleted(partition.topic_id):
+                replica = self._consensus.groups.remove(group)
+                del self._partitions[group]
+                if replica is not None:
+                    replica.machine.deleted()
+                    self._consensus.group_removed(replica)
+                    self._forget(group)
+        self.make_missing(image)
+
+    # What the metadata says
+
     async def start_metadata(self, controller: Controller, *, voters: tuple[NodeId, ...]) -> None:
-        """Take up the metadata group, creating it on a node's first start."""
+        """Take up the metadata group, creating it on a node's first start.
+
+        If it is damaged this waits until it was installed from another node.
+        """
         found = self._found.pop(METADATA_GROUP, None)
         if found is None:
             (found,) = await self._create([Boundary(group=METADATA_GROUP, voters=voters)])
-        for file in found.boundary.state_files:
-            controller.image = Image.decode(found.log.read_state(file), source=file[0])
+        image = self._read_image(found)
+        while image is None:
+            self._metadata_installed = asyncio.get_running_loop().create_future()
+            self._found[METADATA_GROUP] = found
+            self._install(METADATA_GROUP)
+            await self._metadata_installed
+            found = self._found.pop(METADATA_GROUP)
+            image = self._read_image(found)
+        controller.image = image
+        if not found.boundary.voters:
+            found.boundary = replace(found.boundary, voters=voters)
         raft = self._raft(found, eager_commit=True)
         replica = self._replica(found, raft, controller)
         controller.bind(replica)
         self._making.pop(METADATA_GROUP, None)
         self._consensus.group_added(replica, is_new=False)
 
+    def _read_image(self, found: RecoveredGroup) -> Image | None:
+        """Return the image at the boundary, None if it cannot be read or has lost its log."""
+        image = Image()
+        try:
+            for file in found.boundary.state_files:
+                image = Image.decode(found.log.read_state(file), source=file[0])
+        except CorruptionError as error:
+            self._unreadable(found, error)
+        return None if _is_broken(found) else image
+
+    def _unreadable(self, found: RecoveredGroup, error: CorruptionError) -> None:
+        """A state file fails its check: nothing can be judged by what is left."""
+        log.error("group unreadable group=%s reason=%s", found.group.hex(), error)
+        found.has_files = False
+        if found.damage is None:
+            found.damage = Damage(kind=DamageKind.BOUNDARY, text=str(error))
+            self._consensus.rounds.store_damage(found.group, found.damage)
+
     def image_changed(self, image: Image, results: Sequence[Result]) -> None:
         """Bring this node's groups to what the metadata says now."""
+        self._image = image
         for group in list(self._found):
+            if image.was_deleted(_topic_of(group)):
+                self._remove_found(group)
+                continue
             replicas = image.replicas(group)
             topic = image.topic_by_id(_topic_of(group))
-            if group in self._unreadable or _is_broken(self._found[group]):
+            if _is_broken(self._found[group]):
                 continue
             if replicas is not None and topic is not None:
                 self._take_up_found(self._found.pop(group), topic)
@@ -118,6 +250,8 @@ class Membership:
             self._make(image, topic, 0)
 
     def _make(self, image: Image, topic: Topic, first_partition: int) -> None:
+        if image.was_deleted(topic.topic_id):
+            return  # further on in what was applied together
         groups = [
             topic.group(number)
             for number in range(first_partition, len(topic.partitions))
@@ -132,32 +266,63 @@ class Membership:
         ]
         if missing:
             self._making.update(dict.fromkeys(missing))
-            self._tasks.spawn(self._make_all(image, topic, missing), name="make-groups")
+            is_foreign = self._is_foreign(image)
+            making = self._make_all(image, topic, missing, is_foreign=is_foreign)
+            self._tasks.spawn(making, name="make-groups")
 
-    async def _make_all(self, image: Image, topic: Topic, groups: Sequence[GroupId]) -> None:
+    async def _make_all(
+        self, image: Image, topic: Topic, groups: Sequence[GroupId], *, is_foreign: bool
+    ) -> None:
         boundaries = [
             Boundary(group=group, voters=topic.partitions[_number_of(group)]) for group in groups
         ]
-        rounds = self._consensus.rounds
-        for created in await self._create(boundaries):
+        for created in await self._create(boundaries, is_foreign=is_foreign):
+            del self._making[created.group]
             if created.group in self._deleted:
-                self._deleted.pop(created.group)
-                await self._remove(created.group, rounds.forget_group(created.group))
+                del self._deleted[created.group]
+                self._forget(created.group)
             else:
                 now = image.topic_by_id(topic.topic_id) or topic  # settings may have changed
-                self._take_up(created, now, ProducerTable(), is_new=True)
-            self._making.pop(created.group)
+                self._take_up(created, now, ProducerTable(), StoredSettings(), is_new=True)
+        self._made.set()
 
-    async def _create(self, boundaries: Sequence[Boundary]) -> Sequence[RecoveredGroup]:
+    def _is_foreign(self, image: Image) -> bool:
+        """Whether the cluster knows this node by another disk: its groups were there before."""
+        node = image.node(self._node_id)
+        return node is not None and node.disk_id != self._disk_id
+
+    async def give_up_votes(self, image: Image) -> None:
+        """Mark every group: the disk that held them is gone, and with it votes and entries.
+
+        Returns when all groups that `image` names are here and marked, durably.
+        """
+        stored = []
+        for replica in self._consensus.groups.all():
+            if replica.damage is None:
+                replica.damage = DISK_REPLACED
+                replica.raft.lose_vote()
+                stored.append(self._consensus.rounds.store_damage(replica.group, DISK_REPLACED))
+                self._consensus.vote_changed(replica)
+        for found in self.dormant():
+            if found.damage is None:
+                found.damage = DISK_REPLACED
+                stored.append(self._consensus.rounds.store_damage(found.group, DISK_REPLACED))
+        for done in stored:
+            await done
+        self.make_missing(image)
+        while self._making:
+            self._made.clear()
+            await self._made.wait()
+
+    async def _create(
+        self, boundaries: Sequence[Boundary], *, is_foreign: bool = False
+    ) -> Sequence[RecoveredGroup]:
         """Make groups' files, their lines in the list and first boundaries durable, together."""
         created = await when_there_is_room(partial(self._add, boundaries))
         for group in created:
             self._making[group.group] = group
-            if self._store.damage:
-                group.damage = Damage(
-                    kind=DamageKind.MISSING_FILES,
-                    text="made anew on a disk that lost data: it may have been here before",
-                )
+            if self._store.damage or is_foreign:
+                group.damage = MADE_ANEW
                 self._consensus.rounds.store_damage(group.group, group.damage)
         stored = [self._consensus.rounds.store_boundary(boundary) for boundary in boundaries]
         for done in stored:
@@ -175,19 +340,26 @@ class Membership:
         return [*self._found.values(), *making]
 
     def _take_up_found(self, found: RecoveredGroup, topic: Topic) -> None:
-        producers = ProducerTable()
         try:
-            for file in found.boundary.state_files:
-                producers = ProducerTable.decode(found.log.read_state(file), source=file[0])
+            producers, stored = _read_states(found)
         except CorruptionError as error:
-            log.error("group unreadable group=%s reason=%s", found.group.hex(), error)
             self._found[found.group] = found
-            self._unreadable[found.group] = None
+            self._unreadable(found, error)
+            self._install(found.group)
             return
-        self._take_up(found, topic, producers, is_new=False)
+        if not found.boundary.voters:  # the journal lost it: a group's members never change
+            voters = topic.partitions[_number_of(found.group)]
+            found.boundary = replace(found.boundary, voters=voters)
+        self._take_up(found, topic, producers, stored, is_new=False)
 
     def _take_up(
-        self, found: RecoveredGroup, topic: Topic, producers: ProducerTable, *, is_new: bool
+        self,
+        found: RecoveredGroup,
+        topic: Topic,
+        producers: ProducerTable,
+        stored: StoredSettings,
+        *,
+        is_new: bool,
     ) -> None:
         group = found.group
         epochs = LeaderEpochs()
@@ -207,14 +379,18 @@ class Membership:
             storage=found.log,
             owner=self._consensus,
             workers=self._workers,
+            stored=stored,
         )
-        found.log.segment_bytes = partition.settings.segment_bytes
+        found.log.segment_bytes = stored.segment_bytes
         replica = self._replica(found, raft, partition)
         partition.bind(replica)
         self._partitions[group] = partition
         self._consensus.group_added(replica, is_new=is_new)
 
     def _raft(self, found: RecoveredGroup, *, eager_commit: bool) -> RaftNode:
+        raft_log = RaftLog(found.boundary.position, found.entries)
+        if found.hard_state.term < raft_log.last_term:
+            self._lost_term(found, raft_log.last_term)
         if found.damage is not None:
             log.error(
                 "group damaged group=%s effect=no vote reason=%s",
@@ -224,13 +400,25 @@ class Membership:
         return RaftNode(
             node_id=self._node_id,
             voters=found.boundary.voters,
-            log=RaftLog(found.boundary.position, found.entries),
+            log=raft_log,
             hard_state=found.hard_state,
             commit_index=found.commit_index,
             limits=self._limits,
             may_vote=found.damage is None,
             eager_commit=eager_commit,
         )
+
+    def _lost_term(self, found: RecoveredGroup, last_term: Term) -> None:
+        """The last entry is of a term that the journal does not know of.
+
+        A term is stored before any entry of it: the write that held it went astray, and with it
+        perhaps a vote. A member that does not vote may know of a term too late.
+        """
+        found.hard_state = HardState(term=last_term, vote=None)
+        if found.damage is None:
+            text = f"the last entry is of term {last_term}, which was never stored"
+            found.damage = Damage(kind=DamageKind.GAP, text=text)
+            self._consensus.rounds.store_damage(found.group, found.damage)
 
     def _replica(self, found: RecoveredGroup, raft: RaftNode, machine: StateMachine) -> Replica:
         found.entries = []
@@ -241,6 +429,7 @@ class Membership:
             hard_state=found.hard_state,
             machine=machine,
             damage=found.damage,
+            commit_known=found.commit_known,
         )
 
     def _alter(self, topic: Topic) -> None:
@@ -260,10 +449,20 @@ class Membership:
                 self._consensus.group_removed(replica)
             if group in self._making:
                 self._deleted[group] = None
-            elif replica is not None or self._found.pop(group, None) is not None:
-                # At once: a new journal file holds all groups but those it is told to forget.
-                forgotten = self._consensus.rounds.forget_group(group)
-                self._tasks.spawn(self._remove(group, forgotten), name="remove-group")
+            elif replica is not None:
+                self._forget(group)
+            elif group in self._found:
+                self._remove_found(group)
+
+    def _remove_found(self, group: GroupId) -> None:
+        """Remove a group that takes no part; a crash may have kept it from being removed before."""
+        del self._found[group]
+        self._forget(group)
+
+    def _forget(self, group: GroupId) -> None:
+        # At once: a new journal file holds all groups but those it is told to forget.
+        forgotten = self._consensus.rounds.forget_group(group)
+        self._tasks.spawn(self._remove(group, forgotten), name="remove-group")
 
     async def _remove(self, group: GroupId, forgotten: "asyncio.Future[None]") -> None:
         """Delete the group's files once the journal has forgotten it."""
@@ -272,9 +471,25 @@ class Membership:
         await when_there_is_room(partial(self._workers.submit, Lane.SEGMENTS, remove))
 
 
+def _read_states(found: RecoveredGroup) -> tuple[ProducerTable, StoredSettings]:
+    """Return a partition's state at its boundary. Raises CorruptionError."""
+    producers, stored = ProducerTable(), StoredSettings()
+    for file in found.boundary.state_files:
+        content = found.log.read_state(file)
+        if file[0].startswith(SETTINGS_FILE + "-"):
+            stored = stored_settings_of(content, source=file[0])
+        else:
+            producers = ProducerTable.decode(content, source=file[0])
+    return producers, stored
+
+
 def _is_broken(found: RecoveredGroup) -> bool:
-    """Whether the segments lack what the boundary names: nothing can be appended behind them."""
-    return found.log.last_index < found.boundary.position.index
+    """Whether files lack what the boundary names: nothing can be appended behind them."""
+    return not found.has_files or found.log.last_index < found.boundary.position.index
+
+
+def _nothing_to_install(group: GroupId) -> None:
+    """Before the node can reach others there is nothing to be done."""
 
 
 def _topic_of(group: GroupId) -> TopicId:

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
 from trimaran.broker.clients import Clients
 from trimaran.broker.consensus import Consensus
@@ -20,6 +22,7 @@ from trimaran.broker.flusher import Flusher
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.kafka_services import COMMAND_TIMEOUT_S, KafkaServices
 from trimaran.broker.membership import Membership
+from trimaran.broker.mending import MendingStatistics
 from trimaran.broker.peer_frames import Hello, PeerLane, Propose, ProposeAnswer
 from trimaran.broker.peers import Peer
 from trimaran.broker.ports import Listener, Ports
@@ -29,6 +32,7 @@ from trimaran.broker.tasks import Tasks
 from trimaran.config import NodeConfig
 from trimaran.errors import RequestError
 from trimaran.ids import (
+    METADATA_GROUP,
     BootId,
     ClusterId,
     DiskId,
@@ -73,6 +77,7 @@ class BrokerStatistics:
     journal_bytes: int
     unflushed_bytes: int
     lateness_s_max: float
+    mending: MendingStatistics
 
 
 class Broker:
@@ -121,9 +126,10 @@ class Broker:
             workers=ports.workers,
             tasks=self._tasks,
             node_id=self.node_id,
+            disk_id=identity.disk_id,
             limits=_raft_limits(config),
         )
-        self._controller = Controller(owner=self)
+        self._controller = Controller(owner=self, boot_id=self._boot_id)
         self._listeners: list[Listener] = []
         services = KafkaServices(
             node_id=self.node_id,
@@ -145,26 +151,40 @@ class Broker:
     async def start(self) -> None:
         """Listen on the peer and Kafka ports, connect to peers, take part in elections."""
         config = self._config
+        network = self._ports.network
+        mending = self._consensus.mending
+        mending.start(membership=self._membership, store=self._store)
+        self._membership.install_with(mending.install)
+        is_damaged = METADATA_GROUP in self._membership.broken()
+        if is_damaged:
+            await self._meet_peers()
         await self._membership.start_metadata(
             self._controller, voters=tuple(node.id for node in config.cluster.nodes)
         )
-        network = self._ports.network
-        own = config.member
-        peer_listener = await network.listen(own.host, own.peer_port, self._consensus.peers.accept)
+        if not is_damaged:
+            await self._meet_peers()
         kafka_listener = await network.listen(
             config.kafka.host, config.kafka.port, self._clients.session
         )
-        self._listeners = [peer_listener, kafka_listener]
-        self.peer_port = peer_listener.port
+        self._listeners.append(kafka_listener)
         self.kafka_port = kafka_listener.port
-        self._consensus.heartbeats.start()
-        self._consensus.peers.dial_all()
         self._membership.image_changed(self._controller.image, ())
         self._membership.make_missing(self._controller.image)
         self._tasks.spawn(self._flusher.run(), name="flusher")
         self._tasks.spawn(self._consensus.space.watch(), name="space")
         self._tasks.spawn(self._consensus.handover.run(), name="handover")
         self._tasks.spawn(self._register(), name="register")
+
+    async def _meet_peers(self) -> None:
+        """Listen to other nodes and connect to them."""
+        own = self._config.member
+        listener = await self._ports.network.listen(
+            own.host, own.peer_port, self._consensus.peers.accept
+        )
+        self._listeners.append(listener)
+        self.peer_port = listener.port
+        self._consensus.heartbeats.start()
+        self._consensus.peers.dial_all()
 
     async def wait_ready(self) -> None:
         """Wait until this node is registered in a metadata group that has a leader."""
@@ -204,6 +224,7 @@ class Broker:
             journal_bytes=self._store.journal.bytes,
             unflushed_bytes=self._flusher.unflushed_bytes,
             lateness_s_max=self._consensus.heartbeats.lateness_s_max,
+            mending=self._consensus.mending.statistics(),
         )
 
     def _leads_with_company(self) -> bool:
@@ -240,6 +261,17 @@ class Broker:
             host_label=config.node.host_label,
             boot_id=self._boot_id,
         )
+        result = await self._registered(command)
+        while result.has_other_disk:
+            log.error("this disk is not the registered one node=%s effect=no vote", own.id)
+            await self._membership.give_up_votes(self._controller.image)
+            replaced = result.node.disk_id
+            result = await self._registered(structs.replace(command, replaces=replaced))
+            log.warning("disk registered node=%s effect=takes the place of another", own.id)
+        self._ready.set()
+
+    async def _registered(self, command: RegisterNode) -> NodeRegistered:
+        """Have the command committed, however long that takes."""
         result: Result | None = None
         while result is None:
             try:
@@ -249,15 +281,14 @@ class Broker:
         if isinstance(result, Refused):
             raise RequestError(result.code, f"the cluster refuses this node: {result.message}")
         assert isinstance(result, NodeRegistered)
-        if result.has_other_disk:
-            log.error("this disk is not the registered one node=%s effect=no vote", own.id)
-        self._ready.set()
+        return result
 
     # What consensus asks
 
     def receive_propose(self, peer: Peer, frame: Propose) -> None:
         """A peer forwards a metadata command."""
-        self._controller.receive_propose(peer, frame)
+        if self._controller.is_bound:
+            self._controller.receive_propose(peer, frame)
 
     def receive_propose_answer(self, frame: ProposeAnswer) -> None:
         """A peer answers a command forwarded from here."""
@@ -282,6 +313,10 @@ class Broker:
         """Some of what waited is in segments: read from clients again when it was enough."""
         if self._flusher.unflushed_bytes <= self._config.storage.unflushed_bytes_max:
             self._clients.resume()
+
+    def install_asked(self, replica: Replica) -> None:
+        """A leader has no entries that reach back to this member's log."""
+        self._tasks.spawn(self._membership.start_over(replica), name="start-over")
 
     def dormant_groups(self) -> Sequence[RecoveredGroup]:
         """Return the groups that this node only keeps."""

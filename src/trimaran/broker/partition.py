@@ -17,8 +17,10 @@ from typing import Protocol
 from trimaran.broker.epochs import LeaderEpochs
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica
+from trimaran.broker.time_search import TimeSearch
 from trimaran.dedup.producers import Duplicate, ProducerTable
 from trimaran.errors import (
+    CorruptionError,
     ErrorCode,
     NotLeaderError,
     ProposalRefusedError,
@@ -29,12 +31,20 @@ from trimaran.metadata.topic_settings import TopicSettings
 from trimaran.raft.node import RaftNode
 from trimaran.raft.ready import RoleChange
 from trimaran.records.batch import BatchHeader, parse_header, stamp, validate
+from trimaran.records.control import (
+    LogStart,
+    StoredSettings,
+    decode_log_start,
+    decode_settings,
+    encode_log_start,
+    encode_settings,
+)
 from trimaran.records.entry import Entry, EntryKind, Payload
-from trimaran.records.iteration import find_timestamp
+from trimaran.storage.log_reads import SegmentsMovedError
 from trimaran.storage.partition_log import PartitionLog
 
 PRODUCERS_FILE = "producers"
-MAX_TIME_READ_BYTES = 1 << 20
+SETTINGS_FILE = "settings"
 
 
 class PartitionOwner(Protocol):
@@ -51,6 +61,9 @@ class PartitionOwner(Protocol):
 
     def can_store(self) -> bool:
         """Whether the disk has room for events."""
+
+    def damage_found(self, replica: Replica, error: CorruptionError) -> None:
+        """A stored entry fails its check: it cannot be read until it was repaired."""
 
 
 class PendingAppend:
@@ -102,8 +115,9 @@ class Partition:
         storage: PartitionLog,
         owner: PartitionOwner,
         workers: Workers,
+        stored: StoredSettings = StoredSettings(),  # noqa: B008 - frozen
     ) -> None:
-        """`producers` and `high_watermark` are those at the boundary; `bind` follows."""
+        """`producers`, `stored`, `high_watermark` are those at the boundary; `bind` follows."""
         self.topic = topic
         self.topic_id = topic_id
         self.number = number
@@ -117,6 +131,11 @@ class Partition:
         self._flushed_producers = producers
         self._flushed_index = storage.last_index
         """Where `_flushed_producers` stands: ahead of the segments while they are written."""
+        self.stored = stored
+        """What a committed entry says that replicas store by; `settings` is what they should."""
+        self._flushed_stored = stored
+        self._control_index = Index(0)
+        """The last control entry proposed here."""
         self._epochs = epochs
         self._commit_waiters: deque[PendingAppend] = deque()
         self._sync_waiters: deque[PendingAppend] = deque()
@@ -127,6 +146,9 @@ class Partition:
         self._raft = raft
         self._storage = storage
         self._replica: Replica
+        self._search = TimeSearch(
+            self, log=raft.log, storage=storage, workers=workers, damage_found=self._damage_found
+        )
 
     def bind(self, replica: Replica) -> None:
         """Join the partition with the replica whose state machine it is."""
@@ -160,6 +182,11 @@ class Partition:
         return self._raft.term
 
     @property
+    def applied(self) -> Index:
+        """Index of the last entry applied here."""
+        return self._replica.applied
+
+    @property
     def log_end(self) -> Offset:
         """First unwritten offset."""
         return self._raft.log.next_offset
@@ -184,23 +211,62 @@ class Partition:
             duplicate = self._judge(header, log_time_ms)
             if duplicate is not None:
                 return self._await_duplicate(duplicate, acks)
-        base_offset = log.next_offset
-        try:
-            entry = raft.propose(
-                EntryKind.RECORDS,
-                _stamped(batch, base_offset, raft.term),
-                offset_count=header.last_offset_delta + 1,
-                log_time_ms=log_time_ms,
-            )
-        except NotLeaderError as error:
-            raise RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, str(error)) from error
-        except ProposalRefusedError as error:
-            raise RequestError(self._refusal(), str(error)) from error
+        stored = _stamped(batch, log.next_offset, raft.term)
+        entry = self._propose(EntryKind.RECORDS, stored, header.last_offset_delta + 1, log_time_ms)
         self._fold(self._producers, entry, header)
         self._epochs.appended(entry)
         self._replica.proposed(entry)
         self._owner.proposed(self._replica, header.record_count)
         return self._await_entry(entry, acks)
+
+    def _propose(
+        self, kind: EntryKind, payload: Payload, offset_count: int, log_time_ms: int
+    ) -> Entry:
+        try:
+            return self._raft.propose(
+                kind, payload, offset_count=offset_count, log_time_ms=log_time_ms
+            )
+        except NotLeaderError as error:
+            raise RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, str(error)) from error
+        except ProposalRefusedError as error:
+            raise RequestError(self._refusal(), str(error)) from error
+
+    # What replicas store (design D12)
+
+    @property
+    def may_decide(self) -> bool:
+        """Whether this leader knows all that was decided before, and decided nothing since."""
+        is_settled = self._control_index <= self._replica.applied
+        return self.leader_ready and is_settled and self.is_leader
+
+    def decide_log_start(self, start: LogStart) -> PendingAppend:
+        """Propose where the log begins; done when that is committed, and applied here.
+
+        Raises:
+            RequestError: NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS.
+        """
+        return self._decide(EntryKind.LOG_START, encode_log_start(start))
+
+    def decide_settings(self, stored: StoredSettings) -> PendingAppend:
+        """Propose what replicas store by from the next entry on. Raises as `decide_log_start`."""
+        return self._decide(EntryKind.SETTINGS, encode_settings(stored))
+
+    def _decide(self, kind: EntryKind, payload: bytes) -> PendingAppend:
+        log_time_ms = max(self._owner.log_time_ms(), self._raft.log.last_log_time_ms)
+        entry = self._propose(kind, payload, 0, log_time_ms)
+        self._epochs.appended(entry)
+        self._replica.proposed(entry)
+        self._control_index = entry.index
+        self._owner.proposed(self._replica, 1)
+        return self._await_entry(entry, acks=-1)
+
+    def _decided(self, entry: Entry) -> None:
+        """Apply a committed control entry."""
+        if entry.kind is EntryKind.LOG_START:
+            self.log_start = max(self.log_start, decode_log_start(entry.payload).offset)
+            assert self.log_start <= entry.offset, "the log start never passes what is committed"
+        elif entry.kind is EntryKind.SETTINGS:
+            self.stored = decode_settings(entry.payload)
 
     def _refusal(self) -> ErrorCode:
         """A transferring leader is as good as none; otherwise the uncommitted tail is full."""
@@ -275,6 +341,15 @@ class Partition:
             if found.done():
                 return
             error = finished.exception()
+            if isinstance(error, CorruptionError):
+                self._damage_found(error)
+            if isinstance(error, SegmentsMovedError):
+                error = RequestError(
+                    ErrorCode.OFFSET_OUT_OF_RANGE
+                    if offset < self.log_start
+                    else ErrorCode.NOT_LEADER_OR_FOLLOWER,
+                    str(error),
+                )
             if error is not None:
                 found.set_exception(error)
             else:
@@ -282,6 +357,9 @@ class Partition:
 
         work.add_done_callback(done)
         return found
+
+    def _damage_found(self, error: CorruptionError) -> None:
+        self._owner.damage_found(self._replica, error)
 
     def watch(self, callback: Callable[[], None]) -> object:
         """Call `callback` whenever high watermark, log start or leadership changed."""
@@ -313,47 +391,11 @@ class Partition:
 
     def offset_for_time(self, timestamp_ms: int) -> "asyncio.Future[tuple[Offset, int] | None]":
         """Return (offset, timestamp) of the first committed record at or after `timestamp_ms`."""
-        return asyncio.ensure_future(self._offset_for_time(timestamp_ms))
-
-    async def _offset_for_time(self, timestamp_ms: int) -> tuple[Offset, int] | None:
-        log = self._raft.log
-        while True:
-            start = Index(self._storage.last_index + 1)
-            work = self._storage.plan_find_time(timestamp_ms, find_timestamp)
-            found = await self._workers.submit(Lane.READS, work)
-            if found is not None:
-                return found
-            if log.first_index <= start:
-                break  # else what follows was flushed, and left memory, during the search
-        if self._replica.applied < start:
-            return None
-        for entry in log.slice(start, Index(self._replica.applied + 1)):
-            match = _find_in_entry(entry, timestamp_ms)
-            if match is not None:
-                return match
-        return None
+        return asyncio.ensure_future(self._search.first_since(timestamp_ms))
 
     def offset_of_max_time(self) -> "asyncio.Future[tuple[Offset, int] | None]":
         """Return (offset, timestamp) of the record with the highest timestamp (KIP-734)."""
-        return asyncio.ensure_future(self._offset_of_max_time())
-
-    async def _offset_of_max_time(self) -> tuple[Offset, int] | None:
-        best: tuple[int, Payload] | None = None
-        offset = self.log_start
-        while offset < self.high_watermark:
-            found = self.read(offset, MAX_TIME_READ_BYTES)
-            batches = await found if isinstance(found, asyncio.Future) else found
-            for batch in batches:
-                header = parse_header(batch)
-                if best is None or header.max_timestamp > best[0]:
-                    best = (header.max_timestamp, batch)
-                offset = Offset(header.last_offset + 1)
-        if best is None:
-            return None
-        match = find_timestamp(best[1], best[0])
-        if match is None:
-            return None
-        return Offset(parse_header(best[1]).base_offset + match[0]), match[1]
+        return asyncio.ensure_future(self._search.latest())
 
     def epoch_end(self, leader_epoch: int) -> tuple[int, Offset]:
         """Return (largest epoch <= asked, first offset after it), (-1, -1) if unknown."""
@@ -393,6 +435,9 @@ class Partition:
         last = entries[-1]
         assert last.next_offset >= self.high_watermark, "the high watermark never goes back"
         self.high_watermark = last.next_offset
+        for entry in entries:
+            if entry.kind is not EntryKind.RECORDS:
+                self._decided(entry)
         if self._raft.is_leader and last.term == self._raft.term:
             self.leader_ready = True
         waiters = self._commit_waiters
@@ -456,10 +501,15 @@ class Partition:
         for entry in entries:
             if entry.kind is EntryKind.RECORDS:
                 self._fold(self._flushed_producers, entry, parse_header(entry.payload))
+            elif entry.kind is EntryKind.SETTINGS:
+                self._flushed_stored = decode_settings(entry.payload)
         self._flushed_index = entries[-1].index
-        if len(self._flushed_producers) == 0:
-            return {}
-        return {PRODUCERS_FILE: self._flushed_producers.encode()}
+        states = {}
+        if len(self._flushed_producers) > 0:
+            states[PRODUCERS_FILE] = self._flushed_producers.encode()
+        if self._flushed_stored != StoredSettings():
+            states[SETTINGS_FILE] = encode_settings(self._flushed_stored)
+        return states
 
     def _fold(self, table: ProducerTable, entry: Entry, header: BatchHeader) -> None:
         if header.producer_id < 0:
@@ -481,17 +531,6 @@ def _stamped(batch: memoryview, base_offset: Offset, term: Term) -> memoryview:
     copy = bytearray(batch)
     stamp(copy, base_offset=base_offset, leader_epoch=term)
     return memoryview(copy).toreadonly()
-
-
-def _find_in_entry(entry: Entry, timestamp_ms: int) -> tuple[Offset, int] | None:
-    if entry.kind is not EntryKind.RECORDS:
-        return None
-    if parse_header(entry.payload).max_timestamp < timestamp_ms:
-        return None
-    match = find_timestamp(entry.payload, timestamp_ms)
-    if match is None:
-        return None
-    return Offset(entry.offset + match[0]), match[1]
 
 
 def _not_leader() -> RequestError:

@@ -20,6 +20,7 @@ A connection opens with one HELLO each way; no other frame is accepted before. T
     LEADERS          u32 count of (20s group, u64 term, u32 leader)
     PROPOSE          u64 request, 20s group, payload to the end
     PROPOSE_ANSWER   u64 request, i16 error code, u64 index, u64 term
+    REPAIR_ASK, REPAIR_ANSWER, READMIT   see repair_frames.py
 
 Invariants: a frame that decodes was checked against its CRC; decoding never reads past the frame
 and allocates at most a constant multiple of it. Does not: know sockets, or what the fields mean.
@@ -31,12 +32,22 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from crc32c import crc32c
-
 from trimaran.broker.peer_messages import read_messages, write_message
+from trimaran.broker.repair_frames import (
+    Readmit,
+    RepairAnswer,
+    RepairAsk,
+    decode_answer,
+    decode_ask,
+    decode_readmit,
+    encode_answer_head,
+    encode_ask,
+    encode_readmit,
+)
 from trimaran.errors import PeerError
 from trimaran.ids import BootId, ClusterId, DiskId, GroupId, Index, NodeId, Term
 from trimaran.raft.messages import Message
+from trimaran.records.checksum import crc32c
 
 PROTOCOL_VERSION = 1
 FRAME_BYTES_MAX = 64 << 20
@@ -67,6 +78,9 @@ class FrameType(IntEnum):
     LEADERS = 6
     PROPOSE = 7
     PROPOSE_ANSWER = 8
+    REPAIR_ASK = 9
+    REPAIR_ANSWER = 10
+    READMIT = 11
 
 
 class PeerLane(IntEnum):
@@ -156,7 +170,17 @@ class ProposeAnswer:
 
 
 Frame: TypeAlias = (
-    Hello | Refused | Messages | Heartbeat | HeartbeatAnswer | Leaders | Propose | ProposeAnswer
+    Hello
+    | Refused
+    | Messages
+    | Heartbeat
+    | HeartbeatAnswer
+    | Leaders
+    | Propose
+    | ProposeAnswer
+    | RepairAsk
+    | RepairAnswer
+    | Readmit
 )
 
 
@@ -240,6 +264,21 @@ def write_propose_answer(answer: ProposeAnswer) -> list[bytes | memoryview]:
     """Return the frame that answers a forwarded command."""
     body = _PROPOSE_ANSWER.pack(answer.request, answer.error, answer.index, answer.term)
     return _finish(FrameType.PROPOSE_ANSWER, [body])
+
+
+def write_repair_ask(ask: RepairAsk) -> list[bytes | memoryview]:
+    """Return the frame of a question about a stored log."""
+    return _finish(FrameType.REPAIR_ASK, [encode_ask(ask)])
+
+
+def write_repair_answer(answer: RepairAnswer) -> list[bytes | memoryview]:
+    """Return the frame that answers it; the body is not copied."""
+    return _finish(FrameType.REPAIR_ANSWER, [encode_answer_head(answer), answer.body])
+
+
+def write_readmit(readmit: Readmit) -> list[bytes | memoryview]:
+    """Return the frame that tells a damaged node up to where it must hold its groups' logs."""
+    return _finish(FrameType.READMIT, [encode_readmit(readmit)])
 
 
 def read_frame(frame: memoryview) -> Frame:
@@ -358,6 +397,9 @@ _READERS: dict[int, Callable[[memoryview], Frame]] = {
     FrameType.LEADERS: _read_leaders,
     FrameType.PROPOSE: _read_propose,
     FrameType.PROPOSE_ANSWER: _read_propose_answer,
+    FrameType.REPAIR_ASK: decode_ask,
+    FrameType.REPAIR_ANSWER: decode_answer,
+    FrameType.READMIT: decode_readmit,
 }
 
 

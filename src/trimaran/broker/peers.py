@@ -43,6 +43,9 @@ class PeersOwner(Protocol):
     def peer_down(self, peer: "Peer", lane: PeerLane) -> None:
         """A lane to `peer` broke."""
 
+    def peer_counts(self, peer: "Peer") -> None:
+        """The disk that `peer` speaks from is the registered one now."""
+
     def disk_of(self, node: NodeId) -> DiskId | None:
         """Return the disk id registered for `node`, None if none is known yet."""
 
@@ -177,6 +180,8 @@ class Peers:
         counted, peer.counts = peer.counts, known is None or known == hello.disk_id
         if counted and not peer.counts:
             log.warning("peer speaks from another disk peer=%s effect=no vote", peer.node_id)
+        elif not counted and peer.counts and peer.is_connected:
+            self._owner.peer_counts(peer)
 
     def _up(self, peer: Peer, lane: PeerLane, session: PeerSession) -> None:
         if peer.sessions.get(lane) is session:

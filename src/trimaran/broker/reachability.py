@@ -65,10 +65,14 @@ class Reachability:
             peer.send(PeerLane.CONTROL, write_leaders(led))
             self._campaign_where_leaderless(peer)
         if peer.is_connected:
-            for replica in parts.groups.all():
-                if replica.raft.is_leader and peer.node_id in replica.node_ids:
-                    replica.raft.peer_reset(peer.node_id)
-                    parts.touched(replica)
+            self.peer_counts(peer)
+
+    def peer_counts(self, peer: Peer) -> None:
+        """Probe what `peer` holds: what it said before was lost, or did not count."""
+        for replica in self._parts.groups.all():
+            if replica.raft.is_leader and peer.node_id in replica.node_ids:
+                replica.raft.peer_reset(peer.node_id)
+                self._parts.touched(replica)
 
     def peer_down(self, peer: Peer, lane: PeerLane) -> None:
         """A lane broke: without the control lane the process counts as gone."""

@@ -19,6 +19,8 @@ from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage
 from trimaran.storage.partition_log import PartitionLog
 
+NO_INDEX = Index(0)
+
 
 class StateMachine(Protocol):
     """What a group's log stands for."""
@@ -60,6 +62,7 @@ class Replica:
     __slots__ = (
         "applied",
         "boundary",
+        "commit_known",
         "damage",
         "folded",
         "group",
@@ -81,6 +84,7 @@ class Replica:
         hard_state: HardState,
         machine: StateMachine,
         damage: Damage | None = None,
+        commit_known: Index = NO_INDEX,
     ) -> None:
         """Take up a recovered or new group; `machine` already holds the state at the boundary."""
         self.group: GroupId = boundary.group
@@ -92,6 +96,8 @@ class Replica:
         self.removed = False
         self.damage = damage
         """Why this node has no vote in the group; stays in the journal until cleared."""
+        self.commit_known = commit_known
+        """Highest commit index that the journal held at start; the log may end below it."""
         self.leader_since_s = 0.0
         """Loop time at which this node last began to lead the group."""
         self.journaled = hard_state

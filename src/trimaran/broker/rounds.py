@@ -50,6 +50,12 @@ class RoundsOwner(Protocol):
         """End the process."""
 
 
+class Bounded(Protocol):
+    """A group that takes part, or is only kept."""
+
+    boundary: Boundary
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundStatistics:
     """Counts since start."""
@@ -65,17 +71,21 @@ class RoundStatistics:
 class _Round:
     """What one journal round holds, and who waits for it."""
 
-    __slots__ = ("boundaries", "damaged", "items", "removed")
+    __slots__ = ("boundaries", "damaged", "fences", "items", "removed", "repaired")
 
     def __init__(self) -> None:
         self.items: list[tuple[Replica, Ready]] = []
-        self.boundaries: list[tuple[Boundary, Replica | None, asyncio.Future[None]]] = []
+        self.boundaries: list[tuple[Boundary, Bounded | None, asyncio.Future[None]]] = []
         self.removed: list[tuple[GroupId, asyncio.Future[None]]] = []
-        self.damaged: list[tuple[GroupId, Damage]] = []
+        self.damaged: list[tuple[GroupId, Damage, asyncio.Future[None]]] = []
+        self.repaired: list[tuple[Replica, asyncio.Future[None]]] = []
+        self.fences: list[asyncio.Future[None]] = []
+        """Of those who wait for all rounds before this one, and for it."""
 
     @property
     def is_empty(self) -> bool:
-        return not (self.items or self.boundaries or self.removed or self.damaged)
+        others = self.removed or self.damaged or self.repaired or self.fences
+        return not (self.items or self.boundaries or others)
 
     def content(self) -> RoundContent:
         """Lay out the round: terms and votes, entries, boundaries, commit hints."""
@@ -90,7 +100,8 @@ class _Round:
         content.boundaries.extend(boundary for boundary, _, _ in self.boundaries)
         content.commits.extend(commits.items())
         content.removed.extend(group for group, _ in self.removed)
-        content.damaged.extend(self.damaged)
+        content.damaged.extend((group, damage) for group, damage, _ in self.damaged)
+        content.repaired.extend(replica.group for replica, _ in self.repaired)
         return content
 
     def settle(self) -> None:
@@ -102,7 +113,13 @@ class _Round:
         for boundary, replica, _ in self.boundaries:
             if replica is not None:
                 replica.boundary = boundary
+        # What was damaged again in the same round stays damaged: its record comes last.
+        for repaired, _ in self.repaired:
+            if all(group != repaired.group for group, _, _ in self.damaged):
+                repaired.damage = None
         waiting = [done for _, _, done in self.boundaries] + [done for _, done in self.removed]
+        waiting += [done for _, _, done in self.damaged] + [done for _, done in self.repaired]
+        waiting += self.fences
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -174,7 +191,7 @@ class Rounds:
             self._linger = self._loop.call_later(self._batch_linger_s, self._lingered)
 
     def store_boundary(
-        self, boundary: Boundary, replica: Replica | None = None
+        self, boundary: Boundary, replica: Bounded | None = None
     ) -> "asyncio.Future[None]":
         """Put `boundary` into the next round; the future is done when it is synced.
 
@@ -185,10 +202,36 @@ class Rounds:
         self._schedule()
         return done
 
-    def store_damage(self, group: GroupId, damage: Damage) -> None:
-        """Note in the next round that this node has no vote in `group`, and why."""
-        self._next.damaged.append((group, damage))
+    def leave(self, replica: Replica) -> "asyncio.Future[None]":
+        """Take nothing more from the group's core; the future is done when nothing is under way.
+
+        What the journal holds of the group then is what its core counts as synced.
+        """
+        replica.removed = True
+        self._dirty.pop(replica.group, None)
+        self._next.items = [item for item in self._next.items if item[0] is not replica]
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._next.fences.append(done)
         self._schedule()
+        return done
+
+    def store_damage(self, group: GroupId, damage: Damage) -> "asyncio.Future[None]":
+        """Note in the next round that this node has no vote in `group`, and why."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._next.damaged.append((group, damage, done))
+        self._schedule()
+        return done
+
+    def store_repaired(self, replica: Replica) -> "asyncio.Future[None]":
+        """Note in the next round that the group's damage is repaired.
+
+        The future is done when that is synced; `replica` has no damage then, unless it was damaged
+        again in between.
+        """
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._next.repaired.append((replica, done))
+        self._schedule()
+        return done
 
     def forget_group(self, group: GroupId) -> "asyncio.Future[None]":
         """Note in the next round that `group` was deleted; the future is done when it is synced."""
@@ -322,6 +365,8 @@ class Rounds:
         content.boundaries += later.boundaries
         content.removed += later.removed
         content.damaged += later.damaged
+        content.repaired += later.repaired
+        content.fences += later.fences
         self._owner.disk_full(True)
         self._loop.call_later(DISK_FULL_RETRY_S, self._retry)
 

@@ -15,7 +15,7 @@ from trimaran.ids import NodeId, TopicId
 from trimaran.metadata.commands import Command, CreateTopic
 from trimaran.metadata.placement import node_loads, place_partitions
 from trimaran.metadata.results import Change, Refused
-from trimaran.metadata.rules import check_assignments, check_topic_name, collision_key
+from trimaran.metadata.rules import check_assignments, check_topic_name
 from trimaran.metadata.settings import parse
 from trimaran.metadata.topic_settings import check_topic_settings
 from trimaran.metadata.topology import Topic
@@ -31,18 +31,34 @@ class TopicDefaults:
     auto_create_topics: bool
     num_partitions: int
     replication_factor: int
-    """At most the number of registered nodes."""
 
 
 def topic_defaults(broker: Broker) -> TopicDefaults:
     """Return the defaults: set while running, else this node's configuration."""
     values = {value.setting.name: parse(value.setting, value.text) for value in node_values(broker)}
-    nodes_count = max(len(broker.image.nodes), 1)
     return TopicDefaults(
         auto_create_topics=bool(values["auto.create.topics.enable"]),
         num_partitions=_number(values["num.partitions"]),
-        replication_factor=min(_number(values["default.replication.factor"]), nodes_count),
+        replication_factor=_number(values["default.replication.factor"]),
     )
+
+
+async def wait_for_nodes(broker: Broker, replication_factor: int, *, timeout_s: float) -> bool:
+    """Wait until as many nodes have registered as a new topic of so many replicas needs.
+
+    A topic keeps the replicas that it is created with: one created while a cluster starts would
+    lack those of its last nodes for ever. Nodes beyond those of cluster.nodes are not waited for.
+    False if too few have registered after all.
+    """
+    if replication_factor == UNSAID:
+        replication_factor = topic_defaults(broker).replication_factor
+
+    def are_enough() -> bool:
+        return len(broker.image.nodes) >= replication_factor
+
+    if are_enough() or replication_factor > broker.kafka.nodes_count or timeout_s <= 0:
+        return are_enough()
+    return await broker.wait_metadata(are_enough, timeout_s)
 
 
 def plan_topic(
@@ -81,15 +97,7 @@ def plan_assigned_topic(
     Raises:
         RequestError: as `plan_topic`, and INVALID_REPLICA_ASSIGNMENT.
     """
-    check_topic_name(name)
-    if broker.image.topic(name) is not None:
-        raise RequestError(ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {name!r} exists already")
-    for topic in broker.image.topics:
-        if collision_key(topic.name) == collision_key(name):
-            raise RequestError(
-                ErrorCode.INVALID_TOPIC_EXCEPTION,
-                f"topic {name!r} collides with {topic.name!r}: only '.' and '_' tell them apart",
-            )
+    check_new_name(broker, name)
     known = [node.node_id for node in broker.image.nodes]
     replicas = len(assignments[0]) if assignments else 0
     check_assignments(assignments, known, replication_factor=replicas)
@@ -100,6 +108,23 @@ def plan_assigned_topic(
         assignments=tuple(tuple(row) for row in assignments),
         settings=dict(settings),
     )
+
+
+def check_new_name(broker: Broker, name: str) -> None:
+    """Return if a new topic may be called `name`.
+
+    Raises:
+        RequestError: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS.
+    """
+    check_topic_name(name)
+    if broker.image.topic(name) is not None:
+        raise RequestError(ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {name!r} exists already")
+    namesake = broker.image.colliding(name)
+    if namesake is not None:
+        raise RequestError(
+            ErrorCode.INVALID_TOPIC_EXCEPTION,
+            f"topic {name!r} collides with {namesake!r}: only '.' and '_' tell them apart",
+        )
 
 
 def place(
@@ -135,9 +160,13 @@ async def create_on_first_use(broker: Broker, name: str) -> None:
     """Create topic `name` with every default; fine if somebody else was faster.
 
     Raises:
-        RequestError: as `plan_topic`, or LEADER_NOT_AVAILABLE when the outcome is unknown.
+        RequestError: as `plan_topic`; LEADER_NOT_AVAILABLE when the outcome is unknown, or while
+            nodes of the cluster have not registered that the topic needs.
     """
     try:
+        check_new_name(broker, name)
+        if not await wait_for_nodes(broker, UNSAID, timeout_s=broker.kafka.leader_wait_s):
+            _refuse_while_incomplete(broker)
         await run_command(broker, plan_topic(broker, name, settings={}))
     except RequestError as error:
         if error.code == ErrorCode.TOPIC_ALREADY_EXISTS:
@@ -145,6 +174,16 @@ async def create_on_first_use(broker: Broker, name: str) -> None:
         if error.code == ErrorCode.REQUEST_TIMED_OUT:
             raise RequestError(ErrorCode.LEADER_NOT_AVAILABLE, str(error)) from error
         raise
+
+
+def _refuse_while_incomplete(broker: Broker) -> None:
+    """Have the client come again, unless the nodes would never be enough."""
+    needed, registered = topic_defaults(broker).replication_factor, len(broker.image.nodes)
+    if needed <= broker.kafka.nodes_count:
+        raise RequestError(
+            ErrorCode.LEADER_NOT_AVAILABLE,
+            f"a new topic needs {needed} nodes, {registered} have registered so far",
+        )
 
 
 async def wait_leaders(broker: Broker, topic_ids: Sequence[TopicId], *, timeout_s: float) -> bool:

@@ -51,6 +51,9 @@ def _bounds(schema: dict[str, Any]) -> str:
         case "array":
             return f"{schema['minItems']} to {schema['maxItems']} items"
         case "string":
+            if "enum" in schema:
+                *choices, last = schema["enum"]
+                return f"{', '.join(choices)} or {last}"
             if "pattern" in schema:
                 return str(schema["pattern"])
             return f"{schema['minLength']} to {schema['maxLength']} characters"

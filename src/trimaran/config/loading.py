@@ -10,7 +10,7 @@ Does not: read files or the environment itself.
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from trimaran.config.sections import (
     NodeSection,
     PeerAddress,
     Section,
+    TopicSection,
     problems_between,
 )
 from trimaran.errors import ConfigError
@@ -52,9 +53,10 @@ def load_config(text: str, environment: Mapping[str, str]) -> NodeConfig:
             sections[name] = model.model_validate(fields[name])
         except ValidationError as error:
             problems += _section_problems(name, model, fields[name], error)
-    node, cluster = sections.get("node"), sections.get("cluster")
+    node, cluster, topic = (sections.get(name) for name in ("node", "cluster", "topic"))
     if isinstance(node, NodeSection) and isinstance(cluster, ClusterSection):
-        problems += problems_between(node, cluster)
+        known = topic if isinstance(topic, TopicSection) else None
+        problems += problems_between(node, cluster, known)
     if problems:
         raise ConfigError(problems)
     return NodeConfig.model_validate(sections)
@@ -135,7 +137,9 @@ def _is_meant_for_us(variable: str, known: Iterable[str]) -> bool:
 
 
 def _is_text(annotation: object) -> bool:
-    return annotation in (str, ClusterId) or any(_is_text(part) for part in get_args(annotation))
+    parts = get_args(annotation)
+    is_choice = get_origin(annotation) is Literal
+    return annotation in (str, ClusterId) or is_choice or any(_is_text(part) for part in parts)
 
 
 def _parsed(text: str) -> object:

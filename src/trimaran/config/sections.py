@@ -6,7 +6,7 @@ sections must be to each other. A check names the field first, one line for each
 Does not: read YAML or the environment (`loading` does).
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -109,6 +109,12 @@ class KafkaSection(Section):
     connections_max: int = Field(
         default=10_000, ge=1, le=65_536, description="Open client connections; more are closed."
     )
+    connections_max_per_address: int = Field(
+        default=65_536,
+        ge=1,
+        le=65_536,
+        description="Open connections from one address; more are closed.",
+    )
     inflight_requests_max: int = Field(
         default=100,
         ge=1,
@@ -120,6 +126,12 @@ class KafkaSection(Section):
         ge=64 * KIB,
         le=GIB,
         description="Bytes of those requests; one request may exceed it alone.",
+    )
+    node_inflight_bytes_max: int = Field(
+        default=256 * MIB,
+        ge=MIB,
+        le=64 * GIB,
+        description="Bytes of requests of all connections before no new request is read.",
     )
     write_buffer_bytes_max: int = Field(
         default=8 * MIB,
@@ -342,6 +354,24 @@ class StorageSection(Section):
         le=1_024 * GIB,
         description="Free disk space below which produce is refused; the rest goes on.",
     )
+    scrub_bytes_per_s: int = Field(
+        default=4 * MIB,
+        ge=0,
+        le=GIB,
+        description="How fast finished segments are read to find damage; 0: not at all.",
+    )
+    scrub_interval_s: int = Field(
+        default=86_400,
+        ge=1,
+        le=31_536_000,
+        description="Time from the beginning of one such pass to the next.",
+    )
+    repair_bytes_per_s: int = Field(
+        default=64 * MIB,
+        ge=64 * KIB,
+        le=16 * GIB,
+        description="How fast a group's files are fetched from its leader after damage.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -371,6 +401,17 @@ class TopicSection(Section):
     )
 
 
+class LoggingSection(Section):
+    """What the node says on standard error; options of the command line go before this."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least urgent lines that are written."
+    )
+    format: Literal["console", "json"] = Field(
+        default="console", description="Lines for people, or one JSON object a line."
+    )
+
+
 class NodeConfig(Section):
     """All of a node's configuration. Immutable; made by `load_config` or keyword by keyword."""
 
@@ -384,10 +425,11 @@ class NodeConfig(Section):
     journal: JournalSection = Field(default=JournalSection(), description="Write-ahead log.")
     storage: StorageSection = Field(default=StorageSection(), description="Segments, memory.")
     topic: TopicSection = Field(default=TopicSection(), description="Defaults of topics.")
+    logging: LoggingSection = Field(default=LoggingSection(), description="Log lines.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        return self._checked(problems_between(self.node, self.cluster))
+        return self._checked(problems_between(self.node, self.cluster, self.topic))
 
     @property
     def member(self) -> PeerAddress:
@@ -409,16 +451,26 @@ SECTIONS: dict[str, type[Section]] = {
     "journal": JournalSection,
     "storage": StorageSection,
     "topic": TopicSection,
+    "logging": LoggingSection,
 }
 """The sections by name, in the order of the file."""
 
 
-def problems_between(node: NodeSection, cluster: ClusterSection) -> list[str]:
-    """Return what is wrong between two sections that are each right."""
+def problems_between(
+    node: NodeSection, cluster: ClusterSection, topic: TopicSection | None
+) -> list[str]:
+    """Return what is wrong between sections that are each right; None: it is not."""
+    problems = []
     ids = [member.id for member in cluster.nodes]
-    if node.id in ids:
-        return []
-    return [f"node.id: expected one of cluster.nodes, {ids}, found {node.id}"]
+    if node.id not in ids:
+        problems.append(f"node.id: expected one of cluster.nodes, {ids}, found {node.id}")
+    replicas = 1 if topic is None else topic.default_replication_factor or 1
+    if replicas > len(ids):
+        problems.append(
+            f"topic.default_replication_factor: expected at most {len(ids)}, all of cluster.nodes,"
+            f" found {replicas}"
+        )
+    return problems
 
 
 def _repeated(values: list[str]) -> list[str]:

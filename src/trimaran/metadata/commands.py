@@ -1,13 +1,14 @@
 """What may be asked of the metadata group: the payload of its COMMAND entries.
 
     offset  size  field
-    0       1     format version, 1
-    1       rest  MessagePack map of one of the classes below; key "command" names which
+    0       1     format version, 2; 1, which had no key "id", is read
+    1       rest  MessagePack map of one of the classes below; key "command" names which, keys of
+                  default value are left out
 
 Decoding bounds sizes and ranges, so that no command that is decoded can hold more than the limits;
 whether it may be done (does the topic exist, is the name legal) is judged when it is applied, the
-same way on every node. An outcome may stay unknown to who asked: a command that comes twice is
-refused the second time, and its ids (topic id, first partition) tell that the first was one's own.
+same way on every node. A node that got no answer proposes a command again, and both copies may be
+committed, long after each other: by its id the image knows the second.
 Does not: apply anything.
 """
 
@@ -25,7 +26,8 @@ from trimaran.metadata.limits import (
 )
 from trimaran.metadata.settings import VALUE_CHARACTERS_MAX
 
-COMMAND_FORMAT_VERSION = 1
+COMMAND_FORMAT_VERSION = 2
+_READABLE_VERSIONS = (1, 2)
 SETTINGS_MAX = 100
 """Settings in one command; there are fewer in all."""
 
@@ -42,12 +44,30 @@ _Replicas = Annotated[tuple[_Node, ...], msgspec.Meta(max_length=REPLICAS_MAX)]
 _Assignments = Annotated[tuple[_Replicas, ...], msgspec.Meta(max_length=TOPIC_PARTITIONS_MAX)]
 _Settings = Annotated[dict[_Name, _Text], msgspec.Meta(max_length=SETTINGS_MAX)]
 _Names = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=SETTINGS_MAX)]
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+"""64 bits."""
+
+
+class CommandId(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Which command of which node, in which of its lives: the same in every copy."""
+
+    node_id: _Node
+    boot_id: _Number
+    number: _Number
 
 
 class _Command(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="command"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="command",
 ):
     """Base of the commands: a tagged MessagePack map without unknown keys."""
+
+    id: CommandId | None = None
+    """None: applied as often as it comes."""
 
 
 class RegisterNode(_Command, frozen=True, tag="register-node"):
@@ -66,8 +86,10 @@ class RegisterNode(_Command, frozen=True, tag="register-node"):
     """The user's, shown to clients; placement does not look at it."""
     host_label: _Label | None
     """Nodes of one label are on one machine; None: on a machine of its own."""
-    boot_id: Annotated[int, msgspec.Meta(ge=0)]
-    """64 bits."""
+    boot_id: _Number
+    replaces: _Disk | None = None
+    """The disk whose place this one takes: all groups on this one are marked, they have no vote
+    before their leaders say so."""
 
 
 class CreateTopic(_Command, frozen=True, tag="create-topic"):
@@ -132,13 +154,17 @@ _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 
 
-def encode_command(command: Command) -> bytes:
-    """Return the payload for `command`; equal commands give equal bytes.
+def encode_command(command: Command, *, command_id: CommandId | None = None) -> bytes:
+    """Return the payload for `command`, under `command_id` if that is given.
+
+    Equal commands give equal bytes.
 
     Raises:
         RequestError: INVALID_REQUEST, a field is outside what `decode_command` lets in. Checked
             here so that no entry is committed that nobody can apply.
     """
+    if command_id is not None:
+        command = msgspec.structs.replace(command, id=command_id)
     try:
         payload = bytes([COMMAND_FORMAT_VERSION]) + _ENCODER.encode(command)
         decode_command(payload)
@@ -157,7 +183,7 @@ def decode_command(payload: bytes | memoryview) -> Command:
         raise ProtocolError(
             f"metadata command: expected 1 to {COMMAND_BYTES_MAX} bytes, found {len(payload)}"
         )
-    if payload[0] != COMMAND_FORMAT_VERSION:
+    if payload[0] not in _READABLE_VERSIONS:
         raise ProtocolError(
             f"metadata command: expected version {COMMAND_FORMAT_VERSION}, found {payload[0]}"
         )

@@ -1,24 +1,27 @@
 """The metadata group's state machine: committed commands in, changes out, the same on every node.
 
-Invariants: a command that is refused changes nothing; topic names, topic ids and collision keys
-(see `rules`) belong to one topic each; applied_index only grows; a producer id is given out once;
-a node's disk is the one it first came with, whatever disk it comes back on;
-nodes, topics and settings are replaced, never changed in place, so readers may keep them.
+Invariants: a command that is refused changes nothing but that its id is known; a command is applied
+or refused once, however often it comes (the latest APPLIED_COMMANDS_MAX are remembered); topic
+names, topic ids and collision keys (see `rules`) belong to one topic each; applied_index only
+grows; a producer id is given out once; a node's disk is the one it first came with, whatever disk
+it comes back on; nodes, topics and settings are replaced, never changed in place, so readers may
+keep them.
 
 A snapshot, a state file of the group's boundary (the caller keeps its checksum):
 
     offset  size  field
-    0       1     format version, 1
+    0       1     format version, 2; 1, which ended with node_settings, is read
     1       rest  MessagePack map: applied_index, next_producer_id, nodes ascending by id, topics
                   ascending by name, node_settings as pairs (node id, settings) ascending by
-                  node id; names of settings ascending
+                  node id; names of settings ascending; deleted_topics (their ids) and
+                  applied_commands (as arrays: node id, boot id, number), the oldest first
 
-Does not: know who is alive or leads, place partitions, or keep deleted topics.
+Does not: know who is alive or leads, place partitions, or keep of deleted topics more than an id.
 """
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -29,13 +32,16 @@ from trimaran.metadata.commands import (
     AlterNodeSettings,
     AlterTopicSettings,
     Command,
+    CommandId,
     CreatePartitions,
     CreateTopic,
     DeleteTopic,
     RegisterNode,
 )
 from trimaran.metadata.limits import (
+    APPLIED_COMMANDS_MAX,
     CLUSTER_PARTITIONS_MAX,
+    DELETED_TOPICS_MAX,
     NODES_MAX,
     PRODUCER_ID_MAX,
     TOPIC_PARTITIONS_MAX,
@@ -48,6 +54,7 @@ from trimaran.metadata.results import (
     PartitionsCreated,
     ProducerIdsAllocated,
     Refused,
+    Repeated,
     Result,
     TopicCreated,
     TopicDeleted,
@@ -62,10 +69,13 @@ from trimaran.metadata.rules import (
 from trimaran.metadata.topic_settings import check_topic_settings
 from trimaran.metadata.topology import Node, Topic
 
-SNAPSHOT_FORMAT_VERSION = 1
+SNAPSHOT_FORMAT_VERSION = 2
+
+_Key = TypeVar("_Key")
+_Id16 = Annotated[TopicId, msgspec.Meta(min_length=16, max_length=16)]
 
 
-class _Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _SnapshotOfFormat1(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     applied_index: Annotated[Index, msgspec.Meta(ge=0)]
     next_producer_id: Annotated[int, msgspec.Meta(ge=0)]
     nodes: tuple[Node, ...]
@@ -73,17 +83,27 @@ class _Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     node_settings: tuple[tuple[NodeId, dict[str, str]], ...]
 
 
+class _Snapshot(_SnapshotOfFormat1, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    deleted_topics: Annotated[tuple[_Id16, ...], msgspec.Meta(max_length=DELETED_TOPICS_MAX)]
+    applied_commands: Annotated[
+        tuple[CommandId, ...], msgspec.Meta(max_length=APPLIED_COMMANDS_MAX)
+    ]
+
+
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER = msgspec.msgpack.Decoder(_Snapshot)
+_DECODER_OF_FORMAT_1 = msgspec.msgpack.Decoder(_SnapshotOfFormat1)
 
 
 class Image:
     """What the cluster has agreed on, up to `applied_index`."""
 
     __slots__ = (
+        "_applied_commands",
         "_by_id",
         "_by_name",
         "_collision_keys",
+        "_deleted_topics",
         "_next_producer_id",
         "_node_settings",
         "_nodes",
@@ -103,6 +123,8 @@ class Image:
         self._next_producer_id = 0
         self._partition_count = 0
         self._topics: tuple[Topic, ...] | None = ()
+        self._deleted_topics: dict[TopicId, None] = {}
+        self._applied_commands: dict[CommandId, None] = {}
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -134,9 +156,17 @@ class Image:
         """Return the topic of this name."""
         return self._by_name.get(name)
 
+    def colliding(self, name: str) -> str | None:
+        """Return the topic that has this name, or one that only '.' and '_' tell apart from it."""
+        return self._collision_keys.get(collision_key(name))
+
     def topic_by_id(self, topic_id: TopicId) -> Topic | None:
         """Return the topic with this id."""
         return self._by_id.get(topic_id)
+
+    def was_deleted(self, topic_id: TopicId) -> bool:
+        """Whether a committed command deleted the topic with this id; False if long ago."""
+        return topic_id in self._deleted_topics
 
     def replicas(self, group: GroupId) -> tuple[NodeId, ...] | None:
         """Return who is to replicate `group`, the preferred leader first; None if not a topic's."""
@@ -151,10 +181,14 @@ class Image:
         for_all = self._node_settings.get(NodeId(ALL_NODES), {})
         return {**for_all, **self._node_settings.get(node_id, {})}
 
-    def apply(self, command: Command, index: Index) -> Result:
+    def apply(self, command: Command, index: Index) -> Result | Repeated:
         """Do `command`, the committed entry at `index`, or refuse it; total and deterministic."""
         assert index > self.applied_index, f"apply of {index} after {self.applied_index}"
         self.applied_index = index
+        if command.id is not None:
+            if command.id in self._applied_commands:
+                return Repeated(id=command.id)
+            _remember(self._applied_commands, command.id, APPLIED_COMMANDS_MAX)
         try:
             return self._change(command)
         except RequestError as error:
@@ -168,8 +202,10 @@ class Image:
             nodes=self.nodes,
             topics=self.topics,
             node_settings=tuple(sorted(self._node_settings.items())),
+            deleted_topics=tuple(self._deleted_topics),
+            applied_commands=tuple(self._applied_commands),
         )
-        return bytes([SNAPSHOT_FORMAT_VERSION]) + _ENCODER.encode(snapshot)
+        return _written(snapshot)
 
     @classmethod
     def decode(cls, data: bytes | memoryview, *, source: str = "metadata snapshot") -> "Image":
@@ -178,16 +214,14 @@ class Image:
         Raises:
             CorruptionError: bytes that no image encodes to.
         """
-        if len(data) == 0 or data[0] != SNAPSHOT_FORMAT_VERSION:
-            raise CorruptionError(source, 0, f"expected version 1, found {bytes(data[:1])!r}")
-        try:
-            snapshot = _DECODER.decode(memoryview(data)[1:])
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise CorruptionError(source, 1, str(error)) from error
+        snapshot = _decoded(data, source)
         image = cls()
         image._load(snapshot)
         topic_counts = (len(image._by_name), len(image._by_id), len(image._collision_keys))
-        if topic_counts != (len(snapshot.topics),) * 3 or image.encode() != data:
+        is_sound = topic_counts == (len(snapshot.topics),) * 3 and not any(
+            topic_id in image._by_id for topic_id in image._deleted_topics
+        )
+        if not is_sound or image.encode() != _written(snapshot):
             raise CorruptionError(source, 1, "not the one form in which this state is written")
         return image
 
@@ -203,6 +237,8 @@ class Image:
         for topic in snapshot.topics:
             self._put_topic(topic)
         self._node_settings = dict(snapshot.node_settings)
+        self._deleted_topics = dict.fromkeys(snapshot.deleted_topics)
+        self._applied_commands = dict.fromkeys(snapshot.applied_commands)
 
     def _change(self, command: Command) -> Change:
         match command:
@@ -227,9 +263,10 @@ class Image:
             raise RequestError(
                 ErrorCode.INVALID_REQUEST, f"expected at most {NODES_MAX} nodes in a cluster"
             )
+        is_new = previous is None or command.replaces == previous.disk_id
         node = Node(
             node_id=command.node_id,
-            disk_id=command.disk_id if previous is None else previous.disk_id,
+            disk_id=command.disk_id if is_new or previous is None else previous.disk_id,
             host=command.host,
             kafka_port=command.kafka_port,
             http_port=command.http_port,
@@ -247,16 +284,16 @@ class Image:
         check_topic_name(name)
         if name in self._by_name:
             raise RequestError(ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {name!r} exists already")
-        namesake = self._collision_keys.get(collision_key(name))
+        namesake = self.colliding(name)
         if namesake is not None:
             raise RequestError(
                 ErrorCode.INVALID_TOPIC_EXCEPTION,
                 f"topic {name!r} collides with {namesake!r}: only '.' and '_' tell them apart",
             )
         check_topic_id(command.topic_id)
-        if command.topic_id in self._by_id:
+        if command.topic_id in self._by_id or command.topic_id in self._deleted_topics:
             raise RequestError(
-                ErrorCode.INVALID_REQUEST, f"topic id {command.topic_id.hex()} is in use"
+                ErrorCode.INVALID_REQUEST, f"topic id {command.topic_id.hex()} is taken"
             )
         replication_factor = len(command.assignments[0]) if command.assignments else 0
         check_assignments(command.assignments, self._nodes, replication_factor=replication_factor)
@@ -278,6 +315,7 @@ class Image:
         del self._collision_keys[collision_key(topic.name)]
         self._partition_count -= len(topic.partitions)
         self._topics = None
+        _remember(self._deleted_topics, topic.topic_id, DELETED_TOPICS_MAX)
         assert self._partition_count >= 0
         return TopicDeleted(topic=topic)
 
@@ -362,6 +400,41 @@ class Image:
                 f"expected at most {CLUSTER_PARTITIONS_MAX} partitions in the cluster,"
                 f" found {self._partition_count + added}",
             )
+
+
+def _decoded(data: bytes | memoryview, source: str) -> _Snapshot:
+    version = data[0] if len(data) > 0 else None
+    body = memoryview(data)[1:]
+    try:
+        if version == SNAPSHOT_FORMAT_VERSION:
+            snapshot = _DECODER.decode(body)
+            written = _ENCODER.encode(snapshot)
+        elif version == 1:
+            old = _DECODER_OF_FORMAT_1.decode(body)
+            written = _ENCODER.encode(old)
+            fields = {name: getattr(old, name) for name in old.__struct_fields__}
+            snapshot = _Snapshot(**fields, deleted_topics=(), applied_commands=())
+        else:
+            raise CorruptionError(
+                source, 0, f"expected version {SNAPSHOT_FORMAT_VERSION}, found {version}"
+            )
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise CorruptionError(source, 1, str(error)) from error
+    if written != body:
+        raise CorruptionError(source, 1, "not the one form in which this state is written")
+    return snapshot
+
+
+def _written(snapshot: _Snapshot) -> bytes:
+    return bytes([SNAPSHOT_FORMAT_VERSION]) + _ENCODER.encode(snapshot)
+
+
+def _remember(known: dict[_Key, None], key: _Key, count_max: int) -> None:
+    """Add `key`, and forget the oldest if there are too many."""
+    known[key] = None
+    if len(known) > count_max:
+        del known[next(iter(known))]
+    assert len(known) <= count_max
 
 
 def _sorted(settings: Mapping[str, str]) -> dict[str, str]:

@@ -17,5 +17,9 @@ PRODUCER_ID_BLOCK_MAX = 1_000_000
 """Producer ids in one block; a node that stops wastes what is left of its block."""
 PRODUCER_ID_MAX = 2**63 - 1
 """Producer ids are positive i64 on the wire; the last one is never given out."""
+APPLIED_COMMANDS_MAX = 1_024
+"""Commands whose ids are remembered, the latest: a second copy comes seconds after the first."""
+DELETED_TOPICS_MAX = 1_024
+"""Topic ids remembered as deleted, the latest: for groups that a crash left behind."""
 COMMAND_BYTES_MAX = 1_048_576
 """Bytes of one encoded command; a topic of 2,000 partitions takes about 60,000."""

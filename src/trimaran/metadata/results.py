@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from trimaran.errors import ErrorCode
 from trimaran.ids import DiskId, NodeId
+from trimaran.metadata.commands import CommandId
 from trimaran.metadata.topology import Node, Topic
 
 
@@ -19,6 +20,13 @@ class Refused:
 
     code: ErrorCode
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """A second copy of a command that was applied or refused before: nothing changed."""
+
+    id: CommandId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

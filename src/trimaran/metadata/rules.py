@@ -9,7 +9,11 @@ from collections.abc import Container, Sequence
 
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import METADATA_TOPIC_ID, NodeId, TopicId
-from trimaran.metadata.limits import REPLICAS_MAX, TOPIC_NAME_CHARACTERS_MAX
+from trimaran.metadata.limits import (
+    REPLICAS_MAX,
+    TOPIC_NAME_CHARACTERS_MAX,
+    TOPIC_PARTITIONS_MAX,
+)
 
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 _RESERVED_ID_PREFIX = METADATA_TOPIC_ID[:15]
@@ -66,11 +70,16 @@ def check_assignments(
         replication_factor: what each partition must have.
 
     Raises:
-        RequestError: INVALID_PARTITIONS for none, INVALID_REPLICATION_FACTOR for more replicas
-            than allowed, INVALID_REPLICA_ASSIGNMENT for the rest.
+        RequestError: INVALID_PARTITIONS for none or too many, INVALID_REPLICATION_FACTOR for more
+            replicas than allowed, INVALID_REPLICA_ASSIGNMENT for the rest.
     """
     if not assignments:
         raise RequestError(ErrorCode.INVALID_PARTITIONS, "expected at least 1 partition, found 0")
+    if len(assignments) > TOPIC_PARTITIONS_MAX:
+        raise RequestError(
+            ErrorCode.INVALID_PARTITIONS,
+            f"expected at most {TOPIC_PARTITIONS_MAX} partitions, found {len(assignments)}",
+        )
     if replication_factor > REPLICAS_MAX:
         raise RequestError(
             ErrorCode.INVALID_REPLICATION_FACTOR,

@@ -18,7 +18,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     node_id: NodeId
     disk_id: Annotated[DiskId, _Id16]
-    """The disk whose votes count: that of the first registration."""
+    """The disk whose votes count: that of the first registration, or the last that replaced it."""
     host: str
     kafka_port: int
     http_port: int

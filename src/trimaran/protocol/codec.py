@@ -8,18 +8,19 @@
 `decode_request` is total: any bytes give a `Request`, an `UnsupportedVersionError` or a
 ProtocolError. Bodies of frequent APIs go through `codecs`, those of rare ones through
 `schema_codec`, which is imported with the first of them, or by `preload`: importing the schemas
-takes a good part of a second, and nobody may wait for that on the event loop.
+takes a good part of a second, and nobody may wait for that on the event loop. So a node imports the
+newest versions before it starts, and the older ones bit by bit while it runs.
 
 Does not: frame (`connection`), nor judge what a request asks for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from trimaran.errors import ProtocolError
-from trimaran.protocol.api import APIS, ApiKey
+from trimaran.protocol.api import APIS, Api, ApiKey
 from trimaran.protocol.codecs import (
     api_versions,
     fetch,
@@ -139,17 +140,27 @@ def codec_of(api_key: int) -> tuple[Decode, Encode]:
 
 
 def preload() -> None:
-    """Import and prepare everything that the first rare request would otherwise wait for.
-
-    Takes up to seconds; call it at start, in a worker thread.
-    """
+    """Import and prepare the newest version of every rare API; holds the interpreter meanwhile."""
     from trimaran.protocol import schema_codec
 
-    for api in APIS.values():
-        if api.key not in STRAIGHT:
-            for version in range(api.lowest, api.max_version + 1):
-                schema_codec.request_decoder(api.key, version)
-                schema_codec.response_encoder(api.key, version)
+    for api in _rare_apis():
+        schema_codec.request_decoder(api.key, api.max_version)
+        schema_codec.response_encoder(api.key, api.max_version)
+
+
+def preload_older() -> Iterator[None]:
+    """Import and prepare the older versions too, one at a step of some milliseconds."""
+    from trimaran.protocol import schema_codec
+
+    for api in _rare_apis():
+        for version in range(api.max_version - 1, api.lowest - 1, -1):
+            for prepare in (schema_codec.request_decoder, schema_codec.response_encoder):
+                prepare(api.key, version)
+                yield
+
+
+def _rare_apis() -> list[Api]:
+    return [api for api in APIS.values() if api.key not in STRAIGHT]
 
 
 def _read_header(frame: memoryview) -> tuple[RequestHeader, Reader]:

@@ -128,6 +128,11 @@ class KafkaConnection:
         """Whether a frame was begun and is not complete (for time-outs on slow senders)."""
         return self._frame is not None or len(self._size_part) > 0
 
+    @property
+    def announced_bytes(self) -> int:
+        """Size of the frame that was begun and is not complete; 0 if there is none."""
+        return 0 if self._frame is None else self._frame_size
+
     def get_buffer(self) -> memoryview:
         """Return where the next bytes are to be received; never empty."""
         if self._frame is not None:

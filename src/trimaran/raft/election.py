@@ -65,7 +65,7 @@ def on_pre_vote(state: RaftState, sender: NodeId, request: PreVote) -> None:
     order = _compare_logs(state, request.last_index, request.last_term)
     stands = _stands_against(state, sender, order)
     granted = (
-        state.may_vote
+        _may_vote_for(state, sender)
         and state.leader is None
         and order >= 0
         and _is_vote_free(state, sender, request.term)
@@ -102,7 +102,7 @@ def on_request_vote(state: RaftState, sender: NodeId, request: RequestVote) -> N
     if request.term > state.term and not is_sticky:
         roles.become_follower(state, request.term, None)
     granted = (
-        state.may_vote
+        _may_vote_for(state, sender)
         and request.term == state.term
         and (
             state.vote == sender
@@ -178,6 +178,10 @@ def _give_vote(state: RaftState, candidate: NodeId) -> None:
     roles.become_follower(state, state.term, None)
     state.vote = candidate
     state.durability.hard_state_changed()
+
+
+def _may_vote_for(state: RaftState, candidate: NodeId) -> bool:
+    return state.may_vote or state.rescuer == candidate
 
 
 def _has_given_up(state: RaftState, sender: NodeId, term: Term) -> bool:

@@ -153,12 +153,6 @@ class RaftNode(RaftState):
         if sender in self.peers and term > self.term:
             roles.become_follower(self, term, None)
 
-    def readmit(self) -> None:
-        """Vote, campaign and count again: the driver knows that what was lost is replaced."""
-        if not self.may_vote:
-            self.may_vote = True
-            self.answer_now = self.append_sender is not None
-
     def transfer(self, target: NodeId) -> None:
         """Hand leadership to `target`, another voter; proposals are refused until it is over.
 
@@ -176,6 +170,10 @@ class RaftNode(RaftState):
     def peer_reset(self, peer: NodeId) -> None:
         """Probe `peer` again: its connection was re-established, messages may be lost."""
         replication.restart(self, peer)
+
+    def peer_damaged(self, peer: NodeId) -> None:
+        """`peer` has lost data: count it for no commit until it says that it may vote again."""
+        replication.stop_counting(self, peer)
 
     def older_entries_read(self, peer: NodeId, prev: LogPosition, entries: Sequence[Entry]) -> None:
         """Take in what `Ready.older` asked for: at least one entry, after `prev`."""

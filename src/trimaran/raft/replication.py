@@ -128,6 +128,14 @@ def on_append_answer(state: RaftState, sender: NodeId, answer: AppendAnswer) -> 
             _maybe_commit(state)
 
 
+def stop_counting(state: RaftState, peer: NodeId) -> None:
+    """Count `peer` for no commit until it says that it may vote: what it acknowledged is lost."""
+    progress = state.progress.get(peer)
+    if progress is not None:
+        progress.counts = False
+        state.acked[peer] = Index(0)
+
+
 def count_own_log(state: RaftState) -> None:
     """Count the leader itself up to what its disk holds."""
     synced = state.synced_index

@@ -53,6 +53,7 @@ class RaftState:
         "progress",
         "read_states",
         "reads_pending",
+        "rescuer",
         "role",
         "role_given",
         "role_maybe_changed",
@@ -90,6 +91,8 @@ class RaftState:
         self.peers = tuple(voter for voter in voters if voter != node_id)
         self.limits = limits
         self.may_vote = may_vote
+        self.rescuer: NodeId | None = None
+        """Whom this member votes for although it may not vote: see the driver's last resort."""
         self.eager_commit = eager_commit
 
         self.log = log
@@ -203,6 +206,18 @@ class RaftState:
             or self.install is not None
             or self.truncated_from is not None
         )
+
+    def lose_vote(self) -> None:
+        """Neither vote, campaign nor count from now on: this member's disk lost something."""
+        self.may_vote = False
+        if self.role is not Role.FOLLOWER:
+            become_follower(self, self.term, None)
+
+    def readmit(self) -> None:
+        """Vote, campaign and count again: the driver knows that what was lost is replaced."""
+        if not self.may_vote:
+            self.may_vote = True
+            self.answer_now = self.append_sender is not None
 
     def follower_match(self, peer: NodeId) -> Index:
         """Return the end of what `peer` has synced of this leader's log; 0 if not known."""

@@ -23,9 +23,8 @@ Does not: decode or decompress records, nor judge producer sequences (dedup does
 from enum import IntEnum
 from struct import Struct
 
-from crc32c import crc32c
-
 from trimaran.errors import ErrorCode, RequestError
+from trimaran.records.checksum import crc32c
 from trimaran.records.entry import Payload
 
 HEADER = Struct(">qiibIhiqqqhii")

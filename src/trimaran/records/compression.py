@@ -59,11 +59,13 @@ def decompress(
 
 def compress(codec: int, plain: bytes) -> bytes:
     """Return `plain` compressed as Kafka's own producer does it (snappy in Xerial's framing)."""
-    import cramjam
-
+    if codec == Codec.NONE:
+        return plain
     if codec == Codec.GZIP:
         deflater = zlib.compressobj(wbits=_GZIP_WINDOW)
         return deflater.compress(plain) + deflater.flush()
+    import cramjam
+
     if codec == Codec.SNAPPY:
         block = bytes(cramjam.snappy.compress_raw(plain))
         return _XERIAL_MAGIC + _XERIAL_VERSIONS + _LENGTH.pack(len(block)) + block
@@ -72,10 +74,8 @@ def compress(codec: int, plain: bytes) -> bytes:
         packer = cramjam.lz4.Compressor(block_linked=False, content_checksum=False)
         packer.compress(plain)
         return bytes(packer.finish())
-    if codec == Codec.ZSTD:
-        return bytes(cramjam.zstd.compress(plain))
-    assert codec == Codec.NONE
-    return plain
+    assert codec == Codec.ZSTD
+    return bytes(cramjam.zstd.compress(plain))
 
 
 def _gunzip(compressed: bytes | memoryview, limit: int) -> bytes:

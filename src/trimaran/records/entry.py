@@ -31,6 +31,8 @@ class EntryKind(IntEnum):
     COMPACTION = 6
     COMMAND = 7
     """A command of an internal state machine (metadata, consumer groups)."""
+    BARRIER = 8
+    """Something of the leader's term that was proposed after a moment; empty payload."""
 
 
 @dataclass(slots=True)

@@ -82,8 +82,12 @@ def check_records(batch: Payload | bytearray) -> int:
     return count
 
 
-def find_timestamp(batch: Payload | bytearray, timestamp_ms: int) -> tuple[int, int] | None:
+def find_timestamp(
+    batch: Payload | bytearray, timestamp_ms: int, start_offset: int = 0
+) -> tuple[int, int] | None:
     """Return (offset, timestamp) of the first record not older than `timestamp_ms`, else None.
+
+    Records below `start_offset` do not count.
 
     Raises:
         RequestError: as `iterate_records`.
@@ -91,7 +95,7 @@ def find_timestamp(batch: Payload | bytearray, timestamp_ms: int) -> tuple[int, 
     if parse_header(batch).max_timestamp < timestamp_ms:
         return None
     for record in iterate_records(batch):
-        if record.timestamp_ms >= timestamp_ms:
+        if record.timestamp_ms >= timestamp_ms and record.offset >= start_offset:
             return record.offset, record.timestamp_ms
     return None
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trimaran.config import NodeConfig
+from trimaran.config import LoggingSection, NodeConfig
 from trimaran.errors import ConfigError, StorageError, TrimaranError
 from trimaran.server.launch import Launch, StartError
 from trimaran.server.logs import set_up_logging
@@ -35,9 +35,10 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str]) -> int:
     """Run the node that the command line `arguments` describe; return the exit code."""
     options = parse(arguments)
-    set_up_logging(level=options.log_level, as_json=options.log_format == "json")
+    begin_logging(options, LoggingSection())  # so that wrong settings can be told
     try:
         config = read_config(Path(options.config))
+        begin_logging(options, config.logging)
         return run_node(config, Launch(ready_fd=options.ready_fd, owner_fd=options.owner_fd))
     except ConfigError as error:
         for problem in error.problems:
@@ -62,13 +63,20 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="Exit codes: 0 stopped as asked, 1 failed, 2 must not start like this.",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="settings, YAML")
-    parser.add_argument("--log-format", choices=["console", "json"], default="console")
+    goes_before = "goes before the settings"
+    parser.add_argument("--log-format", choices=["console", "json"], help=goes_before)
     parser.add_argument(
-        "--log-level", choices=["debug", "info", "warning", "error"], default="info"
+        "--log-level", choices=["debug", "info", "warning", "error"], help=goes_before
     )
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--owner-fd", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
+
+
+def begin_logging(options: argparse.Namespace, settings: LoggingSection) -> None:
+    """Set logging up as the command line says, or else the settings."""
+    text_format = options.log_format or settings.format
+    set_up_logging(level=options.log_level or settings.level, as_json=text_format == "json")
 
 
 def run_node(config: NodeConfig, launch: Launch) -> int:

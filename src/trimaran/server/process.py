@@ -3,6 +3,9 @@
 Readiness comes through a pipe that the child inherits: one JSON line (`RunningNode`) when it is
 ready, end-of-file if it died. A second pipe ties an owned child to its owner: when the owner's end
 closes, for whatever reason, the node stops.
+The settings of a node that is started here are in its file: variables of the environment that could
+override them (for every node at once: ports, directories) are kept from it, those of the logging
+section excepted.
 Does not: know what a cluster is.
 """
 
@@ -11,13 +14,16 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trimaran.config.description import ENVIRONMENT_PREFIX
 from trimaran.errors import TrimaranError
 from trimaran.server.running import RunningNode
 
 LOG_TAIL_BYTES = 2_000
+PASSED_PREFIX = f"{ENVIRONMENT_PREFIX}LOGGING_"
+"""Variables that mean the same for every node."""
 
 
 class NodeStartError(TrimaranError):
@@ -46,6 +52,7 @@ class NodeProcess:
                     stdout=log,
                     stderr=log,
                     pass_fds=inherited,
+                    env=node_environment(os.environ),
                     start_new_session=True,
                 )
         finally:
@@ -150,3 +157,12 @@ class NodeProcess:
             if descriptor != -1:
                 os.close(descriptor)
         self._ready_read = self._owner_write = -1
+
+
+def node_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what of `environment` a node gets that is set by its file."""
+    return {
+        name: text
+        for name, text in environment.items()
+        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(PASSED_PREFIX)
+    }

@@ -17,7 +17,7 @@ from trimaran.broker.node import Broker
 from trimaran.broker.ports import Ports
 from trimaran.config import NodeConfig
 from trimaran.errors import TrimaranError
-from trimaran.protocol.codec import preload
+from trimaran.protocol.codec import preload, preload_older
 from trimaran.server.clock import RealChance, RealClock
 from trimaran.server.lag import LoopLag
 from trimaran.server.launch import Launch, StartError
@@ -31,6 +31,8 @@ from trimaran.storage.recovery import Store, StoreSettings, open_store
 
 GC_THRESHOLDS = (20_000, 20, 50)
 """The way of an event makes no cycles; collections only look at what waits in memory."""
+PRELOAD_PAUSE_S = 0.02
+"""Between two steps of loading what only old clients' rare requests need."""
 STOP_TIMEOUT_S = 10.0
 """A stop that takes longer is given up; acknowledged events are durable without it."""
 
@@ -44,7 +46,7 @@ def run_broker(config: NodeConfig, files: RealFiles, identity: Identity, launch:
         StartError: a port is in use.
         TrimaranError, OSError: the node failed.
     """
-    # Now, not with the first client: loading the codecs holds the interpreter for a third of a
+    # Now, not with the first client: loading the codecs holds the interpreter for a good part of a
     # second, and a leader that is silent for that long loses its leaderships.
     preload()
     store = open_store(files, identity=identity, settings=store_settings(config))
@@ -129,7 +131,10 @@ async def start(broker: Broker, config: NodeConfig) -> None:
 
 
 async def announce(broker: Broker, config: NodeConfig, ready_fd: int | None) -> None:
-    """Say `listening` in the data directory, and `ready` there and to whoever waits for it."""
+    """Say `listening` in the data directory, and `ready` there and to whoever waits for it.
+
+    Then load what need not be there at the start.
+    """
     data = Path(config.node.data_directory)
     running = RunningNode(
         pid=os.getpid(),
@@ -156,6 +161,8 @@ async def announce(broker: Broker, config: NodeConfig, ready_fd: int | None) -> 
     if ready_fd is not None:
         os.write(ready_fd, running.to_json().encode() + b"\n")
         os.close(ready_fd)
+    for _ in preload_older():
+        await asyncio.sleep(PRELOAD_PAUSE_S)
 
 
 def listen_for_stop(

@@ -2,7 +2,9 @@
 
 An idempotent producer has up to five batches under way to each partition and sends all of them
 again, in order, when one fails: what every Kafka client does. A plain producer sends one at a time
-and never again. A consumer reads a partition from its start and goes on where it stopped.
+and never again; it takes a new name with each connection, because only within one does TCP keep
+the order. With acks=1 or 0 nothing is promised: such records end as UNKNOWN. A consumer reads a
+partition from its start and goes on where it stopped.
 
 Does not: judge what it sees (`checkers` do).
 """
@@ -11,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+from trimaran.checking import make_value
 from trimaran.errors import ErrorCode
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
@@ -27,6 +30,7 @@ from trimaran.protocol.messages import (
     ProduceRequest,
     ProduceResponse,
     TopicProduceData,
+    TopicProduceResponse,
 )
 from trimaran.records.batch import parse_header
 from trimaran.records.building import build_batch
@@ -41,7 +45,14 @@ VALUE_BYTES_MAX = 400
 FETCH_WAIT_MS = 200
 FETCH_BYTES = 64 * 1024
 LATEST = -1
+ALL_REPLICAS = -1
+LEADER_ONLY = 1
+NOBODY = 0
 _TOPIC_IDS_FROM = 13
+_SILENCE = ProduceResponse(
+    responses=[TopicProduceResponse("", [PartitionProduceResponse(0, base_offset=-1)])]
+)
+"""Stands for the answer that acks=0 never gets: nothing is known."""
 _DEFINITE = (
     ErrorCode.NOT_ENOUGH_REPLICAS,
     ErrorCode.KAFKA_STORAGE_ERROR,
@@ -57,16 +68,30 @@ class PartitionProducer:
     """One producer's stream to one partition."""
 
     def __init__(
-        self, client: KafkaClient, partition: int, *, idempotent: bool, think_s: float
+        self,
+        client: KafkaClient,
+        partition: int,
+        *,
+        think_s: float,
+        idempotent: bool = False,
+        acks: int = ALL_REPLICAS,
+        batches_max: int | None = None,
     ) -> None:
-        """Send a batch every `think_s` on average until `stop`."""
+        """Send a batch every `think_s` on average until `stop`, or until there were so many."""
+        assert not idempotent or acks == ALL_REPLICAS
         self._client = client
         self._partition = partition
         self._idempotent = idempotent
         self._think_s = think_s
+        self._acks = acks
+        self._batches_left = batches_max
+        self._name = client.name
+        self._connection_count = 0
         self._inflight: deque[list[SentRecord]] = deque()
         self._count = 0
         self._stopping = False
+        self.last: SentRecord | None = None
+        """The newest record of the newest settled batch that was acked."""
         self.producer_id = -1
         self.producer_epoch = -1
 
@@ -77,7 +102,7 @@ class PartitionProducer:
     async def run(self) -> None:
         """Produce until stopped and every batch is settled."""
         while not (self._stopping and not self._inflight):
-            await _retrying(self._client, self._exchange, stop_when=self._nothing_left)
+            await retrying(self._client, self._exchange, stop_when=self._nothing_left)
 
     def _nothing_left(self) -> bool:
         if not self._idempotent:
@@ -89,6 +114,10 @@ class PartitionProducer:
         if self._idempotent and self.producer_id < 0:
             await self._init_producer_id()
         connection = await self._client.connect_to_leader(self._partition)
+        if not self._idempotent:
+            self._connection_count += 1
+            self._name = f"{self._client.name}#{self._connection_count}"
+            self._count = 0
         try:
             answers: deque[asyncio.Future[ProduceResponse]] = deque()
             while not (self._stopping and not self._inflight):
@@ -104,14 +133,7 @@ class PartitionProducer:
             connection.close()
 
     async def _init_producer_id(self) -> None:
-        connection = await self._client.connect_anywhere()
-        try:
-            version = self._client.versions[ApiKey.INIT_PRODUCER_ID]
-            response = await connection.ask(
-                ApiKey.INIT_PRODUCER_ID, version, InitProducerIdRequest()
-            )
-        finally:
-            connection.close()
+        response = await self._client.ask_anyone(ApiKey.INIT_PRODUCER_ID, InitProducerIdRequest())
         self._client.check(response.error_code)
         self.producer_id = response.producer_id
         self.producer_epoch = response.producer_epoch
@@ -120,19 +142,20 @@ class PartitionProducer:
         wanted = self._client.chance.randint(1, INFLIGHT_MAX) if self._idempotent else 1
         while not self._stopping and len(self._inflight) < wanted:
             self._inflight.append(self._new_batch())
+            if self._batches_left is not None:
+                self._batches_left -= 1
+                self._stopping = self._batches_left == 0
 
     def _new_batch(self) -> list[SentRecord]:
         chance = self._client.chance
         batch = []
         for _ in range(chance.randint(1, RECORDS_MAX)):
-            name = f"{self._client.name}/{self._partition}/{self._count}/"
-            value = name.encode() + b"." * chance.randrange(VALUE_BYTES_MAX)
-            record = SentRecord(
-                self._client.name, self._partition, self._count, value, self._idempotent
-            )
+            fill = b"." * chance.randrange(VALUE_BYTES_MAX)
+            value = make_value(f"{self._name}/{self._partition}", self._count, fill)
+            record = SentRecord(self._name, self._partition, self._count, value, self._idempotent)
             self._count += 1
             batch.append(record)
-        self._client.history.sent += batch
+        self._client.history.note_batch(batch, asyncio.get_running_loop().time())
         return batch
 
     def _send(
@@ -146,18 +169,26 @@ class PartitionProducer:
         )
         partition = PartitionProduceData(self._partition, memoryview(data))
         request = ProduceRequest(
-            None, -1, 2000, [TopicProduceData(self._client.topic, [partition])]
+            None, self._acks, 2000, [TopicProduceData(self._client.topic, [partition])]
         )
-        return connection.send(ApiKey.PRODUCE, self._client.versions[ApiKey.PRODUCE], request)
+        version = self._client.versions[ApiKey.PRODUCE]
+        if self._acks != NOBODY:
+            return connection.send(ApiKey.PRODUCE, version, request)
+        connection.post(ApiKey.PRODUCE, version, request)
+        silence: asyncio.Future[ProduceResponse] = asyncio.get_running_loop().create_future()
+        silence.set_result(_SILENCE)
+        return silence
 
     def _settle(self, answer: PartitionProduceResponse) -> None:
         """Take the answer to the oldest batch. Raises RetryError unless it was success."""
         history = self._client.history
         if answer.error_code == ErrorCode.NONE:
             now_s = asyncio.get_running_loop().time()
+            promised = self._acks == ALL_REPLICAS
             for delta, record in enumerate(self._inflight.popleft()):
-                record.outcome = Outcome.ACKED
+                record.outcome = Outcome.ACKED if promised else Outcome.UNKNOWN
                 record.acked_s = now_s
+                self.last = record
                 record.offset = answer.base_offset + delta if answer.base_offset >= 0 else -1
             return
         if answer.error_code in _DEFINITE and not self._idempotent:
@@ -175,12 +206,15 @@ class PartitionProducer:
 class PartitionConsumer:
     """One reader of one partition."""
 
-    def __init__(self, client: KafkaClient, partition: int, *, into: list[ReadRecord]) -> None:
-        """Append what is read to `into`."""
+    def __init__(
+        self, client: KafkaClient, partition: int, *, into: list[ReadRecord], start: int = 0
+    ) -> None:
+        """Append what is read from offset `start` on to `into`."""
         self._client = client
         self._partition = partition
         self._into = into
-        self.position = 0
+        self._reader = client.history.note_reader(client.name, partition, start)
+        self.position = start
         self.end: int | None = None
         """Where to stop; None reads until cancelled or stopped."""
         self._stopping = False
@@ -191,27 +225,11 @@ class PartitionConsumer:
 
     async def run(self) -> None:
         """Read until stopped, or up to `end`."""
-        await _retrying(self._client, self._follow, stop_when=self._done)
+        await retrying(self._client, self._follow, stop_when=self._done)
 
     async def find_end(self) -> None:
         """Ask the leader where its log ends (linearizable) and stop there."""
-
-        async def ask() -> None:
-            connection = await self._client.connect_to_leader(self._partition)
-            try:
-                partition = ListOffsetsPartition(partition_index=self._partition, timestamp=LATEST)
-                topic = ListOffsetsTopic(name=self._client.topic, partitions=[partition])
-                version = self._client.versions[ApiKey.LIST_OFFSETS]
-                response = await connection.ask(
-                    ApiKey.LIST_OFFSETS, version, ListOffsetsRequest(topics=[topic])
-                )
-            finally:
-                connection.close()
-            answer = response.topics[0].partitions[0]
-            self._client.check(answer.error_code)
-            self.end = answer.offset
-
-        await _retrying(self._client, ask, stop_when=lambda: self.end is not None)
+        self.end = await find_latest(self._client, self._partition)
 
     def _done(self) -> bool:
         return self._stopping or (self.end is not None and self.position >= self.end)
@@ -246,12 +264,21 @@ class PartitionConsumer:
                 f"{self._client.name}: OFFSET_OUT_OF_RANGE at {self._partition}:{self.position}"
             )
         self._client.check(data.error_code)
+        taken: list[ReadRecord] = []
         for batch in split_batches(b"".join(data.records)):
             for record in iterate_records(batch):
                 if record.offset >= self.position:
                     assert record.value is not None
-                    self._into.append(ReadRecord(record.offset, record.value, data.high_watermark))
+                    taken.append(ReadRecord(record.offset, record.value, data.high_watermark))
             self.position = max(self.position, parse_header(batch).last_offset + 1)
+        self._into += taken
+        self._client.history.note_poll(
+            self._reader,
+            self._partition,
+            taken,
+            high_watermark=data.high_watermark,
+            now_s=asyncio.get_running_loop().time(),
+        )
 
 
 def split_batches(data: bytes) -> Iterator[bytes]:
@@ -264,7 +291,33 @@ def split_batches(data: bytes) -> Iterator[bytes]:
         position += size
 
 
-async def _retrying(
+async def find_latest(client: KafkaClient, partition: int) -> int:
+    """Return the high watermark as the leader says (linearizable), however long it takes."""
+    found: list[int] = []
+
+    async def ask() -> None:
+        asked_s = asyncio.get_running_loop().time()
+        connection = await client.connect_to_leader(partition)
+        try:
+            row = ListOffsetsPartition(partition_index=partition, timestamp=LATEST)
+            topic = ListOffsetsTopic(name=client.topic, partitions=[row])
+            version = client.versions[ApiKey.LIST_OFFSETS]
+            response = await connection.ask(
+                ApiKey.LIST_OFFSETS, version, ListOffsetsRequest(topics=[topic])
+            )
+        finally:
+            connection.close()
+        answer = response.topics[0].partitions[0]
+        client.check(answer.error_code)
+        now_s = asyncio.get_running_loop().time()
+        client.history.note_end(client.name, partition, answer.offset, asked_s=asked_s, now_s=now_s)
+        found.append(answer.offset)
+
+    await retrying(client, ask, stop_when=lambda: bool(found))
+    return found[0]
+
+
+async def retrying(
     client: KafkaClient, attempt: Callable[[], Awaitable[None]], *, stop_when: Callable[[], bool]
 ) -> None:
     """Call `attempt` until it returns, with a back-off between failures."""

@@ -6,6 +6,7 @@ A machine has a name, a disk and a wall clock that outlive its processes. A proc
 Does not: draw faults (`faults`), or judge (`checkers`).
 """
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -25,7 +26,7 @@ from trimaran.config.sections import (
 )
 from trimaran.ids import ClusterId, DiskId, NodeId
 from trimaran.sim.disk import Disk
-from trimaran.sim.files import SimFiles
+from trimaran.sim.files import ProcessEnded, SimFiles
 from trimaran.sim.loop import SimLoop
 from trimaran.sim.network import SimNetwork
 from trimaran.sim.ports import SimClock, make_ports
@@ -66,6 +67,7 @@ class ReplicaView:
     node: str
     incarnation: int
     replica: Replica
+    disk: Disk
 
 
 class SimNode:
@@ -81,6 +83,12 @@ class SimNode:
         self.files: SimFiles | None = None
         self.broker: Broker | None = None
         """None before its store is open, and while no process runs."""
+        self.disk_number = 1
+        """Counts its disks: a replaced one has an id of its own."""
+        self.stopping = False
+        """Whether its process was asked to stop (SIGTERM) and has not ended yet."""
+        self.recovery_fuse: int | None = None
+        """Disk calls after which the next process dies while it opens its store."""
         self._loop = loop
 
     @property
@@ -110,6 +118,8 @@ class SimCluster:
         """Disk calls on the event loop of dead processes."""
         self.started_s = loop.now_s
         self.log = log
+        self.counts: dict[str, int] = {}
+        """What happened to processes so far, by name."""
         self._seed = seed
         self._chance = Random(f"{seed}/cluster")
         numbers = range(1, node_count + 1)
@@ -144,6 +154,20 @@ class SimCluster:
             self.log.add(node.name, "killed")
             node.process.die(Death.KILLED)
 
+    def stop(self, node: SimNode) -> None:
+        """SIGTERM: the process moves its leaderships away, then ends."""
+        process = node.process
+        if process is None or not process.alive or node.stopping:
+            return
+        self.log.add(node.name, "asked to stop")
+        if node.broker is None:
+            process.die(Death.KILLED)
+            return
+        node.stopping = True
+        task = process.start(node.broker.stop(), name="stop")
+        context = self.loop.world.context
+        task.add_done_callback(lambda done: self._stopped(node, process, done), context=context)
+
     def cut_power(self, node: SimNode) -> None:
         """Take the power away and give it back; the process does not start by itself."""
         self.log.add(node.name, "power cut")
@@ -170,12 +194,19 @@ class SimCluster:
             self.log.add(node.name, "resumed")
             node.process.resume(io_last=self._chance.random() < 0.5)
 
+    def replace_disk(self, node: SimNode) -> None:
+        """Put an empty disk into the machine, formatted to join; its process must be dead."""
+        assert not node.is_running
+        node.disk.wipe()
+        node.disk_number += 1
+        format_store(SimFiles(node.disk, who=f"{node.name}/format"), self._identity(node))
+
     def views(self) -> Iterator[ReplicaView]:
         """Yield every replica of every living process."""
         for node in self.nodes:
             if node.broker is not None:
                 for replica in node.broker._consensus.groups.all():
-                    yield ReplicaView(node.name, node.incarnation, replica)
+                    yield ReplicaView(node.name, node.incarnation, replica, node.disk)
 
     def partition(self, node: SimNode, topic: str, number: int) -> Partition | None:
         """Return a living node's replica of a partition, None if it has none (yet)."""
@@ -198,7 +229,8 @@ class SimCluster:
         return node
 
     def _identity(self, node: SimNode) -> Identity:
-        disk_id = DiskId(Random(f"{self._seed}/{node.name}/disk id").randbytes(16))
+        source = Random(f"{self._seed}/{node.name}/disk id {node.disk_number}")
+        disk_id = DiskId(source.randbytes(16))
         return Identity(cluster_id=CLUSTER_ID, node_id=node.number, disk_id=disk_id)
 
     def _config(self, node: SimNode) -> NodeConfig:
@@ -230,10 +262,15 @@ class SimCluster:
             seed=seed,
         )
         node.files = files
+        files.fuse, node.recovery_fuse = node.recovery_fuse, None
         store = open_store(files, identity=self._identity(node), settings=STORE)
+        files.fuse = None
+        if store.groups:
+            self._note("recovery")
         for line in store.damage:
             self.damage.append(line)
             self.log.add(node.name, f"damage: {line}")
+        await asyncio.sleep(node.disk.take_spent_s())
         node.broker = Broker(config=self._config(node), store=store, ports=ports)
         await node.broker.start()
         files.blocking_allowed = False
@@ -242,6 +279,11 @@ class SimCluster:
     def _ended(self, node: SimNode, process: Process, error: BaseException | None) -> None:
         """The process failed: it is gone, as after an unhandled exception."""
         assert error is not None, "a broker runs until it fails"
+        if isinstance(error, ProcessEnded):
+            self.log.add(node.name, "killed while it opened its store")
+            self._note("death in recovery")
+            process.die(Death.KILLED)
+            return
         failure = NodeFailure(
             node=node.name, at_s=self.loop.now_s, error=error, at_start=node.broker is None
         )
@@ -249,8 +291,22 @@ class SimCluster:
         self.failures.append(failure)
         process.die(Death.KILLED)
 
+    def _stopped(self, node: SimNode, process: Process, done: "asyncio.Task[None]") -> None:
+        """The process has done what SIGTERM asked for."""
+        error = done.exception()
+        if error is not None:
+            self._ended(node, process, error)
+            return
+        self.log.add(node.name, "stopped")
+        self._note("orderly stop")
+        process.die(Death.KILLED)
+
+    def _note(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
     def _forget(self, node: SimNode) -> None:
         if node.files is not None:
             self.blocking_calls += node.files.blocked_calls
         node.broker = None
         node.files = None
+        node.stopping = False

@@ -9,8 +9,12 @@ not yet synced. Invariants:
 - A power cut decides for each unsynced 512-byte sector on its own: lost, kept or torn; a sector
   written twice may come back in its middle version. An unsynced size may be the old or the new one.
   Unsynced directory changes are kept up to a point in time, or each on its own (`ordered`).
-- A failed sync drops the dirty marks: the data is read back as written, and is not durable; the
-  next sync succeeds without it (what Linux does).
+- A failed sync drops the dirty marks: nothing became durable, and the next sync succeeds without
+  it (what Linux does). What was written is still read back, or no longer (`dropped`), as file
+  systems differ.
+- A misdirected write leaves old bytes where it should be and new ones elsewhere in the file.
+
+Counts what it did, by name (`counts`): the evidence that a fault really happened.
 
 Does not: offer the `Files` interface (`files` does), or draw when faults happen (`faults` does).
 """
@@ -37,13 +41,15 @@ class DiskConditions:
     read_s: float = 0.000_1
     bytes_per_s: float = 1e9
     slow_s: float = 0.0
-    """Added to every sync: a disk that is dying."""
+    """Added to every sync, and a tenth of it to every read: a disk that is dying."""
     capacity: int | None = None
     """Bytes that fit; None is endless."""
     torn_sectors: float = 0.02
     """Probability that a power cut tears within an unsynced sector (half old, half new)."""
     ordered: float = 0.5
     """Probability that a power cut keeps directory changes in order, as a journal would."""
+    dropped: float = 0.5
+    """Probability that a failed sync also drops the pages, so that old bytes are read back."""
 
 
 @dataclass(slots=True)
@@ -103,24 +109,34 @@ class FileNode:
         self.dirty.clear()
         self.durable_size = self.size
 
-    def lose_marks(self) -> None:
-        """A sync failed: nothing became durable, and nothing is tried again."""
+    def lose_marks(self, *, dropped: bool = False) -> None:
+        """A sync failed: nothing is tried again. `dropped`: the old bytes are read from now on."""
+        for sector in sorted(self.dirty) if dropped else ():
+            low = sector * SECTOR_BYTES
+            high = min(low + SECTOR_BYTES, len(self.content))
+            old = bytes(self.durable[low:high])
+            if low < high:
+                self.content[low:high] = old.ljust(high - low, b"\0")
         self.dirty.clear()
         self.cut_size = None
 
-    def cut_power(self, chance: Random, torn_sectors: float) -> int:
-        """Settle what survived; return how many unsynced sectors are not as they were written."""
+    def cut_power(self, chance: Random, torn_sectors: float) -> tuple[int, int]:
+        """Settle what survived: return how many unsynced sectors are as written, and how many not.
+
+        Both above 0: what was written is torn.
+        """
         keep = chance.choice((0.0, 0.1, 0.5, 0.9, 1.0))
         survived = bytearray(self.durable)
         if self.cut_size is not None and chance.random() < 0.5:
             del survived[self.cut_size :]
-        changed = 0
+        kept = lost = 0
         for sector in sorted(self.dirty):
             low, high = sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES
             old = bytes(survived[low:high]).ljust(SECTOR_BYTES, b"\0")
             new = bytes(self.content[low:high]).ljust(SECTOR_BYTES, b"\0")
             found = _survivor(chance, old, new, self.dirty[sector], keep, torn_sectors)
-            changed += found != new
+            kept += found == new
+            lost += found != new
             if len(survived) < high:
                 survived.extend(bytes(high - len(survived)))
             survived[low:high] = found
@@ -133,7 +149,7 @@ class FileNode:
         self.size = self.durable_size
         self.dirty.clear()
         self.cut_size = None
-        return changed
+        return kept, lost
 
     def flip_bit(self, position: int, bit: int) -> None:
         """Rot one bit, on the platter and in the cache."""
@@ -191,6 +207,10 @@ class Disk:
         self.planned: list[PlannedFault] = []
         self.spent_s = 0.0
         """Time that operations took since it was last taken."""
+        self.counts: dict[str, int] = {}
+        """What happened on this disk so far, by name."""
+        self._astray = ""
+        self._astray_followed = False
 
     def take_spent_s(self) -> float:
         """Return the time that operations took since the last call."""
@@ -203,18 +223,52 @@ class Disk:
         drawn_s = self.chance.expovariate(1.0 / conditions.sync_mean_s)
         return conditions.sync_min_s + drawn_s + conditions.slow_s
 
+    def draw_read_s(self) -> float:
+        """Return how long a read takes, apart from its bytes."""
+        return self.conditions.read_s + self.conditions.slow_s / 10.0
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something that really happened."""
+        if count:
+            self.counts[what] = self.counts.get(what, 0) + count
+
     def fail_next(self, operation: str, path: str = "") -> None:
-        """Let the next `operation` (sync, write, read ...) on a path containing `path` fail."""
+        """Let the next `operation` on a path containing `path` fail.
+
+        Operations are those of `SimFiles.gate`: sync, write, read and so on. "misdirect" lets the
+        next write go to a wrong place instead.
+        """
         self.planned.append(PlannedFault(operation, path))
 
     def takes_fault(self, operation: str, path: str) -> bool:
         """Whether a fault was planned for this; it happens once."""
         for fault in self.planned:
+            if operation == "sync" and self.is_write_astray:
+                break  # it would end the process
             if fault.operation == operation and fault.path in path:
                 self.planned.remove(fault)
+                if operation == "misdirect":
+                    self._astray, self._astray_followed = _top(path), False
+                self.note(
+                    "misdirected write" if operation == "misdirect" else f"failed {operation}"
+                )
                 self.log.add(self.name, f"{operation} of {path} fails")
                 return True
         return False
+
+    @property
+    def is_write_astray(self) -> bool:
+        """Whether a misdirected write has no later synced write behind it yet."""
+        return bool(self._astray)
+
+    def written(self, path: str) -> None:
+        """A write went where it should."""
+        self._astray_followed = self._astray_followed or _top(path) == self._astray
+
+    def synced(self, path: str) -> None:
+        """A file was synced."""
+        if self._astray_followed and _top(path) == self._astray:
+            self._astray = ""
 
     def change_entries(self, *rows: tuple[DirectoryNode, str, Node | None]) -> None:
         """Make a directory change, not yet durable."""
@@ -238,17 +292,22 @@ class Disk:
     def cut_power(self) -> None:
         """Lose what was not synced. The machine's processes must be dead."""
         self._cut_power_on_entries()
-        changed = 0
+        all_kept = all_lost = 0
         for node in _walk(self.root):
             if isinstance(node, FileNode):
-                changed += node.cut_power(self.chance, self.conditions.torn_sectors)
+                kept, lost = node.cut_power(self.chance, self.conditions.torn_sectors)
+                all_kept += kept
+                all_lost += lost
+                self.note("torn write", kept > 0 and lost > 0)
+        self.note("lost sector", all_lost)
         self.planned.clear()
-        self.log.add(self.name, f"power cut: {changed} sectors lost or torn")
+        self.log.add(self.name, f"power cut: {all_lost} sectors lost or torn, {all_kept} kept")
 
     def wipe(self) -> None:
         """Replace the disk by an empty one."""
         self.root = DirectoryNode()
         self.changes.clear()
+        self._astray = ""
         self.log.add(self.name, "wiped")
 
     def used_bytes(self) -> int:
@@ -277,12 +336,19 @@ class Disk:
     def _cut_power_on_entries(self) -> None:
         ordered = self.chance.random() < self.conditions.ordered
         kept_count = self.chance.randint(0, len(self.changes))
+        applied = 0
         for number, change in enumerate(self.changes):
             if number < kept_count if ordered else self.chance.random() < 0.5:
                 _apply(change)
+                applied += 1
+        self.note("lost directory change", len(self.changes) - applied)
         self.changes.clear()
         for node in _walk_durable(self.root):
             node.entries = dict(node.durable)
+
+
+def _top(path: str) -> str:
+    return path.partition("/")[0]
 
 
 def _apply(change: EntryChange) -> None:

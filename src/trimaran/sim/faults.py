@@ -1,124 +1,147 @@
-"""What goes wrong, and when: a mix of faults drawn per seed, then a heal.
+"""What goes wrong, and when: a mix of faults drawn per seed, then a narrowing, then a heal.
 
 A quarter of all seeds have no faults at all. The others draw which kinds they have and how often
 they strike; victims are random nodes or, half of the time, whoever leads something. Whoever is dead
 is started again after a while, as an init system would. Faults overlap.
 
-What is not drawn by default, because a cluster may only survive it once damaged nodes are repaired
-by their peers: rotten bits, wiped disks, sectors torn in the middle.
+Each kind strikes by a clock and a chance of its own, so that leaving one out changes nothing about
+the others: that is what makes a failing seed small again (`shrink`).
+
+`narrow` begins the liveness phase: a majority of nodes is healed, everything else stays as it is
+for good, and each node outside that majority is dead, frozen, cut off or slow from then on.
 
 Does not: know how a fault is simulated (`network`, `disk`, `cluster` do).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from trimaran.sim.cluster import SimCluster, SimNode
-from trimaran.sim.network import LinkConditions
+from trimaran.sim.disk_faults import DISK_FAULTS, STORAGE_DAMAGE
+from trimaran.sim.machine_faults import MACHINE_FAULTS
+from trimaran.sim.network_faults import NETWORK_FAULTS, reset_links
+from trimaran.sim.site import Site
 
 CALM_SEEDS = 0.25
 RESTART_S = (0.3, 3.0)
 SUPERVISOR_S = 0.25
-HOUR_MS = 3_600_000
+INTERVALS_S = (0.5, 1.0, 2.0, 4.0)
+"""Mean time between two faults of a seed, all kinds together: one of these."""
+KINDS_MAX = 12
+"""Most kinds in one seed's mix."""
+CALM_KINDS = 2
+"""A calm seed with kinds named strikes as if it had drawn so many."""
+SLOW_FOR_GOOD_S = 0.5
+
+FAULTS = MACHINE_FAULTS | NETWORK_FAULTS | DISK_FAULTS | STORAGE_DAMAGE
+STORAGE_DAMAGE_KINDS: tuple[str, ...] = tuple(STORAGE_DAMAGE)
+"""Kinds that make the disk of one node lie: what it stored is not what it reads."""
+STORAGE_DAMAGE_DRAWN = False
+"""Whether seeds draw those kinds too. Named ones (`kinds`) strike anyway."""
+KINDS: tuple[str, ...] = tuple(FAULTS)
+DRAWN_KINDS = (
+    KINDS if STORAGE_DAMAGE_DRAWN else tuple(MACHINE_FAULTS | NETWORK_FAULTS | DISK_FAULTS)
+)
+"""What seeds draw from."""
+MEASURED_KINDS = ("failed sync", "full disk", "misdirected write")
+"""Kinds that wait for the disk to be used: the disk counts them when they happen."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultMix:
-    """The kinds of one seed, by name, and the mean time between two of them."""
+    """The kinds of one seed, by name, and the mean time between two strikes of each."""
 
     kinds: tuple[str, ...]
     interval_s: float
 
 
 class FaultInjector:
-    """Breaks a cluster, and heals it."""
+    """Breaks a cluster, narrows it to a majority, and heals it."""
 
     def __init__(
         self,
         cluster: SimCluster,
-        chance: Random,
+        seed: str,
         *,
         clients: Sequence[str],
         kinds: Sequence[str] | None = None,
     ) -> None:
         """`clients` are the names of the machines that clients run on; `kinds` None: drawn."""
+        self.site = Site(cluster, clients)
+        self.mix = draw_mix(seed, kinds)
+        self._seed = seed
+        self._chance = Random(f"{seed}/supervisor")
         self._cluster = cluster
-        self._chance = chance
-        self._clients = list(clients)
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._strikes: dict[str, Callable[[], None]] = {
-            "kill": self._kill,
-            "kill all": self._kill_all,
-            "power cut": self._power_cut,
-            "power cut of all": self._power_cut_all,
-            "pause": self._pause,
-            "isolate": self._isolate,
-            "one-way cut": self._cut_one_way,
-            "isolate from peers": self._isolate_from_peers,
-            "slow links": self._slow_links,
-            "clock jump": self._clock_jump,
-            "slow disk": self._slow_disk,
-            "failed sync": self._failed_sync,
-            "full disk": self._full_disk,
-        }
-        self.mix = self._draw_mix()
-        if kinds is not None:
-            assert all(kind in self._strikes for kind in kinds), f"kinds are {list(self._strikes)}"
-            self.mix = FaultMix(tuple(kinds), self.mix.interval_s)
-        self.counts: dict[str, int] = {}
+        self._struck: dict[str, int] = {}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each kind really happened so far."""
+        counts = dict(self._struck)
+        for name in MEASURED_KINDS:
+            happened = sum(node.disk.counts.get(name, 0) for node in self._cluster.nodes)
+            if happened:
+                counts[name] = happened
+        return counts
 
     def start(self) -> None:
         """Begin to strike, and to start dead processes again."""
-        self._spawn(self._supervise())
-        if self.mix.kinds:
-            self._spawn(self._strike_for_ever())
+        self.site.spawn(self._supervise(self._cluster.nodes))
+        for kind in self.mix.kinds:
+            self.site.spawn(self._strike_for_ever(kind))
+
+    def narrow(self) -> list[SimNode]:
+        """Heal a majority, let everything else stay broken; return that majority.
+
+        A node whose disk lied is not part of it. Nodes outside it are broken only in ways of the
+        seed's own kinds: a calm seed has none.
+        """
+        self.site.cancel_all()
+        nodes = self._cluster.nodes
+        sound = [node for node in nodes if node is not self.site.damaged]
+        chosen = self._chance.sample(sound, min(len(sound), len(nodes) // 2 + 1))
+        majority = [node for node in nodes if node in chosen]
+        inside = [node.name for node in majority] + self.site.clients
+        self._cluster.network.mend_all(among=inside)
+        reset_links(self.site)
+        for node in majority:
+            self._heal_node(node)
+        for node in nodes:
+            if node not in majority:
+                self._break_for_good(node, inside)
+        self.site.spawn(self._supervise(majority))
+        return majority
 
     def heal(self) -> None:
         """Undo everything and stop striking; nothing is broken afterwards."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        network = self._cluster.network
-        network.mend_all()
-        self._reset_links()
+        self.site.cancel_all()
+        self._cluster.network.mend_all()
+        reset_links(self.site)
         for node in self._cluster.nodes:
-            node.disk.conditions.slow_s = 0.0
-            node.disk.conditions.capacity = None
-            node.disk.planned.clear()
-            self._cluster.resume(node)
-            self._cluster.restart(node)
-        self._spawn(self._supervise())
+            self._heal_node(node)
+        self.site.spawn(self._supervise(self._cluster.nodes))
 
     def stop(self) -> None:
         """End even the supervisor."""
-        for task in self._tasks:
-            task.cancel()
+        self.site.cancel_all()
 
-    def _draw_mix(self) -> FaultMix:
-        if self._chance.random() < CALM_SEEDS:
-            return FaultMix((), 1.0)
-        names = list(self._strikes)
-        kinds = self._chance.sample(names, self._chance.randint(1, len(names)))
-        return FaultMix(tuple(sorted(kinds)), self._chance.choice((0.5, 1.0, 2.0, 4.0)))
-
-    async def _strike_for_ever(self) -> None:
+    async def _strike_for_ever(self, kind: str) -> None:
+        chance = Random(f"{self._seed}/{kind}")
         while True:
-            await asyncio.sleep(self._chance.expovariate(1.0 / self.mix.interval_s))
-            name = self._chance.choice(self.mix.kinds)
-            self.counts[name] = self.counts.get(name, 0) + 1
-            self._cluster.log.add("fault", name)
-            self._strikes[name]()
+            await asyncio.sleep(chance.expovariate(1.0 / self.mix.interval_s))
+            self._cluster.log.add("fault", kind)
+            if FAULTS[kind](self.site, chance):
+                self._struck[kind] = self._struck.get(kind, 0) + 1
 
-    async def _supervise(self) -> None:
+    async def _supervise(self, nodes: Sequence[SimNode]) -> None:
         """Start dead processes again, each after a time of its own."""
         due: dict[str, float] = {}
         while True:
             await asyncio.sleep(SUPERVISOR_S)
             now_s = self._cluster.loop.now_s
-            for node in self._cluster.nodes:
+            for node in nodes:
                 if node.is_running:
                     due.pop(node.name, None)
                     continue
@@ -126,104 +149,86 @@ class FaultInjector:
                 if now_s >= start_s:
                     self._cluster.restart(node)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(work))
+    def _heal_node(self, node: SimNode) -> None:
+        node.disk.conditions.slow_s = 0.0
+        node.disk.conditions.capacity = None
+        node.disk.planned.clear()
+        node.recovery_fuse = None
+        self._cluster.resume(node)
+        self._cluster.restart(node)
 
-    def _later(self, low_s: float, high_s: float, undo: Callable[[], None]) -> None:
-        async def wait() -> None:
-            await asyncio.sleep(self._chance.uniform(low_s, high_s))
-            undo()
+    def _break_for_good(self, node: SimNode, inside: Sequence[str]) -> None:
+        """Let the node be of no use from now on, in a way that fits the seed's kinds."""
+        ways = [ending for kind, ending in ENDINGS.items() if kind in self.mix.kinds]
+        if ways and self.site.may_die(node):
+            self._cluster.log.add(node.name, "broken for good")
+            self._chance.choice(ways)(self._cluster, node, inside)
 
-        self._spawn(wait())
 
-    def _victim(self) -> SimNode:
-        if self._chance.random() < 0.5:
-            leaders = [view.node for view in self._cluster.views() if view.replica.raft.is_leader]
-            if leaders:
-                name = self._chance.choice(leaders)
-                return next(node for node in self._cluster.nodes if node.name == name)
-        return self._chance.choice(self._cluster.nodes)
+def draw_mix(seed: str, kinds: Sequence[str] | None) -> FaultMix:
+    """Return what strikes in a run of `seed`; `kinds` replaces the kinds, at the same pace."""
+    chance = Random(f"{seed}/mix")
+    drawn: list[str] = []
+    interval_s = chance.choice(INTERVALS_S)
+    if chance.random() >= CALM_SEEDS:
+        drawn = chance.sample(DRAWN_KINDS, chance.randint(1, KINDS_MAX))
+    named = drawn if kinds is None else list(kinds)
+    assert all(kind in FAULTS for kind in named), f"kinds are {list(FAULTS)}"
+    return FaultMix(tuple(sorted(named)), interval_s * (len(drawn) or CALM_KINDS))
 
-    def _others(self, victim: SimNode) -> list[str]:
-        return [node.name for node in self._cluster.nodes if node is not victim]
 
-    # The faults
+Ending = Callable[[SimCluster, SimNode, Sequence[str]], None]
 
-    def _kill(self) -> None:
-        self._cluster.kill(self._victim())
 
-    def _kill_all(self) -> None:
-        for node in self._cluster.nodes:
-            self._cluster.kill(node)
+def _dead(cluster: SimCluster, node: SimNode, _inside: Sequence[str]) -> None:
+    cluster.kill(node)
 
-    def _power_cut(self) -> None:
-        self._cluster.cut_power(self._victim())
 
-    def _power_cut_all(self) -> None:
-        for node in self._cluster.nodes:
-            self._cluster.cut_power(node)
+def _without_power(cluster: SimCluster, node: SimNode, _inside: Sequence[str]) -> None:
+    cluster.cut_power(node)
 
-    def _pause(self) -> None:
-        victim = self._victim()
-        self._cluster.pause(victim)
-        self._later(0.1, 3.0, lambda: self._cluster.resume(victim))
 
-    def _isolate(self) -> None:
-        victim = self._victim()
-        self._cut([victim.name], self._others(victim) + self._clients, both=True)
+def _frozen(cluster: SimCluster, node: SimNode, _inside: Sequence[str]) -> None:
+    cluster.restart(node)
+    cluster.pause(node)
 
-    def _isolate_from_peers(self) -> None:
-        victim = self._victim()
-        self._cut([victim.name], self._others(victim), both=True)
 
-    def _cut_one_way(self) -> None:
-        victim = self._victim()
-        sides = [[victim.name], self._others(victim)]
-        if self._chance.random() < 0.5:
-            sides[1] = [self._chance.choice(sides[1])]
-        if self._chance.random() < 0.5:
-            sides.reverse()
-        self._cut(sides[0], sides[1], both=False)
+def _cut_off(cluster: SimCluster, node: SimNode, inside: Sequence[str]) -> None:
+    cluster.restart(node)
+    cluster.network.cut([node.name], inside)
 
-    def _cut(self, sources: list[str], targets: list[str], *, both: bool) -> None:
-        network = self._cluster.network
-        network.cut(sources, targets, both=both)
-        self._later(0.2, 4.0, lambda: network.mend(sources, targets))
 
-    def _slow_links(self) -> None:
-        network = self._cluster.network
-        names = [node.name for node in self._cluster.nodes] + self._clients
-        conditions = LinkConditions(
-            latency_mean_s=self._chance.choice((0.005, 0.03, 0.1)),
-            loss=self._chance.choice((0.0, 0.05, 0.3)),
-            bytes_per_s=self._chance.choice((1e5, 1e6, 1e9)),
-        )
-        for source in names:
-            for target in names:
-                if source != target and self._chance.random() < 0.4:
-                    network.link(source, target).conditions = conditions
-        self._later(0.5, 4.0, self._reset_links)
+def _cut_off_from_peers(cluster: SimCluster, node: SimNode, inside: Sequence[str]) -> None:
+    names = [peer.name for peer in cluster.nodes]
+    cluster.restart(node)
+    cluster.network.cut([node.name], [name for name in inside if name in names])
 
-    def _reset_links(self) -> None:
-        network = self._cluster.network
-        names = [node.name for node in self._cluster.nodes] + self._clients
-        for source in names:
-            for target in names:
-                network.link(source, target).conditions = network.conditions
 
-    def _clock_jump(self) -> None:
-        scale_ms = self._chance.choice((50, 5_000, 2 * HOUR_MS))
-        self._victim().clock.jump(self._chance.randint(-scale_ms, scale_ms))
+def _deaf(cluster: SimCluster, node: SimNode, inside: Sequence[str]) -> None:
+    cluster.restart(node)
+    cluster.network.cut(inside, [node.name], both=False)
 
-    def _slow_disk(self) -> None:
-        conditions = self._victim().disk.conditions
-        conditions.slow_s = self._chance.choice((0.02, 0.2, 2.0))
-        self._later(0.3, 3.0, lambda: setattr(conditions, "slow_s", 0.0))
 
-    def _failed_sync(self) -> None:
-        self._victim().disk.fail_next("sync")
+def _mute(cluster: SimCluster, node: SimNode, inside: Sequence[str]) -> None:
+    cluster.restart(node)
+    cluster.network.cut([node.name], inside, both=False)
 
-    def _full_disk(self) -> None:
-        disk = self._victim().disk
-        disk.conditions.capacity = disk.used_bytes() + self._chance.randint(0, 20_000)
-        self._later(0.3, 3.0, lambda: setattr(disk.conditions, "capacity", None))
+
+def _slow(cluster: SimCluster, node: SimNode, _inside: Sequence[str]) -> None:
+    cluster.restart(node)
+    node.disk.conditions.slow_s = SLOW_FOR_GOOD_S
+
+
+ENDINGS: dict[str, Ending] = {
+    "kill": _dead,
+    "kill all": _dead,
+    "power cut": _without_power,
+    "power cut of all": _without_power,
+    "pause": _frozen,
+    "isolate": _cut_off,
+    "isolate from peers": _cut_off_from_peers,
+    "one-way cut": _deaf,
+    "clogged links": _mute,
+    "slow disk": _slow,
+}
+"""How a node outside the majority ends, by the kind of fault that allows it."""

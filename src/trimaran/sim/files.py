@@ -10,8 +10,11 @@ Does not: keep anything itself; all state is the disk's.
 from collections.abc import Sequence
 
 from trimaran.errors import DiskFullError, StorageError
-from trimaran.sim.disk import DirectoryNode, Disk, FileNode, Node
+from trimaran.sim.disk import SECTOR_BYTES, DirectoryNode, Disk, FileNode, Node
 from trimaran.storage.files import Buffer
+
+PAGE_BYTES = 4096
+"""The kernel takes a write page by page; a signal or an error stops it between two."""
 
 
 class ProcessEnded(BaseException):
@@ -125,6 +128,10 @@ class SimFiles:
         self.disk.log.add(self.who, f"{operation} {path} {size}")
         return bool(self.disk.planned) and self.disk.takes_fault(operation, path)
 
+    def misdirects(self, path: str) -> bool:
+        """Whether this write goes to a wrong place; it happens once for each that was planned."""
+        return bool(self.disk.planned) and self.disk.takes_fault("misdirect", path)
+
     def _find(self, path: str) -> Node | None:
         node: Node | None = self.disk.root
         for part in _parts(path):
@@ -157,14 +164,19 @@ class SimFile:
         try:
             fails = self._gate("write", len(data))
         except ProcessEnded:
-            self._node.write(data[: self._draw_part(len(data))], position)
+            self._node.write(data[: self._draw_part(position, len(data))], position)
             raise
         if fails:
-            self._node.write(data[: self._draw_part(len(data))], position)
+            self._node.write(data[: self._draw_part(position, len(data))], position)
             raise StorageError(f"{self.path}: write failed: Input/output error")
+        if self._files.misdirects(self.path):
+            position = self._draw_wrong_place(position, len(data))
+        else:
+            self._files.disk.written(self.path)
         growth = position + len(data) - self._node.size
         free = self._files.disk.free_bytes() if growth > 0 else growth
         if growth > free:
+            self._files.disk.note("full disk")
             self._node.write(data[: len(data) - (growth - free)], position)
             raise DiskFullError(f"{self.path}: write failed: No space left on device")
         self._node.write(data, position)
@@ -173,7 +185,7 @@ class SimFile:
         """Return up to `length` bytes; fewer only at the end of the file."""
         assert position >= 0
         fails = self._gate("read", length)
-        self._files.disk.spent_s += self._files.disk.conditions.read_s
+        self._files.disk.spent_s += self._files.disk.draw_read_s()
         if fails:
             raise StorageError(f"{self.path}: read failed: Input/output error")
         return self._node.read(length, position)
@@ -183,9 +195,11 @@ class SimFile:
         fails = self._gate("sync")
         self._files.disk.spent_s += self._files.disk.draw_sync_s()
         if fails:
-            self._node.lose_marks()
+            disk = self._files.disk
+            self._node.lose_marks(dropped=disk.chance.random() < disk.conditions.dropped)
             raise StorageError(f"{self.path}: sync failed: Input/output error")
         self._node.sync()
+        self._files.disk.synced(self.path)
 
     def size(self) -> int:
         """Return the length of the file in bytes."""
@@ -202,6 +216,7 @@ class SimFile:
         self._gate("allocate", 0)
         growth = size - self._node.size
         if growth > self._files.disk.free_bytes():
+            self._files.disk.note("full disk")
             raise DiskFullError(f"{self.path}: allocate failed: No space left on device")
         self._node.resize(max(size, self._node.size))
 
@@ -213,8 +228,15 @@ class SimFile:
         assert self._open, f"{self.path} is closed"
         return self._files.gate(operation, self.path, size)
 
-    def _draw_part(self, size: int) -> int:
-        return self._files.disk.chance.randint(0, size)
+    def _draw_part(self, position: int, size: int) -> int:
+        """Return how much of a write took place that was cut short: whole pages, or all of it."""
+        drawn = self._files.disk.chance.randint(0, size)
+        return drawn if drawn == size else max(0, drawn - (position + drawn) % PAGE_BYTES)
+
+    def _draw_wrong_place(self, position: int, size: int) -> int:
+        """Return where a misdirected write goes: some sector inside the file, if it can."""
+        sectors = max(0, self._node.size - size) // SECTOR_BYTES
+        return self._files.disk.chance.randint(0, sectors) * SECTOR_BYTES + position % SECTOR_BYTES
 
 
 def _parts(path: str) -> list[str]:

@@ -6,8 +6,16 @@ UNKNOWN may or may not have been stored (a time-out, a broken connection, a lost
 Does not: judge.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import groupby
+from math import inf
+
+from trimaran import checking
+
+LEADER = "leader"
+"""The source of a final read through the partition's leader, in `History.final`."""
 
 
 class Outcome(Enum):
@@ -17,6 +25,14 @@ class Outcome(Enum):
     ACKED = "acked"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+
+
+_OUTCOMES = {
+    Outcome.PENDING: checking.Outcome.UNKNOWN,
+    Outcome.ACKED: checking.Outcome.OK,
+    Outcome.REFUSED: checking.Outcome.FAILED,
+    Outcome.UNKNOWN: checking.Outcome.UNKNOWN,
+}
 
 
 @dataclass(slots=True)
@@ -32,6 +48,10 @@ class SentRecord:
     offset: int = -1
     """Where the answer says it is; -1 unknown."""
     acked_s: float = 0.0
+    batch: int = -1
+    """Equal for the records of one batch, and only for those."""
+    sent_s: float = 0.0
+    """When its batch was made, so before it was sent for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +68,19 @@ class History:
     """Everything the clients of one run did and saw."""
 
     sent: list[SentRecord] = field(default_factory=list)
+    """Records of one batch one behind the other."""
     reads: dict[tuple[str, int], list[ReadRecord]] = field(default_factory=dict)
     """By reader and partition, in the order of arrival."""
     final: dict[tuple[str, int], list[ReadRecord]] = field(default_factory=dict)
-    """What was read from offset 0 after the heal: by where from ("leader", "node-1"), partition."""
+    """What was read from offset 0 after the heal: by where from (LEADER, "node-1"), partition."""
     oddities: list[str] = field(default_factory=list)
     """Answers that no client should ever get; each is a violation."""
     answers: dict[str, int] = field(default_factory=dict)
     """How often each error came, by name."""
+    consumed: list[checking.Operation] = field(default_factory=list)
+    """What readers did, in order: seeks, polls, ends of logs asked for."""
+    _batches: int = 0
+    _readers: int = 0
 
     def count(self, outcome: Outcome) -> int:
         """Return how many records ended so."""
@@ -64,3 +89,67 @@ class History:
     def note_answer(self, name: str) -> None:
         """Count an answer other than success."""
         self.answers[name] = self.answers.get(name, 0) + 1
+
+    def note_batch(self, batch: Sequence[SentRecord], now_s: float) -> None:
+        """Take in a batch that is about to be sent."""
+        self._batches += 1
+        for record in batch:
+            record.batch = self._batches
+            record.sent_s = now_s
+        self.sent += batch
+
+    def note_reader(self, client: str, partition: int, position: int) -> str:
+        """Take in that a client begins to read at an offset; return the reader's name."""
+        self._readers += 1
+        reader = f"{client}.{self._readers}"
+        self.consumed.append(checking.Seek(reader, partition, position))
+        return reader
+
+    def note_poll(
+        self,
+        reader: str,
+        partition: int,
+        records: Sequence[ReadRecord],
+        *,
+        high_watermark: int,
+        now_s: float,
+    ) -> None:
+        """Take in the answer to a fetch, also an empty one."""
+        offsets = [record.offset for record in records]
+        values = [record.value for record in records]
+        self.consumed.append(
+            checking.Poll(reader, partition, offsets, values, now_s, high_watermark=high_watermark)
+        )
+
+    def note_end(
+        self, client: str, partition: int, offset: int, *, asked_s: float, now_s: float
+    ) -> None:
+        """Take in the answer to a linearizable question for the end of a partition."""
+        self.consumed.append(checking.EndRead(client, partition, offset, asked_s, now_s))
+
+    def operations(self) -> list[checking.Operation]:
+        """Return all this as the history checker wants it; each node's final log is one poll."""
+        operations: list[checking.Operation] = list(self._sends())
+        operations += self.consumed
+        for (source, partition), records in self.final.items():
+            reader = f"final {source}"
+            operations.append(checking.Seek(reader, partition, 0))
+            offsets = [record.offset for record in records]
+            values = [record.value for record in records]
+            operations.append(checking.Poll(reader, partition, offsets, values, inf))
+        return operations
+
+    def _sends(self) -> Iterator[checking.Send]:
+        for _, group in groupby(self.sent, key=lambda record: record.batch):
+            records = list(group)
+            first = records[0]
+            yield checking.Send(
+                first.producer,
+                first.partition,
+                [record.value for record in records],
+                first.sent_s,
+                _OUTCOMES[first.outcome],
+                first.acked_s if first.outcome is Outcome.ACKED else inf,
+                [record.offset for record in records],
+                ordered=first.idempotent,
+            )

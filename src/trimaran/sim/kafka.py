@@ -38,8 +38,10 @@ _VERSIONS = {
     ApiKey.LIST_OFFSETS: (1, 8),
     ApiKey.METADATA: (12, 12),
     ApiKey.INIT_PRODUCER_ID: (0, 4),
+    ApiKey.CREATE_TOPICS: (7, 7),
+    ApiKey.DELETE_TOPICS: (6, 6),
 }
-"""Lowest and highest version that clients draw; Metadata 12 tells the topic's id."""
+"""Lowest and highest version that clients draw; Metadata 12 and CreateTopics 7 tell topic ids."""
 
 
 class RetryError(Exception):
@@ -64,6 +66,13 @@ class KafkaConnection(asyncio.Protocol):
 
     def send(self, key: int, version: int, message: object) -> "asyncio.Future[Any]":
         """Send a request; the future gets the response. Raises ConnectionError when closed."""
+        self.post(key, version, message)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._correlation, key, version, future))
+        return future
+
+    def post(self, key: int, version: int, message: object) -> None:
+        """Send a request that is not answered. Raises ConnectionError when closed."""
         if self.closed or self._transport is None:
             raise ConnectionResetError("the connection is closed")
         self._correlation += 1
@@ -74,10 +83,7 @@ class KafkaConnection(asyncio.Protocol):
         writer.flexible = flexible
         writer.end_struct()
         request_encoder(key, version)(writer, message)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._correlation, key, version, future))
         self._transport.write(b"".join(writer.finish()))
-        return future
 
     async def ask(self, key: int, version: int, message: object) -> Any:  # noqa: ANN401
         """Send a request and wait for its response. Raises OSError, TimeoutError included."""
@@ -141,11 +147,16 @@ class KafkaClient:
         self.chance = chance
         self.history = history
         self.versions = {key: chance.randint(*bounds) for key, bounds in _VERSIONS.items()}
+        self.creates = True
+        """Whether asking for a topic creates it."""
         self.topic_id = bytes(16)
+        self.pinned_id: bytes | None = None
+        """The only topic of that name to speak to leaders of; None: any."""
         self.replicas: dict[int, Sequence[int]] = {}
         """Nodes that hold each partition, as Metadata last said."""
         self._network = network
         self._bootstrap = list(bootstrap)
+        self._avoided: deque[tuple[str, int]] = deque(maxlen=(len(self._bootstrap) - 1) // 2)
 
     async def connect(self, host: str, port: int) -> KafkaConnection:
         """Return a new connection. Raises OSError."""
@@ -155,19 +166,38 @@ class KafkaClient:
 
     async def connect_anywhere(self) -> KafkaConnection:
         """Return a connection to a random node. Raises OSError."""
-        return await self.connect(*self.chance.choice(self._bootstrap))
+        return await self.connect(*self._draw_node())
 
-    async def metadata(self, *topics: str) -> MetadataResponse:
+    async def ask_anyone(self, key: ApiKey, message: object) -> Any:  # noqa: ANN401
         """Ask a random node. Raises OSError."""
         connection = await self.connect_anywhere()
         try:
-            request = MetadataRequest(topics=[MetadataRequestTopic(name=name) for name in topics])
-            response: MetadataResponse = await connection.ask(
-                ApiKey.METADATA, self.versions[ApiKey.METADATA], request
-            )
-            return response
+            return await connection.ask(key, self.versions[key], message)
         finally:
             connection.close()
+
+    async def metadata(self, *topics: str) -> MetadataResponse:
+        """Ask a random node, not one that failed lately. Raises OSError."""
+        address = self._draw_node()
+        asked = [MetadataRequestTopic(name=name) for name in topics]
+        request = MetadataRequest(topics=asked, allow_auto_topic_creation=self.creates)
+        try:
+            connection = await self.connect(*address)
+            try:
+                response: MetadataResponse = await connection.ask(
+                    ApiKey.METADATA, self.versions[ApiKey.METADATA], request
+                )
+            finally:
+                connection.close()
+        except OSError:
+            if address not in self._avoided:
+                self._avoided.append(address)
+            raise
+        return response
+
+    def _draw_node(self) -> tuple[str, int]:
+        known = [address for address in self._bootstrap if address not in self._avoided]
+        return self.chance.choice(known)
 
     async def connect_to_leader(self, partition: int) -> KafkaConnection:
         """Return a connection to who leads `partition`. Raises OSError, RetryError."""
@@ -175,6 +205,8 @@ class KafkaClient:
         topic = response.topics[0]
         assert isinstance(topic, MetadataResponseTopic)
         self.check(topic.error_code)
+        if self.pinned_id not in (None, topic.topic_id):
+            raise RetryError("the node asked knows another topic of that name")
         self.topic_id = topic.topic_id
         found = [row for row in topic.partitions if row.partition_index == partition]
         if not found:
@@ -192,11 +224,15 @@ class KafkaClient:
 
     async def partition_count(self) -> int:
         """Return how many partitions the topic has, creating it. Raises OSError, RetryError."""
+        return len(await self.partition_replicas())
+
+    async def partition_replicas(self) -> dict[int, Sequence[int]]:
+        """Return the nodes that hold each partition. Raises OSError, RetryError."""
         response = await self.metadata(self.topic)
         topic = response.topics[0]
         assert isinstance(topic, MetadataResponseTopic)
         self.check(topic.error_code)
-        return len(topic.partitions)
+        return {row.partition_index: row.replica_nodes for row in topic.partitions}
 
     def check(self, code: int) -> None:
         """Raise RetryError unless `code` says success."""

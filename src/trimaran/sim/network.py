@@ -8,6 +8,7 @@
 | link blocked | bytes are held, and arrive late after the heal (retransmission); a sender whose |
 | | bytes are held for `stall_timeout_s` gets TimeoutError; connecting is retried at 1, 3 ... s |
 | nothing listens | ConnectionRefusedError |
+| a reset on the way | RST to both ends or to one; the other stays half open until it sends |
 
 A link is one direction between two named machines; loss shows as delay, because TCP repeats.
 
@@ -16,7 +17,7 @@ Does not: know what the bytes mean, or draw faults (`faults` does).
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -64,20 +65,21 @@ class NetworkLimits:
 class Link:
     """One direction between two machines."""
 
-    __slots__ = ("_network", "conditions", "cut", "source", "target")
+    __slots__ = ("_network", "conditions", "cuts", "source", "target")
 
     def __init__(self, network: "SimNetwork", source: str, target: str) -> None:
         self._network = network
         self.source = source
         self.target = target
         self.conditions = network.conditions
-        self.cut = False
+        self.cuts = 0
+        """How many cuts it suffers at the same time; it works when all are mended."""
 
     @property
     def blocked(self) -> bool:
         """Whether nothing passes: cut by a partition, or one end has no power."""
         powered_off = self._network.powered_off
-        return self.cut or self.source in powered_off or self.target in powered_off
+        return self.cuts > 0 or self.source in powered_off or self.target in powered_off
 
     def reverse(self) -> "Link":
         """Return the link of the way back."""
@@ -96,6 +98,7 @@ class Link:
         while conditions.loss > 0.0 and chance.random() < conditions.loss:
             delay_s += repeat_s
             repeat_s *= 2.0
+            self._network.note("resent piece")
         return delay_s
 
 
@@ -151,6 +154,8 @@ class SimNetwork:
         self._transports: dict[SimTransport, None] = {}
         self._next_ports: dict[str, int] = {}
         self._known: dict[Process, None] = {}
+        self.counts: dict[str, int] = {}
+        """What happened on this network so far, by name."""
 
     # What scenarios and faults do
 
@@ -163,33 +168,51 @@ class SimNetwork:
         return found
 
     def cut(self, sources: Iterable[str], targets: Iterable[str], *, both: bool = True) -> None:
-        """Let nothing pass from `sources` to `targets` (and back, unless not `both`)."""
-        targets = list(targets)
-        for source in sources:
-            for target in targets:
-                if source == target:
-                    continue
-                self.link(source, target).cut = True
-                if both:
-                    self.link(target, source).cut = True
+        """Let nothing pass from `sources` to `targets` (and back, unless not `both`).
+
+        Cuts overlap: a link works again when each of its cuts is mended.
+        """
+        for link in self._between(sources, targets, both=both):
+            link.cuts += 1
         self._hold_blocked()
 
-    def mend(self, sources: Iterable[str], targets: Iterable[str]) -> None:
-        """Undo `cut` between the two sides, in both directions."""
-        targets = list(targets)
-        mended = []
-        for source in sources:
-            for target in targets:
-                mended += [self.link(source, target), self.link(target, source)]
-        for link in mended:
-            link.cut = False
+    def mend(self, sources: Iterable[str], targets: Iterable[str], *, both: bool = True) -> None:
+        """Undo one `cut` with the same arguments."""
+        for link in self._between(sources, targets, both=both):
+            link.cuts = max(0, link.cuts - 1)
         self._release_unblocked()
 
-    def mend_all(self) -> None:
-        """Undo every `cut`."""
+    def mend_all(self, among: Sequence[str] | None = None) -> None:
+        """Undo every `cut` between the machines `among`; None: everywhere."""
         for link in self._links.values():
-            link.cut = False
+            if among is None or (link.source in among and link.target in among):
+                link.cuts = 0
         self._release_unblocked()
+
+    def reset(self, one: str, other: str) -> int:
+        """Break connections between two machines, as a box in the middle may; return how many.
+
+        Both ends hear of it, or only one: the other stays half open until it sends something.
+        """
+        count = 0
+        for end in list(self._transports):
+            peer = end.outgoing.target
+            if end.gone or peer.gone or not (end.attached and peer.attached):
+                continue
+            if end.process.host != one or peer.process.host != other or self.chance.random() < 0.3:
+                continue
+            ends = self.chance.choice(((end,), (peer,), (end, peer)))
+            self.log_connection(end.outgoing.name, f"reset, {len(ends)} ends hear of it")
+            for told in ends:
+                told.lose(ConnectionResetError("connection reset"))
+            count += 1
+        self.note("reset connection", count)
+        return count
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something that really happened."""
+        if count:
+            self.counts[what] = self.counts.get(what, 0) + count
 
     def power_off(self, host: str) -> None:
         """Nothing passes from or to `host`. Its processes must be ended with POWER_CUT."""
@@ -378,6 +401,17 @@ class SimNetwork:
                 TimeoutError(errno.ETIMEDOUT, f"no answer from {host}:{port}")
             )
 
+    def _between(
+        self, sources: Iterable[str], targets: Iterable[str], *, both: bool
+    ) -> Iterator[Link]:
+        targets = list(targets)
+        for source in sources:
+            for target in targets:
+                if source != target:
+                    yield self.link(source, target)
+                    if both:
+                        yield self.link(target, source)
+
     def _pipes(self) -> list[Pipe]:
         """Return every pipe once, in the order in which the connections were made."""
         pipes: dict[Pipe, None] = {}
@@ -390,6 +424,7 @@ class SimNetwork:
         for pipe in self._pipes():
             if pipe.link.blocked and not pipe.held:
                 pipe.hold()
+                self.note("held connection")
 
     def _release_unblocked(self) -> None:
         for pipe in self._pipes():
@@ -407,6 +442,7 @@ class SimNetwork:
             self.watch_stalled(pipe)
             return
         self.log_connection(pipe.name, "timed out")
+        self.note("timed out connection")
         pipe.source.lose(TimeoutError(errno.ETIMEDOUT, "connection timed out"))
 
 

@@ -1,8 +1,9 @@
-"""One seed: a cluster, clients, faults, a heal, the verdict of all checkers.
+"""One seed: a cluster, clients, faults, a majority healed, everything healed, the verdict.
 
-Safety phase: clients produce and consume while faults strike. Liveness phase: everything is healed,
-and within a bound every batch under way must be settled and every replica must catch up. Then all
-logs are read from their start and the checkers judge.
+Safety phase: clients produce and consume while faults strike, and one node is restarted in order.
+Liveness phase: a majority is healed and everything else stays broken; progress must come. Then all
+is healed, every batch under way must be settled and every replica must catch up; all logs are read
+from their start and the checkers judge.
 
 A seed determines everything: `run_seed(n)` twice gives equal digests.
 
@@ -15,110 +16,86 @@ import logging
 import traceback
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import PurePath
 from random import Random
 from typing import Any
 
-from trimaran.broker.partition import Partition
 from trimaran.errors import DiskFullError, StorageError
-from trimaran.ids import Offset
-from trimaran.records.iteration import iterate_records
-from trimaran.sim.checkers import ALL, Evidence, OneLeaderPerTerm
-from trimaran.sim.client import PartitionConsumer, PartitionProducer
-from trimaran.sim.cluster import NodeFailure, SimCluster
+from trimaran.ids import Offset, split_group_id
+from trimaran.sim.checkers import ALL, OneLeaderPerTerm, evidence_of
+from trimaran.sim.client import PartitionConsumer
+from trimaran.sim.cluster import NodeFailure, SimCluster, SimNode
+from trimaran.sim.crowd import PARTITIONS, Crowd
 from trimaran.sim.faults import FaultInjector
-from trimaran.sim.history import History, Outcome, ReadRecord
-from trimaran.sim.kafka import KafkaClient, RetryError
+from trimaran.sim.history import History, Outcome
+from trimaran.sim.kafka import KafkaClient
+from trimaran.sim.liveness import (
+    PROGRESS_LIMIT_S,
+    make_progress,
+    partitions_with_majority,
+    read_node,
+    read_to_end,
+    wait_for_deletions,
+    wait_for_topic,
+)
 from trimaran.sim.loop import Failure, SimLoop, SimulationError
-from trimaran.sim.network import HostNetwork, SimNetwork
-from trimaran.sim.process import Process
+from trimaran.sim.network import SimNetwork
+from trimaran.sim.observer import Observer
+from trimaran.sim.report import CLIENTS, NODES, SECONDS, RunOptions, SeedReport, added_up
 from trimaran.sim.trace import EventLog
 
-TOPIC = "events"
-PARTITIONS = 2
 CHECK_S = 0.01
 """Checkers look at all replicas this often."""
 START_LIMIT_S = 30.0
 LIVENESS_LIMIT_S = 30.0
 """After the heal: until every batch is settled, and again until every replica has caught up."""
-READ_BYTES = 1024 * 1024
+DAMAGED_LIMIT_S = 5.0
+"""The same for a node whose disk lied: that it does not catch up is no surprise."""
+ORDERLY_STOP_S = (4.0, 8.0)
+"""When one node is restarted in order, calm runs included."""
 VIOLATIONS_MAX = 50
 PLACES = 4
 """Stack frames named with an exception."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedReport:
-    """What one seed did and whether anything was wrong."""
-
-    seed: int
-    nodes: int
-    violations: tuple[str, ...]
-    digest: str
-    virtual_s: float
-    lines: int
-    sent: int
-    acked: int
-    unknown: int
-    refused: int
-    read: int
-    leader_changes: int
-    restarts: int
-    faults: dict[str, int]
-    answers: dict[str, int]
-    blocking_calls: tuple[str, ...]
-    damage: int
-    trace: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no checker objected."""
-        return not self.violations
-
-    def summary(self) -> str:
-        """Return one line for people."""
-        verdict = "ok" if self.passed else f"{len(self.violations)} VIOLATIONS"
-        faults = " ".join(f"{name}:{count}" for name, count in sorted(self.faults.items()))
-        return (
-            f"seed {self.seed} {verdict} digest {self.digest} virtual {self.virtual_s:.1f} s "
-            f"sent {self.sent} acked {self.acked} unknown {self.unknown} read {self.read} "
-            f"leader changes {self.leader_changes} restarts {self.restarts} "
-            f"faults [{faults or 'none'}]"
-        )
-
-
 def run_seed(
     seed: int,
     *,
-    seconds: float = 20.0,
-    nodes: int = 3,
+    seconds: float = SECONDS,
+    nodes: int = NODES,
+    clients: int = CLIENTS,
     trace_lines: int = 2_000,
     kinds: Sequence[str] | None = None,
 ) -> SeedReport:
     """Simulate `seconds` virtual seconds of faults, then the heal; return what was found.
 
-    `kinds` names the faults (keys in `faults.FaultInjector`) instead of drawing them. A real second
-    simulates about ten virtual ones.
+    `kinds` names the faults (`faults.KINDS`) instead of drawing them.
     """
-    assert seconds > 0
-    assert nodes >= 1
+    named = None if kinds is None else tuple(kinds)
+    return run(
+        RunOptions(seed=seed, seconds=seconds, nodes=nodes, clients=clients, kinds=named),
+        trace_lines=trace_lines,
+    )
+
+
+def run(options: RunOptions, *, trace_lines: int = 2_000) -> SeedReport:
+    """Simulate what `options` say. A real second simulates about ten virtual ones."""
+    assert options.seconds > 0
+    assert options.nodes >= 1
     with _quiet_collector():
-        run = SeedRun(seed, seconds=seconds, nodes=nodes, kinds=kinds)
+        seed_run = SeedRun(options)
         try:
-            return run.execute(trace_lines)
+            return seed_run.execute(trace_lines)
         finally:
-            run.loop.close()
+            seed_run.loop.close()
 
 
 class SeedRun:
     """The parts of one run."""
 
-    def __init__(
-        self, seed: int, *, seconds: float, nodes: int, kinds: Sequence[str] | None = None
-    ) -> None:
-        self.seed = seed
-        self.seconds = seconds
+    def __init__(self, options: RunOptions) -> None:
+        self.options = options
+        seed = options.seed
         chance = Random(f"{seed}/run")
         self.loop = SimLoop(
             chance=Random(f"{seed}/loop"), perturb=chance.choice((0.0, 0.0, 0.2, 0.8))
@@ -126,19 +103,21 @@ class SeedRun:
         self.log = EventLog(lambda: self.loop.now_s)
         self.network = SimNetwork(self.loop, Random(f"{seed}/network"), self.log)
         self.cluster = SimCluster(
-            seed=str(seed), node_count=nodes, loop=self.loop, log=self.log, network=self.network
+            seed=str(seed),
+            node_count=options.nodes,
+            loop=self.loop,
+            log=self.log,
+            network=self.network,
         )
         self.history = History()
         self.checkers = [checker() for checker in ALL]
+        self.observer = Observer()
         self.violations: dict[str, None] = {}
-        self._chance = chance
-        self._client_names = [f"client-{number}" for number in range(1, 4)]
+        self.progress_s = 0.0
+        self.crowd = Crowd(self.cluster, self.history, seed=seed, count=options.clients)
         self.faults = FaultInjector(
-            self.cluster, Random(f"{seed}/faults"), clients=self._client_names, kinds=kinds
+            self.cluster, f"{seed}/faults", clients=self.crowd.names, kinds=options.kinds
         )
-        self._producers: list[PartitionProducer] = []
-        self._consumers: list[PartitionConsumer] = []
-        self._work: list[asyncio.Task[Any]] = []
 
     def execute(self, trace_lines: int) -> SeedReport:
         """Run to the end and report."""
@@ -157,61 +136,70 @@ class SeedRun:
         for node in self.cluster.nodes:
             self.cluster.start(node)
         looking = self.loop.create_task(self._look_for_ever())
-        clients = [self._client(name) for name in self._client_names]
         everybody = len(self.cluster.nodes)
-        if not await self._within(START_LIMIT_S, _topic_exists(clients[0][1], everybody)):
-            self._violation(f"no topic after {START_LIMIT_S} s")
+        if not await self._within(START_LIMIT_S, wait_for_topic(self._probe("starter"), everybody)):
+            self._violation(f"liveness: no topic after {START_LIMIT_S} s")
             return
-        self._start_clients(clients)
+        self.crowd.start()
         self.faults.start()
-        await asyncio.sleep(self.seconds)
+        stopping = self.loop.create_task(self._stop_one_in_order())
+        await asyncio.sleep(self.options.seconds)
+        stopping.cancel()
+        await self._demand_progress()
         self.log.add("run", "heal")
         self.faults.heal()
         await self._settle()
-        await self._read_all(clients[0][1])
+        await self._read_all(self._probe("auditor"))
         looking.cancel()
         self.faults.stop()
 
-    # Clients
+    async def _stop_one_in_order(self) -> None:
+        """Ask one node to stop, as for an upgrade; the supervisor starts it again."""
+        chance = Random(f"{self.options.seed}/orderly stop")
+        await asyncio.sleep(chance.uniform(*ORDERLY_STOP_S))
+        leaders = [view.node for view in self.cluster.views() if view.replica.raft.is_leader]
+        for node in self.cluster.nodes:
+            if node.name in leaders and not node.is_paused and self.faults.site.may_die(node):
+                self.cluster.stop(node)
+                return
 
-    def _client(self, name: str) -> tuple[Process, KafkaClient]:
-        process = self.loop.new_process(name, name)
-        client = KafkaClient(
-            name=name,
-            topic=TOPIC,
-            network=HostNetwork(self.network, process),
-            bootstrap=self.cluster.bootstrap,
-            chance=Random(f"{self.seed}/{name}"),
-            history=self.history,
-        )
-        return process, client
+    def _probe(self, name: str) -> KafkaClient:
+        """Return a fresh client on the first client's machine."""
+        return self.crowd.client(name, host=self.crowd.names[0])
 
-    def _start_clients(self, clients: list[tuple[Process, KafkaClient]]) -> None:
-        """Two idempotent producers, a plain one, and two readers, each on every partition."""
-        think_s = self._chance.choice((0.05, 0.2, 0.4))
-        for number, (process, client) in enumerate(clients):
-            for partition in range(PARTITIONS):
-                producer = PartitionProducer(
-                    client, partition, idempotent=number < 2, think_s=think_s
-                )
-                self._producers.append(producer)
-                self._work.append(process.start(producer.run(), name="producer"))
-                if number == 0:
-                    continue
-                into = self.history.reads.setdefault((client.name, partition), [])
-                consumer = PartitionConsumer(client, partition, into=into)
-                self._consumers.append(consumer)
-                self._work.append(process.start(consumer.run(), name="consumer"))
+    # Liveness
+
+    async def _demand_progress(self) -> None:
+        """Heal a majority only; each partition that has one there must take a record soon."""
+        self.log.add("run", "narrow")
+        majority = self.faults.narrow()
+        if not majority:
+            return
+        self.log.add("run", f"majority {' '.join(node.name for node in majority)}")
+        started_s = self.loop.now_s
+        client = self._probe("probe")
+        work = self.loop.create_task(self._progress_everywhere(client, majority))
+        if not await self._within(PROGRESS_LIMIT_S, work):
+            names = ", ".join(node.name for node in majority)
+            self._violation(f"liveness: no progress in {PROGRESS_LIMIT_S} s with {names} healthy")
+        self.progress_s = self.loop.now_s - started_s
+
+    async def _progress_everywhere(self, client: KafkaClient, majority: Sequence[SimNode]) -> None:
+        partitions = await partitions_with_majority(client, majority)
+        async with asyncio.TaskGroup() as group:
+            for partition in partitions:
+                group.create_task(make_progress(client, partition))
 
     async def _settle(self) -> None:
         """Let every batch under way end, one way or the other."""
-        for producer in self._producers:
-            producer.stop()
-        for consumer in self._consumers:
-            consumer.stop()
-        for task in self._work:
+        self.crowd.stop()
+        for task in self.crowd.work:
             if not await self._within(LIVENESS_LIMIT_S, task):
                 self._violation(f"liveness: {task.get_name()} not done after the heal")
+
+        gone = self.crowd.deleted_topics
+        if not await self._within(LIVENESS_LIMIT_S, wait_for_deletions(self.cluster, gone)):
+            self._violation("liveness: a node still has a replica of a deleted topic")
 
     async def _within(self, limit_s: float, work: Awaitable[Any]) -> bool:
         """Wait for `work`; return whether it ended in time. Its exception is a violation."""
@@ -221,7 +209,7 @@ class SeedRun:
         except TimeoutError:
             return False
         except Exception as error:  # noqa: BLE001  (whatever a client dies of is a finding)
-            self._violation(f"client: {type(error).__name__}: {error}")
+            self._violation(f"client: {type(error).__name__}: {error} {_place(error)}")
         return True
 
     # Final reads
@@ -231,48 +219,45 @@ class SeedRun:
         for partition in range(PARTITIONS):
             into = self.history.final.setdefault(("leader", partition), [])
             consumer = PartitionConsumer(client, partition, into=into)
-            if not await self._within(LIVENESS_LIMIT_S, _read_to_end(consumer)):
+            if not await self._within(LIVENESS_LIMIT_S, read_to_end(consumer)):
                 self._violation(f"liveness: partition {partition} cannot be read after the heal")
                 del self.history.final["leader", partition]
                 continue
-            end = Offset(consumer.position)
             for node in self.cluster.nodes:
-                if node.number not in client.replicas[partition]:
-                    continue
-                key = (node.name, partition)
-                work = self._read_node(node.number - 1, partition, end)
-                if not await self._within(LIVENESS_LIMIT_S, work):
-                    self._violation(f"liveness: {node.name} did not catch up to {partition}:{end}")
-                    self.history.final.pop(key, None)
+                if node.number in client.replicas[partition]:
+                    await self._read_replica(node, partition, Offset(consumer.position))
 
-    async def _read_node(self, place: int, number: int, end: Offset) -> None:
-        """Wait until the node has committed up to `end`, then read its own copy."""
-        node = self.cluster.nodes[place]
-        partition: Partition | None = None
-        while partition is None or partition.high_watermark < end:
-            await asyncio.sleep(0.05)
-            partition = self.cluster.partition(node, TOPIC, number)
-        into = self.history.final.setdefault((node.name, number), [])
-        position = Offset(0)
-        while position < end:
-            found = partition.read(position, READ_BYTES)
-            payloads = await found if isinstance(found, asyncio.Future) else found
-            assert payloads, "committed records can be read"
-            for payload in payloads:
-                for record in iterate_records(payload):
-                    assert record.value is not None
-                    into.append(ReadRecord(record.offset, record.value, partition.high_watermark))
-                    position = Offset(record.offset + 1)
+    async def _read_replica(self, node: SimNode, partition: int, end: Offset) -> None:
+        """Read one node's own copy; a disk that lied may refuse."""
+        work = read_node(self.cluster, node, partition, end, self.history)
+        limit_s = DAMAGED_LIMIT_S if self._is_damaged(node.name) else LIVENESS_LIMIT_S
+        try:
+            async with asyncio.timeout(limit_s):
+                await work
+        except TimeoutError:
+            self._violation(f"liveness: {node.name} did not catch up to {partition}:{end}")
+        except StorageError as error:
+            kind = "liveness" if self._is_damaged(node.name) else "read"
+            self._violation(f"{kind}: {node.name} cannot read {partition}: {error}")
+        except Exception as error:  # noqa: BLE001  (whatever a read dies of is a finding)
+            self._violation(f"read: {node.name}: {error!r} {_place(error)}")
+        else:
+            return
+        self.history.final.pop((node.name, partition), None)
 
     # Judging
 
     async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
-            views = [
-                Evidence(view.node, view.incarnation, view.replica.group, view.replica.raft)
+            gone = self.crowd.deleted_topics
+            found = [
+                view
                 for view in self.cluster.views()
+                if not gone or split_group_id(view.replica.group)[0] not in gone
             ]
+            self.observer.look(found)
+            views = [evidence_of(view) for view in found]
             for checker in self.checkers:
                 for line in checker.step(views):
                     self._violation(f"{type(checker).__name__}: {line}")
@@ -288,30 +273,62 @@ class SeedRun:
         for ended in self.cluster.failures:
             if not self._ended_rightly(ended):
                 place = _place(ended.error)
+                kind = "liveness: " if self._is_damaged(ended.node) else ""
                 self._violation(
-                    f"{ended.node} ended by itself at {ended.at_s:.3f} s: {ended.error!r} {place}"
+                    f"{kind}{ended.node} ended by itself at {ended.at_s:.3f} s: {ended.error!r} {place}"
                 )
 
     def _ended_rightly(self, ended: NodeFailure) -> bool:
         """A failed sync ends a process; a full disk only keeps one from starting (D11)."""
+        if self._is_damaged(ended.node) and isinstance(ended.error, StorageError):
+            return True
         if isinstance(ended.error, DiskFullError):
             return ended.at_start
         return "failed sync" in self.faults.counts and isinstance(ended.error, StorageError)
+
+    def _is_damaged(self, name: str) -> bool:
+        """Whether this is the node whose disk lied: it may stop, but it may not lie."""
+        damaged = self.faults.site.damaged
+        return damaged is not None and damaged.name == name
 
     def _violation(self, line: str) -> None:
         if line not in self.violations and len(self.violations) < VIOLATIONS_MAX:
             self.violations[line] = None
             self.log.add("VIOLATION", line)
 
+    def _counts(self, leader_changes: int) -> dict[str, int]:
+        """Return how often everything happened that is not a fault of the mix."""
+        faults = self.faults.counts
+        disks = added_up([node.disk.counts for node in self.cluster.nodes])
+        churn = self.crowd.churn
+        counts = {
+            "election": self.observer.elections,
+            "leader change": leader_changes,
+            "truncation": self.observer.truncations,
+            "install": self.observer.installs,
+            "repair": self.observer.repairs,
+            "topic made and deleted": churn.rounds if churn is not None else 0,
+            "tail stretch": sum(tail.stretches for tail in self.crowd.tails),
+        }
+        counts |= {name: count for name, count in disks.items() if name not in faults}
+        return {
+            name: count
+            for name, count in (counts | self.cluster.counts | self.network.counts).items()
+            if count
+        }
+
     def _report(self, trace_lines: int) -> SeedReport:
         history = self.history
         leaders = next(item for item in self.checkers if isinstance(item, OneLeaderPerTerm))
         return SeedReport(
-            seed=self.seed,
+            seed=self.options.seed,
             nodes=len(self.cluster.nodes),
+            options=self.options,
+            kinds=self.faults.mix.kinds,
             violations=tuple(self.violations),
             digest=self.log.digest(),
             virtual_s=self.loop.now_s - self.cluster.started_s,
+            progress_s=self.progress_s,
             lines=self.log.line_count,
             sent=len(history.sent),
             acked=history.count(Outcome.ACKED),
@@ -321,30 +338,12 @@ class SeedRun:
             leader_changes=leaders.change_count,
             restarts=sum(node.incarnation - 1 for node in self.cluster.nodes),
             faults=dict(self.faults.counts),
+            counts=self._counts(leaders.change_count),
             answers=dict(history.answers),
             blocking_calls=tuple(self.cluster.blocking_calls),
             damage=len(self.cluster.damage),
             trace=tuple(self.log.tail(trace_lines)) if self.violations else (),
         )
-
-
-async def _topic_exists(client: KafkaClient, node_count: int) -> None:
-    """Wait for all nodes, so that the topic has a replica on each, then for its creation."""
-    registered = 0
-    while True:
-        try:
-            if registered < node_count:
-                registered = await client.broker_count()
-            elif await client.partition_count() == PARTITIONS:
-                return
-        except (OSError, RetryError):
-            pass
-        await asyncio.sleep(0.1)
-
-
-async def _read_to_end(consumer: PartitionConsumer) -> None:
-    await consumer.find_end()
-    await consumer.run()
 
 
 def _described(failure: Failure) -> str:

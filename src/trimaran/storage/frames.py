@@ -16,9 +16,8 @@ Does not: know what a body means.
 
 import struct
 
-from crc32c import crc32c
-
 from trimaran.errors import CorruptionError
+from trimaran.records.checksum import crc32c
 from trimaran.storage.files import Files
 
 FORMAT_VERSION = 1

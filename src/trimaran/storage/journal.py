@@ -37,6 +37,8 @@ from trimaran.storage.journal_format import (
 )
 
 NO_INDEX = Index(0)
+RELEASE_STEP_BYTES = 2 << 20
+"""A file that is not needed any more is cut by this much at a time before it goes."""
 __all__ = ["Journal", "JournalSettings", "LiveGroup", "Release", "RoundContent", "RoundWrite"]
 
 
@@ -268,7 +270,15 @@ class Release:
         for generation in self.generations:
             path = journal_path(generation)
             if self._files.exists(path):
-                self._files.remove(path)
+                self._delete(path)
+
+    def _delete(self, path: str) -> None:
+        """Delete in steps: in one, the file system keeps the next round waiting for it all."""
+        file = self._files.open(path)
+        for size in range(file.size() - RELEASE_STEP_BYTES, 0, -RELEASE_STEP_BYTES):
+            file.truncate(size)
+        file.close()
+        self._files.remove(path)
 
 
 class Journal:

@@ -9,9 +9,8 @@ Does not: do I/O.
 import struct
 from dataclasses import dataclass
 
-from crc32c import crc32c
-
 from trimaran.ids import GroupId, Index, NodeId, Offset, Term
+from trimaran.records.checksum import crc32c
 from trimaran.records.entry import Entry, EntryKind, HardState
 from trimaran.storage.boundary import Boundary, decode_boundary
 from trimaran.storage.damage import Damage, DamageKind

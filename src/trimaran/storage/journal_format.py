@@ -62,9 +62,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from crc32c import crc32c
-
 from trimaran.ids import GROUP_ID_BYTES, GroupId, Index, Term
+from trimaran.records.checksum import crc32c
 from trimaran.records.entry import Entry, HardState
 from trimaran.storage.boundary import Boundary, boundary_bytes, encode_boundary
 from trimaran.storage.damage import Damage, stored_text

@@ -10,14 +10,14 @@ synced (the caller sees to that).
 Does not: hold entries, know terms and votes, or choose when to write and sync.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from crc32c import crc32c
 
 from trimaran.errors import CorruptionError
 from trimaran.ids import GroupId, Index, Offset, Term
-from trimaran.records.entry import Entry, LogPosition
+from trimaran.records.checksum import crc32c
+from trimaran.records.control import begins_segment, decode_settings
+from trimaran.records.entry import Entry, EntryKind, LogPosition
 from trimaran.storage.boundary import Boundary, StateFile
 from trimaran.storage.epochs import LeaderEpochs
 from trimaran.storage.files import Files
@@ -25,11 +25,15 @@ from trimaran.storage.frames import NEW_SUFFIX, read_whole, replace_whole
 from trimaran.storage.log_reads import FindTime, ReadIndex, ReadOffset, SearchBatch
 from trimaran.storage.log_repair import LogRepair
 from trimaran.storage.open_files import OpenFiles
+from trimaran.storage.scrub import RowsDigest, ScrubPart
 from trimaran.storage.segment import Segment, SegmentAppend, group_directory, new_segment
 
 STATE_DIRECTORY = "state"
 SEGMENT_BYTES = 64 << 20
 """Default size of a segment."""
+PIECE_BYTES = 256 << 10
+"""An append of more than this is laid out, written and synced in pieces of it, so that a journal
+round never finds more than one piece before it at the disk, nor the interpreter taken for long."""
 
 
 @dataclass(slots=True)
@@ -58,7 +62,7 @@ class StoredLog:
 class LogWrite:
     """Entries on their way into the segments. Made by `PartitionLog.plan_append`."""
 
-    __slots__ = ("_entries", "_log", "appends", "done")
+    __slots__ = ("_entries", "_log", "appends", "done", "segment_bytes")
 
     def __init__(self, log: "PartitionLog", entries: Sequence[Entry]) -> None:
         """Write `entries`, which follow what is written."""
@@ -66,35 +70,58 @@ class LogWrite:
         self._entries = entries
         self.appends: list[SegmentAppend] = []
         self.done = False
+        self.segment_bytes = log.segment_bytes
+        """The cut rule after the last entry, once `run` returned."""
 
     @property
     def entries(self) -> Sequence[Entry]:
         """What is written."""
         return self._entries
 
+    @property
+    def written(self) -> list[Segment]:
+        """The segments that `run` wrote to, as they are then."""
+        found: dict[int, Segment] = {}
+        for append in self.appends:
+            found[append.start.serial] = append.grown
+        return list(found.values())
+
     def run(self) -> None:
-        """Write payloads and rows, in a thread; syncs nothing.
+        """Write payloads and rows, in a thread, piece by piece; only payloads may be synced yet.
 
         Raises:
             DiskFullError: nothing counts; the same may be planned again.
             StorageError: the disk failed.
         """
         log = self._log
-        shared = log._shared
+        writes = log._shared.writes
         segments = log._segments
-        start = segments[-1] if segments else self._new(log.last_position)
-        current = SegmentAppend(start)
-        self.appends = [current]
+        self.appends = []
+        segment_bytes = log.segment_bytes
+        current = SegmentAppend(segments[-1] if segments else self._new(log.last_position))
         for entry in self._entries:
-            is_over = current.size + len(entry.payload) > log.segment_bytes
-            if is_over and not current.is_empty:
-                current = SegmentAppend(self._new(current.grown.last))
-                self.appends.append(current)
+            size = len(entry.payload)
+            is_over = current.size + size > segment_bytes and not current.is_empty
+            if entry.kind is EntryKind.LOG_START:
+                is_over = is_over or (begins_segment(entry) and not current.is_empty)
+            elif entry.kind is EntryKind.SETTINGS:
+                segment_bytes = decode_settings(entry.payload).segment_bytes
+            if is_over or current.added_bytes + size > PIECE_BYTES:
+                grown = self._write_piece(writes, current)
+                writes.sync(grown.paths[0])
+                current = SegmentAppend(self._new(grown.last) if is_over else grown)
             current.add(entry)
-        for append in self.appends:
-            if append.grown is not append.start:
-                append.write(shared.writes)
+        self._write_piece(writes, current)
+        self.segment_bytes = segment_bytes
         self.done = True
+
+    def _write_piece(self, writes: OpenFiles, append: SegmentAppend) -> Segment:
+        """Write what was laid out; return the segment with it."""
+        grown = append.grown
+        if grown is not append.start:
+            append.write(writes)
+            self.appends.append(append)
+        return grown
 
     def finish(self) -> None:
         """Publish what was written, on the loop, after `run` returned."""
@@ -102,8 +129,8 @@ class LogWrite:
         self._log._appended(self)
 
     def abandon(self) -> None:
-        """Forget it, on the loop, after `run` raised DiskFullError."""
-        assert not self.done
+        """Forget it, on the loop: it, or what belongs to it, found the disk full."""
+        assert self._log._writing is self
         self._log._writing = None
 
     def _new(self, base: LogPosition) -> Segment:
@@ -137,6 +164,53 @@ class LogSync:
         """Note what is durable, on the loop, after `run` returned."""
         assert self._position.index >= self._log.synced_position.index
         self._log.synced_position = self._position
+
+
+class LogFlush:
+    """All that must be durable before a boundary, in one work. Made by `PartitionLog.plan_flush`.
+
+    The segments' new end, the state files as of it, and the sync of both.
+    """
+
+    __slots__ = ("_log", "_states", "_write", "state_files")
+
+    def __init__(self, log: "PartitionLog", write: LogWrite, states: Mapping[str, bytes]) -> None:
+        """Write `write` and `states`, which are named without the index of the last entry."""
+        self._log = log
+        self._write = write
+        self._states = states
+        self.state_files: tuple[StateFile, ...] = ()
+        """What the boundary must name, once `run` returned."""
+
+    def run(self) -> None:
+        """Write and sync, in a thread: payloads and ids before the rows that speak of them.
+
+        Raises:
+            DiskFullError: nothing counts; `abandon`, then the same may be planned again.
+            StorageError: the files' content is unknown from here on; the process must end.
+        """
+        log, shared = self._log, self._log._shared
+        self._write.run()
+        last = self._write.entries[-1].index
+        self.state_files = tuple(
+            StateWrite(shared.files, log.group, f"{name}-{last}", self._states[name]).run()
+            for name in sorted(self._states)
+        )
+        for segment in self._write.written:
+            for path in segment.paths:
+                shared.writes.sync(path)
+        shared.writes.sync_new_entries(group_directory(log.group))
+
+    def finish(self) -> None:
+        """Publish it, on the loop, after `run` returned."""
+        log = self._log
+        self._write.finish()
+        log._unsynced.clear()
+        log.synced_position = log.last_position
+
+    def abandon(self) -> None:
+        """Forget it, on the loop, after `run` raised DiskFullError."""
+        self._write.abandon()
 
 
 class LogDrop:
@@ -243,7 +317,7 @@ class PartitionLog:
         self.log_start_index = boundary.log_start_index
         self.start_offset = boundary.log_start_offset
         self.segment_bytes = segment_bytes
-        """Cut rule; changed by the owner when it applies a settings entry, before the next one."""
+        """Cut rule: that of the last SETTINGS entry written; the owner gives the first."""
 
     @property
     def last_index(self) -> Index:
@@ -300,6 +374,11 @@ class PartitionLog:
         self._writing = LogWrite(self, entries)
         return self._writing
 
+    def plan_flush(self, entries: Sequence[Entry], states: Mapping[str, bytes]) -> LogFlush:
+        """Append `entries`, write state files as of the last of them, and sync all of it."""
+        assert not self._unsynced, "flushes leave nothing behind"
+        return LogFlush(self, self.plan_append(entries), states)
+
     def plan_sync(self) -> LogSync:
         """Make everything that is finished now durable."""
         touched, self._unsynced = self._unsynced, {}
@@ -322,13 +401,27 @@ class PartitionLog:
         assert entries[-1].index <= self.last_index
         return LogRepair(self._shared.writes, self._segments, entries)
 
-    def plan_find_time(self, timestamp_ms: int, search: SearchBatch) -> FindTime:
-        """Look for the first record not older than `timestamp_ms`; `search` decodes one batch."""
+    def plan_scrub(self, segment: Segment, number: int, bytes_max: int) -> ScrubPart:
+        """Check about `bytes_max` bytes of one of the segments, from row `number` on."""
+        return ScrubPart(self._shared.reads, segment, number, bytes_max)
+
+    def plan_digest(self, segment: Segment) -> RowsDigest:
+        """Digest the rows of one of the segments, to compare it with another replica's."""
+        return RowsDigest(self._shared.reads, segment)
+
+    def plan_find_time(
+        self, timestamp_ms: int, search: SearchBatch, start_offset: Offset | None = None
+    ) -> FindTime:
+        """Look for the first record not older than `timestamp_ms`; `search` decodes one batch.
+
+        Not below `start_offset`: the log start may be ahead of what is written.
+        """
+        start_offset = max(self.start_offset, start_offset or self.start_offset)
         return FindTime(
             self._shared.reads,
-            self._from_offset(self.start_offset),
+            self._from_offset(start_offset),
             timestamp_ms=timestamp_ms,
-            start_offset=self.start_offset,
+            start_offset=start_offset,
             search=search,
         )
 
@@ -413,6 +506,7 @@ class PartitionLog:
                 segments.append(grown)
             self._unsynced[grown.first_index] = grown
         self._segments = tuple(segments)
+        self.segment_bytes = write.segment_bytes
         self.last_position = segments[-1].last
         for entry in write.entries:
             self._epochs.add(entry.term, entry.offset)

@@ -11,7 +11,7 @@ journal file and stays until a record clears it.
 Does not: repair, vote, or ask peers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -34,6 +34,7 @@ from trimaran.storage.identity import (
     check_identity,
     write_identity,
 )
+from trimaran.storage.install import AdoptStaged, BeginStaging, LoadInstalled, StagePart
 from trimaran.storage.journal import Journal, JournalSettings, JournalTail, LiveGroup
 from trimaran.storage.journal_files import (
     DAMAGED_SUFFIX,
@@ -83,6 +84,8 @@ class RecoveredGroup:
     commit_known: Index = NO_INDEX
     """Highest commit index ever noted here; above `commit_index` if the end was never synced."""
     damage: Damage | None = None
+    has_files: bool = True
+    """Whether segments and state files are all that the boundary names."""
 
     @property
     def last_index(self) -> Index:
@@ -188,6 +191,45 @@ class Store:
         """Delete a group's files; its REMOVED record must be synced. The group is gone at once."""
         self.groups.pop(group, None)
         return RemoveGroup(self, group)
+
+    def plan_staging(self, group: GroupId) -> BeginStaging:
+        """Make room for files of `group` that come from another node."""
+        return BeginStaging(self._shared.files, group)
+
+    def plan_stage(
+        self, group: GroupId, name: str, data: bytes, *, position: int, is_last: bool
+    ) -> StagePart:
+        """Write a part of such a file."""
+        files = self._shared.files
+        return StagePart(files, group, name, data, position=position, is_last=is_last)
+
+    def plan_adopt(self, boundary: Boundary) -> AdoptStaged:
+        """Check what was staged against `boundary`, and put it where the group's files are."""
+        return AdoptStaged(self._shared, boundary)
+
+    def plan_load(self, boundary: Boundary, keep: Collection[str]) -> LoadInstalled:
+        """Open the adopted files; `boundary` is synced. Other segments than `keep` are removed."""
+        return LoadInstalled(self._shared, boundary, keep)
+
+    def installed(self, found: RecoveredGroup, stored: StoredLog) -> RecoveredGroup:
+        """Return the group as it starts over with `stored`; `found` has the new boundary."""
+        boundary = found.boundary
+        last_term = found.entries[-1].term if found.entries else boundary.position.term
+        hard_state = found.hard_state
+        if hard_state.term < last_term:
+            hard_state = HardState(term=last_term, vote=None)
+        recovered = RecoveredGroup(
+            group=found.group,
+            boundary=boundary,
+            hard_state=hard_state,
+            log=PartitionLog(self._shared, boundary, stored, self.settings.segment_bytes),
+            entries=found.entries,
+            commit_known=max(found.commit_known, boundary.position.index),
+            damage=found.damage,
+        )
+        recovered.commit_index = min(recovered.commit_known, recovered.last_index)
+        self.groups[found.group] = recovered
+        return recovered
 
     def close(self) -> None:
         """Close all files; syncs nothing. Nothing may run in a thread any more."""
@@ -347,6 +389,7 @@ class _Opening:
             commit_index=min(known, last_index),
             commit_known=known,
             damage=damage,
+            has_files=found.damage is None,
         )
 
     def _was_never_begun(self, group: GroupId) -> bool:

@@ -3,8 +3,9 @@
 A group's files are in `groups/<group>/`, named by the segment's first index and first offset, 20
 digits each: `<index>-<offset>.segment`, `.rows` (sidecar.py), `.ids`. A segment is the payloads of
 all kinds, one behind the other. An entry starts a new segment if the current one has entries and
-would grow beyond `segment_bytes` with it: that follows from the log alone, so that replicas cut
-at the same places and their files are equal byte by byte.
+would grow beyond `segment_bytes` with it, or if it is a LOG_START that says so: that follows from
+the log alone (`segment_bytes` is an entry itself), so that replicas cut at the same places and
+their files are equal byte by byte.
 
 Invariants: a `Segment` describes what is written; what is in the files behind it does not count.
 Does not: know other segments (partition_log.py), or sync.
@@ -13,10 +14,9 @@ Does not: know other segments (partition_log.py), or sync.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from crc32c import crc32c
-
 from trimaran.errors import CorruptionError
 from trimaran.ids import GroupId, Index, Offset, group_name
+from trimaran.records.checksum import crc32c
 from trimaran.records.entry import Entry, LogPosition
 from trimaran.storage.files import Buffer
 from trimaran.storage.open_files import OpenFiles
@@ -157,6 +157,11 @@ class SegmentAppend:
         self.size = row.end
         self._ids_size = row.ids_end
         self._max_timestamp_ms = row.max_timestamp_ms
+
+    @property
+    def added_bytes(self) -> int:
+        """Bytes of payload that were added."""
+        return self.size - self.start.size
 
     @property
     def is_empty(self) -> bool:

@@ -43,9 +43,8 @@ Does not: read or write files (segment.py).
 import struct
 from dataclasses import dataclass
 
-from crc32c import crc32c
-
 from trimaran.ids import GroupId, Index, Offset, Term
+from trimaran.records.checksum import crc32c
 from trimaran.records.entry import Entry, EntryKind, LogPosition, Payload
 
 ROWS_HEAD = struct.Struct(">8sI20sQIqq16x")

@@ -62,6 +62,16 @@ def test_a_topic_has_its_own_settings_and_defaults(broker, client):
     assert found["min.insync.replicas"] == ("1", 5)
 
 
+def test_a_resource_asked_for_many_times_is_described_once(broker, client):
+    broker.add_topic("flights")
+    resource = DescribeConfigsResource(resource_type=2, resource_name="flights")
+    request = DescribeConfigsRequest(resources=[resource] * 100)
+
+    results = client.ask(ApiKey.DESCRIBE_CONFIGS, 4, request).results
+
+    assert [len(result.configs) > 0 for result in results] == [True]
+
+
 def test_named_settings_only(broker, client):
     broker.add_topic("flights")
 

@@ -229,9 +229,26 @@ def test_an_offset_below_the_log_start_is_out_of_range(client, fetch, flights):
     assert (data.error_code, data.log_start_offset) == (ErrorCode.OFFSET_OUT_OF_RANGE, 3)
 
 
+@pytest.mark.parametrize("offset", [0, 6])
+def test_a_new_leaders_readers_wait_for_the_first_commit_of_its_term(
+    client, fetch, flights, clock, offset
+):
+    flights.leader_ready = False
+
+    call = fetch(("flights", 0, offset), min_bytes=0 if offset else 1)
+    waited = not client.has_answered(call)
+    flights.leader_ready = True
+    flights.fill(1)
+    clock.turn()
+
+    data = only(client, call)
+    assert waited == (offset == 0)
+    assert data.error_code == (ErrorCode.NONE if waited else ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    assert data.high_watermark == (7 if waited else -1)
+
+
 @pytest.mark.parametrize("offset", [6, 8, 11])
 def test_an_offset_that_is_not_known_committed_waits(client, fetch, flights, batch, clock, offset):
-    flights.leader_ready = False
     flights.auto_commit = False
     flights.append(memoryview(batch(5)), acks=-1)
 

@@ -1,5 +1,8 @@
+import asyncio
+
 import pytest
 
+from trimaran.broker.handlers.list_offsets import WAIT_S_MAX
 from trimaran.errors import ErrorCode
 from trimaran.ids import NodeId, Offset
 from trimaran.protocol.api import ApiKey
@@ -159,3 +162,47 @@ async def test_confirmations_of_several_partitions_are_under_way_together(broker
         1,
         1,
     ]
+
+
+async def test_a_partition_asked_for_twice_is_refused_and_searched_once(client, flights):
+    searches = []
+    search = flights.offset_of_max_time
+    flights.offset_of_max_time = lambda: searches.append(1) or search()
+    asked = [ListOffsetsPartition(partition_index=0, timestamp=MAX_TIMESTAMP)] * 3
+    topic = ListOffsetsTopic(name="flights", partitions=asked)
+
+    response = await client.ask_slowly(
+        ApiKey.LIST_OFFSETS, 7, ListOffsetsRequest(topics=[topic, topic])
+    )
+
+    codes = [row.error_code for found in response.topics for row in found.partitions]
+    assert codes == [ErrorCode.NONE] + [ErrorCode.INVALID_REQUEST] * 5
+    assert searches == [1]
+
+
+async def test_a_search_that_takes_too_long_is_given_up_and_no_other_is_begun(
+    broker, client, clock, settle
+):
+    broker.add_topic("flights", 2)
+    futures = []
+
+    def search():
+        futures.append(asyncio.get_running_loop().create_future())
+        return futures[-1]
+
+    for number in (0, 1):
+        broker.partition("flights", number).is_leader = True
+        broker.partition("flights", number).offset_of_max_time = search
+    asked = [
+        ListOffsetsPartition(partition_index=number, timestamp=MAX_TIMESTAMP) for number in (0, 1)
+    ]
+    topic = ListOffsetsTopic(name="flights", partitions=asked)
+    call = client.send(ApiKey.LIST_OFFSETS, 7, ListOffsetsRequest(topics=[topic]))
+    await settle(lambda: futures)
+
+    clock.advance(WAIT_S_MAX + 0.1)
+    await settle(lambda: client.has_answered(call))
+
+    codes = [row.error_code for row in client.answer_of(call).topics[0].partitions]
+    assert codes == [ErrorCode.OFFSET_NOT_AVAILABLE] * 2
+    assert [future.cancelled() for future in futures] == [True]

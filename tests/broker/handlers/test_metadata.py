@@ -208,6 +208,48 @@ async def test_leaders_that_do_not_come_are_not_waited_for_forever(
     assert leaders(broker, client, call) == [(-1, ErrorCode.LEADER_NOT_AVAILABLE)] * 4
 
 
+def test_a_topic_asked_for_many_times_is_answered_once(broker, client, ask):
+    topic = broker.add_topic("flights", 2)
+
+    by_name = ask(*["flights", "none", "flights", "none"] * 100)
+    by_id = ask(version=12, ids=[topic.topic_id] * 100)
+
+    assert [found.name for found in topics(broker, client, by_name)] == ["flights", "none"]
+    assert len(client.answer_of(by_id).topics) == 1
+
+
+@pytest.mark.asyncio
+async def test_creation_waits_until_as_many_nodes_as_it_needs_have_registered(
+    broker, client, ask, settle, registration
+):
+    broker.set(nodes_count=4, default_replication_factor=4)
+    call = ask("new", auto_create=True)
+    await settle()
+    assert broker.commands == []
+
+    broker.apply(registration(4))
+    await settle(lambda: client.has_answered(call))
+
+    assert topics(broker, client, call)[0].error_code == ErrorCode.NONE
+    assert broker.image.topic("new").replication_factor == 4
+
+
+@pytest.mark.asyncio
+async def test_while_nodes_are_missing_the_client_is_told_to_come_again(
+    broker, client, ask, settle, clock
+):
+    broker.set(nodes_count=4, default_replication_factor=4)
+    call = ask("one", "two", "no spaces", auto_create=True)
+    await settle()
+
+    clock.advance(broker.kafka.leader_wait_s + 0.01)
+    await settle(lambda: client.has_answered(call))
+
+    codes = [topic.error_code for topic in topics(broker, client, call)]
+    assert codes[:2] == [ErrorCode.LEADER_NOT_AVAILABLE] * 2
+    assert broker.commands == []
+
+
 @pytest.mark.asyncio
 async def test_a_topic_that_another_node_creates_meanwhile_is_answered(broker, client, ask, settle):
     async def be_late(command: CreateTopic):

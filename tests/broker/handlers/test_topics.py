@@ -5,6 +5,7 @@ import pytest
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
 from trimaran.metadata.commands import CreatePartitions, CreateTopic, DeleteTopic
+from trimaran.metadata.limits import TOPIC_PARTITIONS_MAX
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
     CreatableReplicaAssignment,
@@ -56,6 +57,76 @@ async def test_counts_not_given_take_the_defaults(broker, client):
 
     topic = broker.image.topic("flights")
     assert (len(topic.partitions), topic.replication_factor) == (7, 3)
+
+
+@pytest.mark.parametrize("asked", [{}, {"replication_factor": 4}])
+async def test_creation_waits_for_the_nodes_that_have_not_registered_yet(
+    broker, client, settle, registration, asked
+):
+    broker.set(nodes_count=4, default_replication_factor=4)
+    request = CreateTopicsRequest(topics=[CreatableTopic(name="flights", **asked)])
+    call = client.send(ApiKey.CREATE_TOPICS, 7, request)
+    await settle()
+    assert broker.commands == []
+
+    broker.apply(registration(4))
+    await settle(lambda: client.has_answered(call))
+
+    (result,) = client.answer_of(call).topics
+    assert (result.error_code, result.replication_factor) == (ErrorCode.NONE, 4)
+
+
+async def test_creation_waits_for_nodes_no_longer_than_the_client_does(
+    broker, client, clock, settle
+):
+    broker.set(nodes_count=4, default_replication_factor=4)
+    topics = [CreatableTopic(name="flights"), CreatableTopic(name="trains", replication_factor=3)]
+    request = CreateTopicsRequest(topics=topics, timeout_ms=2_000)
+    call = client.send(ApiKey.CREATE_TOPICS, 7, request)
+    await settle()
+
+    clock.advance(1.9)
+    await settle()
+    assert not client.has_answered(call)
+    clock.advance(0.2)
+    await settle(lambda: client.has_answered(call))
+
+    codes = [result.error_code for result in client.answer_of(call).topics]
+    assert codes == [ErrorCode.INVALID_REPLICATION_FACTOR, ErrorCode.NONE]
+
+
+async def test_more_replicas_than_the_cluster_will_ever_have_are_refused_at_once(broker, client):
+    (result,) = await create(client, CreatableTopic(name="flights", replication_factor=4))
+
+    assert result.error_code == ErrorCode.INVALID_REPLICATION_FACTOR
+
+
+async def test_more_partitions_than_a_topic_may_have_are_refused_before_they_are_tried(
+    broker, client
+):
+    assignments = [
+        CreatableReplicaAssignment(partition_index=number, broker_ids=[1])
+        for number in range(TOPIC_PARTITIONS_MAX + 1)
+    ]
+
+    (result,) = await create(
+        client, CreatableTopic(name="flights", assignments=assignments), validate_only=True
+    )
+
+    assert result.error_code == ErrorCode.INVALID_PARTITIONS
+
+
+async def test_many_topics_in_one_request_leave_turns_to_others(broker, client, settle):
+    names = [f"not a name {number}" for number in range(1_000)]
+    request = CreateTopicsRequest(topics=[CreatableTopic(name=name) for name in names])
+    call = client.send(ApiKey.CREATE_TOPICS, 7, request)
+
+    await settle(turns=5)
+    assert not client.has_answered(call)
+    await settle(lambda: client.has_answered(call), turns=2_000)
+
+    codes = {result.error_code for result in client.answer_of(call).topics}
+    assert codes == {ErrorCode.INVALID_TOPIC_EXCEPTION}
 
 
 async def test_preferred_leaders_are_spread_over_the_nodes(broker, client):

@@ -8,6 +8,8 @@ Version notes:
   0 to 3. 2: flexible. 3: THROTTLING_QUOTA_EXCEEDED, which there is not here.
 """
 
+import asyncio
+
 from trimaran.broker.calls import Call, told
 from trimaran.broker.topic_creation import place, run_command, wait_leaders
 from trimaran.errors import ErrorCode, RequestError
@@ -30,6 +32,7 @@ async def handle(call: Call, request: CreatePartitionsRequest) -> CreatePartitio
     results = []
     grown: list[TopicId] = []
     for asked in request.topics:
+        await asyncio.sleep(0)  # thousands of refusals are not to keep the loop from the others
         try:
             command = _plan(call, asked)
             if not request.validate_only:

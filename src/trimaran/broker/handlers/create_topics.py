@@ -3,22 +3,26 @@
 Behavior:
   Topics fail one by one. A success means committed in the metadata and, within timeout.ms, every
   partition has a leader; a topic whose leaders take longer is still a success, it exists.
-  Replicas are placed by the broker or named for each partition. Settings that do nothing yet are
-  refused by name. validate_only checks everything and changes nothing.
+  Replicas are placed by the broker or named for each partition. While nodes of the cluster have
+  not registered that a topic needs, it waits for them, up to timeout.ms. Settings that do nothing
+  yet are refused by name. validate_only checks everything and changes nothing.
 Version notes:
   2 to 7. 4: -1 partitions or replicas take the defaults (KIP-464). 5: counts and settings in the
   answer (KIP-525). 7: topic id (KIP-516).
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from trimaran.broker.calls import Call, told
 from trimaran.broker.setting_values import topic_values
 from trimaran.broker.topic_creation import (
     UNSAID,
+    check_new_name,
     plan_assigned_topic,
     plan_topic,
     run_command,
+    wait_for_nodes,
     wait_leaders,
 )
 from trimaran.errors import ErrorCode, RequestError
@@ -43,12 +47,13 @@ async def handle(call: Call, request: CreateTopicsRequest) -> CreateTopicsRespon
     results: dict[str, CreatableTopicResult] = {}
     created: list[TopicId] = []
     for topic in request.topics:
+        await asyncio.sleep(0)  # thousands of refusals are not to keep the loop from the others
         try:
             if counts[topic.name] > 1:
                 raise RequestError(
                     ErrorCode.INVALID_REQUEST, f"topic {topic.name!r} is in the request twice"
                 )
-            command = _plan(call, topic)
+            command = await _plan(call, topic, deadline_s=deadline_s)
             if not request.validate_only:
                 await run_command(call.broker, command)
                 created.append(command.topic_id)
@@ -72,13 +77,16 @@ def refuse(request: CreateTopicsRequest, version: int, code: ErrorCode) -> Creat
     )
 
 
-def _plan(call: Call, topic: CreatableTopic) -> CreateTopic:
+async def _plan(call: Call, topic: CreatableTopic, *, deadline_s: float) -> CreateTopic:
     settings: dict[str, str] = {}
     for config in topic.configs:
         if config.value is None:
             raise RequestError(ErrorCode.INVALID_CONFIG, f"{config.name}: expected a value")
         settings[config.name] = config.value
     if not topic.assignments:
+        check_new_name(call.broker, topic.name)
+        left_s = deadline_s - call.deadlines.now_s()
+        await wait_for_nodes(call.broker, topic.replication_factor, timeout_s=left_s)
         return plan_topic(
             call.broker,
             topic.name,

@@ -33,9 +33,10 @@ _NODE_RESOURCE = 4
 
 
 def handle(call: Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
-    """Return the settings of each resource."""
+    """Return the settings of each resource, once however often it is named."""
+    once = {(row.resource_type, row.resource_name): row for row in request.resources}
     return DescribeConfigsResponse(
-        results=[_describe(call, request, resource) for resource in request.resources]
+        results=[_describe(call, request, resource) for resource in once.values()]
     )
 
 

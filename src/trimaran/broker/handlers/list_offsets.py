@@ -6,7 +6,8 @@ Behavior:
   -4, there being one tier) is the log start, at once. A timestamp finds the first event at or after
   it, -3 the event with the highest timestamp (KIP-734), both among what is committed;
   (-1, -1) if there is none.
-  What takes longer than 5 s is answered with OFFSET_NOT_AVAILABLE: every client tries again.
+  What takes longer than 5 s is answered with OFFSET_NOT_AVAILABLE: every client tries again. A
+  partition that comes twice is INVALID_REQUEST the second time, as Kafka has it.
 Version notes:
   1 to 8. 4: leader epochs (KIP-320). 5: OFFSET_NOT_AVAILABLE, LEADER_NOT_AVAILABLE before. 7: -3.
   8: -4 (KIP-405). Isolation levels (2) make no difference: there are no transactions.
@@ -44,8 +45,9 @@ WAIT_S_MAX = 5.0
 async def handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsResponse:
     """Return an offset for each partition; the reads of all are under way together."""
     deadline_s = call.deadlines.now_s() + WAIT_S_MAX
+    places: dict[tuple[str, int], None] = {}
     started = [
-        [(asked, _start(call, topic.name, asked)) for asked in topic.partitions]
+        [(asked, _start(call, topic.name, asked, places)) for asked in topic.partitions]
         for topic in request.topics
     ]
     topics = []
@@ -80,9 +82,18 @@ class _Begun:
 
 
 def _start(
-    call: Call, topic: str, asked: ListOffsetsPartition
+    call: Call,
+    topic: str,
+    asked: ListOffsetsPartition,
+    places: dict[tuple[str, int], None],
 ) -> ListOffsetsPartitionResponse | _Begun:
-    """Return the answer, or what has to be waited for."""
+    """Return the answer, or what has to be waited for; `places` were asked for before."""
+    place = (topic, asked.partition_index)
+    if place in places:
+        error = RequestError(ErrorCode.INVALID_REQUEST, f"{topic}-{place[1]} comes twice")
+        call.note(error)
+        return _refused(asked, error.code)
+    places[place] = None
     try:
         partition = find_partition(call.broker, topic, asked.partition_index)
         check_leadership(partition, asked.current_leader_epoch)
@@ -129,10 +140,16 @@ async def _find(
     answer = ListOffsetsPartitionResponse(partition_index=asked.partition_index)
     if asked.timestamp == LATEST:
         return replace(answer, offset=high_watermark, leader_epoch=partition.leader_epoch)
+    if call.deadlines.now_s() >= deadline_s:
+        raise _too_late()
     if asked.timestamp == MAX_TIMESTAMP:
-        found = await _within(call, partition.offset_of_max_time(), deadline_s)
+        search = asyncio.ensure_future(partition.offset_of_max_time())
     else:
-        found = await _within(call, partition.offset_for_time(asked.timestamp), deadline_s)
+        search = asyncio.ensure_future(partition.offset_for_time(asked.timestamp))
+    try:
+        found = await _within(call, search, deadline_s)
+    finally:
+        search.cancel()  # what nobody waits for any more is not to read a whole log
     if found is None:
         return answer
     offset, timestamp_ms = found
@@ -157,8 +174,12 @@ async def _within(call: Call, search: Awaitable[T], deadline_s: float) -> T:
     await over
     call.deadlines.withdraw(deadline)
     if not work.done():
-        raise RequestError(ErrorCode.OFFSET_NOT_AVAILABLE, f"not known within {WAIT_S_MAX} s")
+        raise _too_late()
     return work.result()
+
+
+def _too_late() -> RequestError:
+    return RequestError(ErrorCode.OFFSET_NOT_AVAILABLE, f"not known within {WAIT_S_MAX} s")
 
 
 def _known_code(code: ErrorCode, version: int) -> ErrorCode:

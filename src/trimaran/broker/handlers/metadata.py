@@ -3,7 +3,8 @@
 Behavior:
   The nodes that would be named as leaders are asked for a sign of life first: a client that asks
   because a connection broke may be faster than the news of it. An unknown topic is created on
-  first use, if client and settings allow it, and answered with its leaders. While a partition has
+  first use, if client and settings allow it, once as many nodes have registered as it needs (else
+  LEADER_NOT_AVAILABLE after 10 s), and answered with its leaders. While a partition has
   no leader since less than 400 ms the answer waits for the new one, at most 150 ms if another
   answer of the connection is ready behind it; then LEADER_NOT_AVAILABLE and leader -1. The list of
   nodes keeps the dead ones: librdkafka forgets a node that is missing and needs a second to find
@@ -15,6 +16,7 @@ Version notes:
 """
 
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 
 from trimaran.broker.calls import Call
 from trimaran.broker.parking import Parked, leaderless
@@ -41,6 +43,10 @@ def handle(
     call: Call, request: MetadataRequest
 ) -> MetadataResponse | Coroutine[None, None, MetadataResponse | None] | None:
     """Answer now, or after topics were created, or when leaders are there."""
+    if request.topics:
+        # A hundred bytes that name a big topic ten times are not to be a megabyte of answer.
+        once = {(asked.name, asked.topic_id): asked for asked in request.topics}
+        request = replace(request, topics=list(once.values()))
     missing = _missing_names(call, request)
     if missing:
         return _create_first(call, request, missing)

@@ -4,28 +4,42 @@
 """
 
 from trimaran.sim.checkers.acknowledged_never_lost import AcknowledgedNeverLost
-from trimaran.sim.checkers.checker import Checker, Evidence
+from trimaran.sim.checkers.checker import Checker, Evidence, evidence_of
 from trimaran.sim.checkers.commit_and_term_monotone import CommitAndTermMonotone
+from trimaran.sim.checkers.history_without_anomaly import HistoryWithoutAnomaly
+from trimaran.sim.checkers.leader_completeness import LeaderCompleteness
 from trimaran.sim.checkers.log_matching import LogMatching
+from trimaran.sim.checkers.match_is_true import MatchIsTrue
+from trimaran.sim.checkers.offsets_follow import OffsetsFollow
 from trimaran.sim.checkers.one_committed_value import OneCommittedValue
 from trimaran.sim.checkers.one_leader_per_term import OneLeaderPerTerm
 from trimaran.sim.checkers.order_per_producer import OrderPerProducer
 from trimaran.sim.checkers.producer_sequences_stored_once import ProducerSequencesStoredOnce
+from trimaran.sim.checkers.producer_state_equal import ProducerStateEqual
 from trimaran.sim.checkers.reads_committed_only import ReadsCommittedOnly
 from trimaran.sim.checkers.refused_never_read import RefusedNeverRead
 from trimaran.sim.checkers.replicas_end_equal import ReplicasEndEqual
+from trimaran.sim.checkers.segments_identical import SegmentsIdentical
+from trimaran.sim.checkers.synced_is_durable import SyncedIsDurable
 
 ALL: tuple[type[Checker], ...] = (
     OneLeaderPerTerm,
     LogMatching,
+    LeaderCompleteness,
     OneCommittedValue,
+    OffsetsFollow,
     CommitAndTermMonotone,
+    MatchIsTrue,
+    ProducerStateEqual,
     AcknowledgedNeverLost,
     ProducerSequencesStoredOnce,
     OrderPerProducer,
     RefusedNeverRead,
     ReadsCommittedOnly,
+    HistoryWithoutAnomaly,
     ReplicasEndEqual,
+    SegmentsIdentical,
+    SyncedIsDurable,
 )
 
 __all__ = [
@@ -34,12 +48,20 @@ __all__ = [
     "Checker",
     "CommitAndTermMonotone",
     "Evidence",
+    "HistoryWithoutAnomaly",
+    "LeaderCompleteness",
     "LogMatching",
+    "MatchIsTrue",
+    "OffsetsFollow",
     "OneCommittedValue",
     "OneLeaderPerTerm",
     "OrderPerProducer",
     "ProducerSequencesStoredOnce",
+    "ProducerStateEqual",
     "ReadsCommittedOnly",
     "RefusedNeverRead",
     "ReplicasEndEqual",
+    "SegmentsIdentical",
+    "SyncedIsDurable",
+    "evidence_of",
 ]

@@ -7,14 +7,20 @@ Does not: check anything itself.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from trimaran.broker.partition import Partition
+from trimaran.broker.replica import Replica
+from trimaran.dedup.producers import ProducerTable
 from trimaran.ids import GroupId, Index, NodeId, Term
 from trimaran.raft.log import RaftLog
+from trimaran.raft.progress import Progress
 from trimaran.raft.ready import Role
 from trimaran.records.entry import Entry
+from trimaran.sim.cluster import ReplicaView
+from trimaran.sim.disk import Disk
 from trimaran.sim.history import History
 
 
@@ -41,6 +47,14 @@ class Core(Protocol):
     def log(self) -> RaftLog:
         """The entries in memory."""
 
+    @property
+    def may_vote(self) -> bool:
+        """Whether it counts: not after a loss, until what was lost is replaced."""
+
+    @property
+    def progress(self) -> Mapping[NodeId, Progress]:
+        """The followers as a leader sees them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -51,6 +65,30 @@ class Evidence:
     """Number of the process on that machine."""
     group: GroupId
     core: Core
+    replica: Replica | None = None
+    """All of it; None where a test shows a core only."""
+    disk: Disk | None = None
+    """The machine's."""
+
+    def producer_tables(self) -> tuple[tuple[ProducerTable, Index], ...]:
+        """Return what a partition knows of producers, and the last entry that it knows it of.
+
+        There are two tables: at the log's end, and as far as the log is flushed.
+        """
+        replica = self.replica
+        if replica is None or not isinstance(replica.machine, Partition):
+            return ()
+        machine = replica.machine
+        return (
+            (machine._producers, replica.folded),
+            (machine._flushed_producers, machine._flushed_index),
+        )
+
+
+def evidence_of(view: ReplicaView) -> Evidence:
+    """Return what checkers see of a living replica."""
+    replica = view.replica
+    return Evidence(view.node, view.incarnation, replica.group, replica.raft, replica, view.disk)
 
 
 class Checker:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from trimaran.sim.checkers.checker import Checker
-from trimaran.sim.history import History, SentRecord
+from trimaran.sim.history import LEADER, History, SentRecord
 
 
 class OrderPerProducer(Checker):
@@ -13,7 +13,7 @@ class OrderPerProducer(Checker):
         """Compare the numbers of each producer with 0, 1, 2 ..."""
         by_value: dict[bytes, SentRecord] = {record.value: record for record in history.sent}
         for (source, partition), records in history.final.items():
-            if source != "leader":
+            if source != LEADER:
                 continue
             due: dict[str, int] = {}
             for read in records:

@@ -20,7 +20,7 @@ class ProducerSequencesStoredOnce(Checker):
             for record in records:
                 first = seen.setdefault(record.value, record.offset)
                 if first != record.offset:
-                    name = record.value.rstrip(b".").decode()
+                    name = record.value.rstrip(b".").decode(errors="backslashreplace")
                     yield (
                         f"{name} is stored twice in partition {partition} ({source}): at offsets "
                         f"{first} and {record.offset}"

@@ -5,9 +5,13 @@ offset the value that the final log has there.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from trimaran.sim.checkers.checker import Checker
-from trimaran.sim.history import History, ReadRecord
+from trimaran.sim.history import LEADER, History, ReadRecord
+
+PROBLEMS_MAX = 5
+"""Of one reader in one partition: what goes wrong once goes wrong often."""
 
 
 class ReadsCommittedOnly(Checker):
@@ -16,11 +20,11 @@ class ReadsCommittedOnly(Checker):
     def finish(self, history: History) -> Iterator[str]:
         """Compare each read with its predecessor, its high watermark and the final log."""
         for (reader, partition), records in history.reads.items():
-            final = history.final.get(("leader", partition))
+            final = history.final.get((LEADER, partition))
             if final is None:
                 continue  # it could not be read in the end, which is a violation by itself
             values = {record.offset: record.value for record in final}
-            for line in _problems(records, values):
+            for line in islice(_problems(records, values), PROBLEMS_MAX):
                 yield f"{reader} in partition {partition}: {line}"
 
 

@@ -18,7 +18,7 @@ class RefusedNeverRead(Checker):
             for (reader, partition), records in reads.items():
                 for record in records:
                     if record.value in refused:
-                        name = record.value.rstrip(b".").decode()
+                        name = record.value.rstrip(b".").decode(errors="backslashreplace")
                         yield (
                             f"{name} was refused, but {reader} read it at offset {record.offset} "
                             f"of partition {partition}"

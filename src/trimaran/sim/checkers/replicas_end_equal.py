@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from trimaran.sim.checkers.checker import Checker
-from trimaran.sim.history import History
+from trimaran.sim.history import LEADER, History
 
 
 class ReplicasEndEqual(Checker):
@@ -12,8 +12,8 @@ class ReplicasEndEqual(Checker):
     def finish(self, history: History) -> Iterator[str]:
         """Compare offsets and values."""
         for (source, partition), records in history.final.items():
-            expected = history.final.get(("leader", partition), [])
-            if source == "leader":
+            expected = history.final.get((LEADER, partition), [])
+            if source == LEADER:
                 continue
             mine = [(record.offset, record.value) for record in records]
             theirs = [(record.offset, record.value) for record in expected]

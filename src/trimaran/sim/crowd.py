@@ -1,0 +1,129 @@
+"""The clients of one run: who produces, who reads, how, and how they end.
+
+| client | does, on every partition of the topic |
+|---|---|
+| client-1 | idempotent producer; reader of the tail |
+| client-2 | idempotent producer; reader from the start |
+| client-3 | plain producer, acks=all; reader from the start |
+| client-4 | plain producer, acks=1 or 0 (drawn); makes and deletes topics of its own |
+
+Does not: judge what they saw.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from random import Random
+from typing import Any
+
+from trimaran.sim.churn import TopicChurn
+from trimaran.sim.client import (
+    ALL_REPLICAS,
+    LEADER_ONLY,
+    NOBODY,
+    PartitionConsumer,
+    PartitionProducer,
+)
+from trimaran.sim.cluster import SimCluster
+from trimaran.sim.history import History
+from trimaran.sim.kafka import KafkaClient
+from trimaran.sim.network import HostNetwork
+from trimaran.sim.process import Process
+from trimaran.sim.tail import TailReader
+
+TOPIC = "events"
+PARTITIONS = 2
+CLIENTS_MAX = 4
+THINK_S = (0.1, 0.2, 0.4)
+"""Mean pause between two batches of a producer: one of these for all producers of a run."""
+TAIL_ANEW_S = 3.0
+TOPICS_COME_AND_GO = True
+"""Whether the fourth client makes and deletes topics."""
+
+
+class Crowd:
+    """All clients of one run, each on a machine of its own."""
+
+    def __init__(self, cluster: SimCluster, history: History, *, seed: int, count: int) -> None:
+        """Make the machines of the first `count` clients; nobody does anything yet."""
+        assert 1 <= count <= CLIENTS_MAX
+        self.names = [f"client-{number}" for number in range(1, count + 1)]
+        self.churn: TopicChurn | None = None
+        self.tails: list[TailReader] = []
+        self._cluster = cluster
+        self._history = history
+        self._seed = seed
+        self._chance = Random(f"{seed}/crowd")
+        self._client_count = 0
+        self._stops: list[Callable[[], None]] = []
+        self.work: list[asyncio.Task[Any]] = []
+        """What runs, named for people."""
+
+    def client(self, name: str, *, host: str) -> KafkaClient:
+        """Return the client of a new process on machine `host`."""
+        process = self._cluster.loop.new_process(name, host)
+        return self._client_of(process, TOPIC, self._history)
+
+    @property
+    def deleted_topics(self) -> Mapping[bytes, str]:
+        """Ids of topics whose deletion was asked for: nothing is promised of them any more."""
+        return self.churn.gone if self.churn is not None else {}
+
+    def start(self) -> None:
+        """Let everybody begin."""
+        think_s = self._chance.choice(THINK_S)
+        weak_acks = self._chance.choice((LEADER_ONLY, NOBODY))
+        for number, name in enumerate(self.names, 1):
+            process = self._cluster.loop.new_process(name, name)
+            client = self._client_of(process, TOPIC, self._history)
+            for partition in range(PARTITIONS):
+                producer = PartitionProducer(
+                    client,
+                    partition,
+                    think_s=think_s,
+                    idempotent=number <= 2,
+                    acks=weak_acks if number == 4 else ALL_REPLICAS,
+                )
+                self._start(process, "producer", producer.run(), producer.stop)
+                if number == 1:
+                    tail = TailReader(client, partition, anew_s=TAIL_ANEW_S)
+                    self.tails.append(tail)
+                    self._start(process, "tail reader", tail.run(), tail.stop)
+                elif number <= 3:
+                    into = self._history.reads.setdefault((name, partition), [])
+                    consumer = PartitionConsumer(client, partition, into=into)
+                    self._start(process, "consumer", consumer.run(), consumer.stop)
+            if number == 4 and TOPICS_COME_AND_GO:
+                self._start_churn(process)
+
+    def stop(self) -> None:
+        """Ask everybody to end: no new batches, no more reads."""
+        for stop in self._stops:
+            stop()
+
+    def _start_churn(self, process: Process) -> None:
+        churn = TopicChurn(
+            lambda topic, notes: self._client_of(process, topic, notes), self._history
+        )
+        self.churn = churn
+        self._start(process, "topic churn", churn.run(), churn.stop)
+
+    def _client_of(self, process: Process, topic: str, history: History) -> KafkaClient:
+        self._client_count += 1
+        return KafkaClient(
+            name=process.name,
+            topic=topic,
+            network=HostNetwork(self._cluster.network, process),
+            bootstrap=self._cluster.bootstrap,
+            chance=Random(f"{self._seed}/{process.name}/{topic}/{self._client_count}"),
+            history=history,
+        )
+
+    def _start(
+        self,
+        process: Process,
+        name: str,
+        work: Coroutine[Any, Any, None],
+        stop: Callable[[], None],
+    ) -> None:
+        self.work.append(process.start(work, name=name))
+        self._stops.append(stop)

@@ -1,0 +1,111 @@
+"""Faults of disks: slow, full, failing to sync; and those that make a disk lie.
+
+What makes a disk lie (`STORAGE_DAMAGE`) strikes one node of a run only, the same each time, so that
+every other node keeps what a majority needs.
+
+Does not: know how a disk works (`disk` does).
+"""
+
+from random import Random
+
+from trimaran.sim.cluster import SimNode
+from trimaran.sim.disk import SECTOR_BYTES
+from trimaran.sim.site import Site, Strike
+
+SLOW_S = (0.3, 3.0)
+FULL_S = (0.3, 3.0)
+FULL_BYTES = 20_000
+"""What still fits on a disk that is about to be full, at most."""
+TORN_SECTORS = 0.3
+
+
+def slow_disk(site: Site, chance: Random) -> bool:
+    """Let each sync of one disk take longer, up to seconds, and each read a tenth of that."""
+    conditions = site.victim(chance).disk.conditions
+    conditions.slow_s = chance.choice((0.02, 0.2, 2.0))
+    site.later(chance.uniform(*SLOW_S), lambda: setattr(conditions, "slow_s", 0.0))
+    return True
+
+
+def failed_sync(site: Site, chance: Random) -> bool:
+    """Let the next sync of one disk fail. Counted when it does."""
+    site.victim(chance).disk.fail_next("sync")
+    return False
+
+
+def full_disk(site: Site, chance: Random) -> bool:
+    """Let one disk be nearly full for a while. Counted when a write is refused."""
+    disk = site.victim(chance).disk
+    disk.conditions.capacity = disk.used_bytes() + chance.randint(0, FULL_BYTES)
+    site.later(chance.uniform(*FULL_S), lambda: setattr(disk.conditions, "capacity", None))
+    return False
+
+
+def bit_rot(site: Site, chance: Random) -> bool:
+    """Flip bits in one file of the damaged node; half of the time its process dies of it."""
+    victim = _liar(site, chance)
+    paths = [path for path in victim.disk.file_paths() if victim.disk.file_node(path).size > 0]
+    if not paths:
+        return False
+    path = chance.choice(paths)
+    node = victim.disk.file_node(path)
+    used = [
+        start
+        for start in range(0, node.size, SECTOR_BYTES)
+        if any(node.content[start : start + SECTOR_BYTES])
+    ]
+    if not used:
+        return False
+    for _ in range(chance.randint(1, 3)):
+        position = min(chance.choice(used) + chance.randrange(SECTOR_BYTES), node.size - 1)
+        node.flip_bit(position, chance.randrange(8))
+    site.cluster.log.add(victim.name, f"bits rot in {path}")
+    if chance.random() < 0.5 and site.may_die(victim):
+        site.cluster.kill(victim)
+    return True
+
+
+def misdirected_write(site: Site, chance: Random) -> bool:
+    """Let the next write of the damaged node go to a wrong place. Counted when it does."""
+    _liar(site, chance).disk.fail_next("misdirect", chance.choice(("journal/", "groups/")))
+    return False
+
+
+def torn_sectors(site: Site, chance: Random) -> bool:
+    """Cut the damaged node's power and tear sectors in their middle."""
+    victim = _liar(site, chance)
+    if not site.may_die(victim):
+        return False
+    victim.disk.conditions.torn_sectors = TORN_SECTORS
+    site.cluster.cut_power(victim)
+    victim.disk.conditions.torn_sectors = 0.0
+    return True
+
+
+def wiped_disk(site: Site, chance: Random) -> bool:
+    """Replace the damaged node's disk by an empty one, formatted to join."""
+    victim = _liar(site, chance)
+    site.cluster.kill(victim)
+    site.cluster.replace_disk(victim)
+    return True
+
+
+def _liar(site: Site, chance: Random) -> SimNode:
+    """Return the one node whose disk may lie."""
+    if site.damaged is None:
+        site.damaged = chance.choice(site.nodes)
+    return site.damaged
+
+
+DISK_FAULTS: dict[str, Strike] = {
+    "slow disk": slow_disk,
+    "failed sync": failed_sync,
+    "full disk": full_disk,
+}
+
+STORAGE_DAMAGE: dict[str, Strike] = {
+    "bit rot": bit_rot,
+    "misdirected write": misdirected_write,
+    "torn sectors": torn_sectors,
+    "wiped disk": wiped_disk,
+}
