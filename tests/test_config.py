@@ -154,7 +154,7 @@ topic: {default_replication_factor: 9}
     ) == [
         "kafak: unknown section; did you mean kafka?",
         "1: unknown section; known are node, cluster, kafka, http, replication, journal,"
-        " storage, topic, logging",
+        " storage, topic, group, logging",
         "http: expected a mapping of fields, found 8080",
         "TRIMARAN_KAKFA_PORT: unknown field; did you mean TRIMARAN_KAFKA_PORT?",
         "node.id: expected greater than or equal to 1, found 0",

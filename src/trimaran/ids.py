@@ -37,6 +37,8 @@ GROUP_ID_BYTES = 20
 TOPIC_ID_BYTES = 16
 
 METADATA_TOPIC_ID = TopicId(bytes(15) + b"\x01")
+GROUPS_TOPIC_ID = TopicId(bytes(15) + b"\x02")
+"""The topic whose partitions are coordinators: Raft groups of consumer groups' state."""
 
 
 def group_id(topic_id: TopicId, partition: int) -> GroupId:

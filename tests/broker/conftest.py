@@ -16,6 +16,7 @@ import pytest
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
 from trimaran.broker.calls import Call
 from trimaran.broker.dispatch import Dispatcher
+from trimaran.broker.fetch_sessions import FetchSessions
 from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadlines
 from trimaran.errors import ErrorCode, RequestError
@@ -23,7 +24,6 @@ from trimaran.ids import ClusterId, DiskId, Index, NodeId, Offset, Term, TopicId
 from trimaran.metadata.commands import AllocateProducerIds, CreateTopic, RegisterNode
 from trimaran.metadata.image import Image
 from trimaran.metadata.results import PartitionsCreated, TopicCreated
-from trimaran.protocol import messages as m
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.codec import RequestHeader, encode_response
 from trimaran.records.batch import HEADER, HEADER_BYTES, LENGTH_END, renew_crc, stamp, validate
@@ -128,6 +128,9 @@ class FakePartition:
         self.index_futures = []
         self.times = []
         self.epoch_ends = {}
+        self.deletions = []
+        self.size_bytes = 0
+        self.producers = []
 
     def append(self, batch, *, acks):
         if self.append_error is not None:
@@ -239,6 +242,30 @@ class FakePartition:
         future.set_result(max(self.times, key=lambda pair: pair[1]) if self.times else None)
         return future
 
+    @property
+    def settings(self):
+        return self.broker.image.topic_by_id(self.topic_id).effective_settings()
+
+    def delete_records(self, offset):
+        """Move the log start at once; with `auto_commit` off when `finish_deletions` says so."""
+        if not -1 <= offset <= self.high_watermark:
+            raise RequestError(ErrorCode.OFFSET_OUT_OF_RANGE, "out of range")
+        pending = FakePending(self.log_start)
+        self.deletions.append((pending, self.high_watermark if offset < 0 else offset))
+        if self.auto_commit:
+            self.finish_deletions()
+        return pending
+
+    def finish_deletions(self):
+        deletions, self.deletions = self.deletions, []
+        for pending, offset in deletions:
+            self.log_start = max(self.log_start, Offset(offset))
+            pending.finish()
+
+    @property
+    def known_producers(self):
+        return self.producers
+
     def epoch_end(self, leader_epoch):
         return self.epoch_ends.get(leader_epoch, (-1, -1))
 
@@ -254,6 +281,8 @@ class FakeBroker:
         self.image = Image()
         self.dead = {}
         self.replica_rows = {}
+        self.coordinator_rows = {}
+        self.make_coordinator = None
         self.leaders = {}
         self.lost_at = {}
         self.watchers = {}
@@ -261,6 +290,9 @@ class FakeBroker:
         self.on_execute = None
         self.elects = True
         self.failures = []
+        self.free_bytes = 123
+        self.fetch_sessions = FetchSessions(lambda: next(self._numbers))
+        self.handed_over = []
         self._numbers = itertools.count(1)
         for number in (1, 2, 3):
             self.apply(register(number))
@@ -286,7 +318,10 @@ class FakeBroker:
                 continue
             if self.elects:
                 self.leaders[topic.group(number)] = (replicas[0], Term(1))
-            if self.node_id in replicas:
+            if topic.is_internal:
+                if self.node_id in replicas:
+                    self.coordinator_rows[number] = self.make_coordinator(self.kafka.group)
+            elif self.node_id in replicas:
                 partition = FakePartition(self, topic.name, topic.topic_id, number, replicas)
                 partition.is_leader = replicas[0] == self.node_id and self.elects
                 self.replica_rows[topic.name, number] = partition
@@ -331,8 +366,18 @@ class FakeBroker:
     def partition_by_id(self, topic_id, number):
         return self.replica_rows.get((topic_id, number))
 
+    def coordinator(self, number):
+        return self.coordinator_rows.get(number)
+
+    def coordinators(self):
+        return list(self.coordinator_rows.values())
+
     def leader_hint(self, group):
         return self.leaders.get(group, (None, Term(0)))
+
+    def hand_over(self, group, target):
+        self.handed_over.append((group, target))
+        return True
 
     def leader_lost_at(self, group):
         return self.lost_at.get(group)
@@ -502,61 +547,3 @@ def _settle():
 def registration():
     """The command with which a node of that number registers."""
     return register
-
-
-@pytest.fixture
-def request_bodies():
-    """Return one request of every API, with something in every list."""
-    topic_id = TopicId(bytes(16))
-    return {
-        ApiKey.PRODUCE: m.ProduceRequest(
-            None, -1, 1, [m.TopicProduceData("t", [m.PartitionProduceData(0, None)])]
-        ),
-        ApiKey.FETCH: m.FetchRequest(
-            0, 0, [m.FetchTopic("t", topic_id, [m.FetchPartition(0, 0, 1)])]
-        ),
-        ApiKey.LIST_OFFSETS: m.ListOffsetsRequest(
-            topics=[
-                m.ListOffsetsTopic(
-                    name="t",
-                    partitions=[m.ListOffsetsPartition(partition_index=0, timestamp=-1)],
-                )
-            ]
-        ),
-        ApiKey.METADATA: m.MetadataRequest(topics=[m.MetadataRequestTopic(name="t")]),
-        ApiKey.OFFSET_COMMIT: m.OffsetCommitRequest(
-            group_id="g",
-            topics=[
-                m.OffsetCommitRequestTopic(
-                    name="t",
-                    partitions=[
-                        m.OffsetCommitRequestPartition(partition_index=0, committed_offset=0)
-                    ],
-                )
-            ],
-        ),
-        ApiKey.OFFSET_FETCH: m.OffsetFetchRequest(
-            topics=[m.OffsetFetchRequestTopic(name="t", partition_indexes=[0])],
-            groups=[m.OffsetFetchRequestGroup(group_id="g", topics=None)],
-        ),
-        ApiKey.FIND_COORDINATOR: m.FindCoordinatorRequest(coordinator_keys=["g"]),
-        ApiKey.API_VERSIONS: m.ApiVersionsRequest(),
-        ApiKey.CREATE_TOPICS: m.CreateTopicsRequest(topics=[m.CreatableTopic(name="t")]),
-        ApiKey.DELETE_TOPICS: m.DeleteTopicsRequest(topics=[m.DeleteTopicState(name="t")]),
-        ApiKey.INIT_PRODUCER_ID: m.InitProducerIdRequest(),
-        ApiKey.OFFSET_FOR_LEADER_EPOCH: m.OffsetForLeaderEpochRequest(
-            topics=[
-                m.OffsetForLeaderTopic(
-                    topic="t",
-                    partitions=[m.OffsetForLeaderPartition(partition=0, leader_epoch=1)],
-                )
-            ]
-        ),
-        ApiKey.DESCRIBE_CONFIGS: m.DescribeConfigsRequest(
-            resources=[m.DescribeConfigsResource(resource_type=2, resource_name="t")]
-        ),
-        ApiKey.CREATE_PARTITIONS: m.CreatePartitionsRequest(
-            topics=[m.CreatePartitionsTopic(name="t", count=2)]
-        ),
-        ApiKey.DESCRIBE_CLUSTER: m.DescribeClusterRequest(),
-    }

@@ -7,7 +7,6 @@ from trimaran.broker.refusals import LINES_PER_SECOND_MAX
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.api import APIS, ApiKey
 from trimaran.protocol.messages import (
-    ApiVersionsRequest,
     DescribeClusterRequest,
     DescribeClusterResponse,
 )
@@ -221,14 +220,3 @@ def test_a_client_in_a_loop_does_not_fill_the_log(client, clock, caplog):
     client.send(ApiKey.DESCRIBE_CLUSTER, 1, REQUEST)
 
     assert caplog.records[-1].message.endswith("(5 earlier lines left out)")
-
-
-@pytest.mark.parametrize("key", list(ROUTES))
-def test_every_refusal_can_be_encoded_in_every_version(broker, client, key, request_bodies):
-    for version in range(APIS[key].lowest, APIS[key].max_version + 1):
-        call = client.send(ApiKey.API_VERSIONS, 0, ApiVersionsRequest())
-        call.header.api_key, call.header.api_version = key, version
-        response = ROUTES[key].refuse(request_bodies[key], version, ErrorCode.INVALID_REQUEST)
-
-        assert client.dispatcher.encode(call, response) != (), version
-    assert client.closed == []

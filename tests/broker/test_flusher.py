@@ -10,6 +10,7 @@ from trimaran.broker.flusher import Flusher
 from trimaran.broker.partition import Partition
 from trimaran.broker.replica import Replica
 from trimaran.dedup.producers import ProducerTable
+from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import (
     ClusterId,
     DiskId,
@@ -22,7 +23,7 @@ from trimaran.ids import (
 )
 from trimaran.metadata.topic_settings import effective_settings
 from trimaran.raft.log import RaftLog
-from trimaran.raft.messages import AppendEntries
+from trimaran.raft.messages import AppendEntries, PreVoteAnswer, VoteAnswer
 from trimaran.raft.node import RaftNode
 from trimaran.records.batch import stamp
 from trimaran.records.building import build_batch
@@ -216,3 +217,26 @@ async def test_a_group_can_be_deleted_at_any_point_of_its_flush(tmp_path, works_
     assert works[-1] == "Release"
     assert len(works) <= 2, "what was under way, and no work on the group's files after it"
     assert bench.flusher.unflushed_bytes == 0
+
+
+@pytest.mark.asyncio
+async def test_no_event_is_taken_before_the_machine_knows_that_it_leads(tmp_path):
+    """A vote and a client's batch may come in one turn: the core leads, the machine lags behind."""
+    bench = bench_of(tmp_path)
+    raft = bench.replica.raft
+    raft.campaign()
+    for answer in (PreVoteAnswer, VoteAnswer):
+        ready = raft.ready()
+        bench.replica.handle(ready)
+        bench.replica.round_finished(ready)
+        term = Term(raft.term + (answer is PreVoteAnswer))
+        raft.step(OTHER, answer(term=term, granted=True))
+    assert raft.is_leader
+    batch = memoryview(build_batch([Record(b"v", timestamp_ms=1)]))
+
+    with pytest.raises(RequestError) as refused:
+        bench.partition.append(batch, acks=-1)
+    bench.replica.handle(raft.ready())
+
+    assert refused.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert bench.partition.append(batch, acks=-1).base_offset == 0

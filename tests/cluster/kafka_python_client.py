@@ -12,6 +12,8 @@ import threading
 import time
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
+from kafka.errors import KafkaError
 
 WAIT_S = 60.0
 HEADERS = [("source", b"smoke"), ("empty", b"")]
@@ -57,5 +59,31 @@ def read(bootstrap, topic):
     consumer.close()
 
 
+def administer(bootstrap, topic):
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    admin.create_topics([NewTopic(topic, 1, 3)])
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "500000"})
+    admin.alter_configs([resource])
+    told = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    low = admin.delete_records({TopicPartition(topic, 0): -1})
+    directories = admin.describe_log_dirs()
+    wrong = ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": "soon"})
+    try:
+        refused = repr(admin.alter_configs([wrong]))
+    except KafkaError as error:
+        refused = type(error).__name__
+    print(
+        json.dumps(
+            {
+                "max.message.bytes": told["topic"][topic]["max.message.bytes"]["value"],
+                "low_watermark": low[TopicPartition(topic, 0)]["low_watermark"],
+                "log_dirs": len(directories),
+                "refused": refused,
+            }
+        )
+    )
+    admin.close()
+
+
 if __name__ == "__main__":
-    {"produce": produce, "read": read}[sys.argv[1]](*sys.argv[2:])
+    {"produce": produce, "read": read, "administer": administer}[sys.argv[1]](*sys.argv[2:])

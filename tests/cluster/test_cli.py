@@ -68,6 +68,18 @@ def test_lines_go_in_and_come_out_as_json_with_everything(at):
     trimaran("consume", "lines", "-p", "7", *at, code=2)
 
 
+def test_a_topic_is_altered_while_it_runs(at):
+    trimaran("topic", "create", "altered", "--partitions", "1", *at)
+    changes = ["--config", "retention.ms=60000", "--config", "max.message.bytes=2000"]
+    assert "altered topic altered" in trimaran("topic", "alter", "altered", *changes, *at)
+    trimaran("topic", "alter", "altered", "--unset", "max.message.bytes", "--partitions", "3", *at)
+    described = trimaran("topic", "describe", "altered", *at).splitlines()
+    assert described[-1] == "retention.ms = 60000"
+    assert len(json.loads(trimaran("topic", "describe", "altered", "-o", "json", *at))) == 3
+    trimaran("topic", "alter", "altered", "--config", "retention.ms=soon", *at, code=1)
+    trimaran("topic", "alter", "altered", *at, code=2)
+
+
 def test_asking_for_an_unknown_topic_does_not_create_it(at):
     trimaran("consume", "never", *at, code=1)
     assert "never" not in trimaran("topic", "list", *at)

@@ -96,7 +96,7 @@ def test_all_problems_are_named_at_once():
                 "max.message.byte": "1",
                 "zzzz": "1",
                 "segment.bytes": "12",
-                "retention.ms": "1000",
+                "validate": "records",
                 "flush.ms": "5",
             },
             replication_factor=3,
@@ -110,7 +110,7 @@ def test_all_problems_are_named_at_once():
     )
     assert problems[1].startswith("unknown setting 'zzzz': known are max.message.bytes, segment.")
     assert problems[2] == "segment.bytes: expected int from 1048576 to 2147483647, found '12'"
-    assert problems[3] == "retention.ms: not there yet, only '-1' is accepted, found '1000'"
+    assert problems[3] == "validate: not there yet, only 'batch' is accepted, found 'records'"
 
 
 def test_setting_that_waits_takes_only_its_default_however_it_is_written():
@@ -145,6 +145,8 @@ def test_topic_without_settings_has_the_defaults():
         retention_bytes=-1,
         compression_type="producer",
         message_timestamp_type="CreateTime",
+        message_timestamp_before_max_ms=2**63 - 1,
+        message_timestamp_after_max_ms=2**63 - 1,
         min_compaction_lag_ms=0,
         delete_retention_ms=86_400_000,
         validate="batch",

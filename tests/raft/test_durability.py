@@ -117,3 +117,14 @@ def test_a_token_that_was_never_handed_out_is_our_own_mistake() -> None:
 
     with pytest.raises(AssertionError):
         durability.synced(1)
+
+
+def test_asking_again_during_a_slow_sync_adds_nothing_to_what_waits() -> None:
+    durability = Durability(term=1, last_index=0)
+    durability.hard_state_changed()
+    token = durability.hand_out(term=2, last_index=0)
+    for term in range(2, 1_000):
+        durability.hold(2, VoteAnswer(term=term, granted=False))
+    durability.hold(3, ANSWER)
+
+    assert durability.synced(token) == [(2, VoteAnswer(term=999, granted=False)), (3, ANSWER)]

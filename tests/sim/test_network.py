@@ -458,3 +458,20 @@ def chatter(seed):
 def test_equal_seeds_give_equal_traffic():
     assert chatter(5) == chatter(5)
     assert chatter(5) != chatter(6)
+
+
+def test_a_reset_on_the_way_ends_both_sides_or_leaves_one_half_open_until_it_sends():
+    told = set()
+    for seed in range(30):
+        world = World(seed=seed)
+        client, server = world.pair()
+        count = world.network.reset("c", "s")
+        world.run(1)
+        told.add((count, client.lost, server.lost))
+        if count and not server.lost:
+            server.transport.write(b"anybody?")
+            world.run(1)
+            assert server.lost
+        world.loop.close()
+
+    assert told == {(0, False, False), (1, True, True), (1, True, False), (1, False, True)}

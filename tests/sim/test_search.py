@@ -14,7 +14,8 @@ from trimaran.sim.core_cluster import CoreCluster
 from trimaran.sim.search import Search, main
 from trimaran.sim.search_bounds import PLANS, STARTS, Bounds, parse_bounds
 from trimaran.sim.search_group import KIND_MASK, NODE_BITS, NODE_MASK, WIRE, Group
-from trimaran.sim.search_state import SearchMember
+from trimaran.sim.search_rules import History, judged
+from trimaran.sim.search_state import Facts, SearchMember
 from trimaran.sim.search_steps import KIND_BITS
 
 STATES_MIN = 100_000
@@ -22,7 +23,7 @@ STATES_MIN = 100_000
 STATES_TO_FIND_MAX = 200_000
 """Every planted bug is found before that many."""
 SEARCHED = {"one-election": True, "handover": True, "turns": True}
-SEARCHED |= {"deep-ordered": False, "deep": False}
+SEARCHED |= {"deep-ordered": False, "deep-turns": False, "deep": False}
 """The plans searched here, and whether to the end."""
 UNFINISHED_STATES = 60_000
 
@@ -113,13 +114,22 @@ def take(cluster: CoreCluster, group: Group, action: int) -> None:
             cluster.restart(node)
         case kinds.RESET:
             cluster.reset(node, argument)
-        case kinds.FORGET:
-            cluster.core(node).forget_leader()
-            cluster.collect(node)
         case _:
-            assert kind == kinds.STEP_DOWN
-            cluster.core(node).quorum_lost()
+            order(cluster.core(node), kind, argument)
             cluster.collect(node)
+
+
+def order(core: RaftNode, kind: int, argument: int) -> None:
+    match kind:
+        case kinds.FORGET:
+            core.forget_leader()
+        case kinds.STEP_DOWN:
+            core.quorum_lost()
+        case kinds.TRANSFER:
+            core.transfer(argument)
+        case _:
+            assert kind == kinds.ABORT
+            core.abort_transfer()
 
 
 def a_vote_is_forgotten_in_a_crash(patch):
@@ -333,6 +343,50 @@ def test_the_command_searches_all_plans_by_default(capsys):
     table = capsys.readouterr().out
     assert code == 0
     assert [name for name in PLANS if name not in table] == []
+
+
+def fact(node_id, log="", *, disk=None, commit=0, term=2, leads=False):
+    """Return what is known of a member; a log is written as the term of each entry."""
+    facts = Facts.__new__(Facts)
+    facts.node_id, facts.term, facts.is_leader, facts.commit_index = node_id, term, leads, commit
+    facts.log, facts.disk_log = entries(log), entries(log if disk is None else disk)
+    return facts
+
+
+def entries(terms):
+    return tuple((int(term), 0, b"") for term in terms)
+
+
+KNOWN = History(leaders=((1, 1),), votes=((2, 1, 1),), committed=entries("1"), committed_in=(1,))
+
+
+@pytest.mark.parametrize(
+    ("members", "votes", "rule"),
+    [
+        ([fact(1), fact(2, "1", term=1, leads=True), fact(3)], (), "election safety: 1 and 2 lead"),
+        ([fact(1, "1"), fact(2, "1"), fact(3)], ((2, 1, 3),), "election safety: 2 votes for 1"),
+        ([fact(1, "1"), fact(2, "1"), fact(3, leads=True)], (), "leader completeness: 3"),
+        ([fact(1, "1"), fact(2, "1"), fact(3, "2", commit=1)], (), "state-machine safety: 3"),
+        ([fact(1, "1"), fact(2, "1", disk=""), fact(3)], (), "durability: entry 1 is on 1 disks"),
+        ([fact(1, "112"), fact(2, "122"), fact(3)], (), "log matching: 1 and 2 differ"),
+    ],
+)
+def test_each_rule_objects_to_what_breaks_it(members, votes, rule):
+    with pytest.raises(AssertionError, match=rule):
+        judged(KNOWN, members, votes)
+
+
+def test_the_rules_remember_what_is_new():
+    members = [fact(1, "12", commit=2, leads=True), fact(2, "12", commit=1), fact(3)]
+
+    history = judged(KNOWN, members, [(2, 2, 1), (1, 2, 1)])
+
+    assert history == History(
+        leaders=((1, 1), (2, 1)),
+        votes=((1, 2, 1), (2, 1, 1), (2, 2, 1)),
+        committed=entries("12"),
+        committed_in=(1, 2),
+    )
 
 
 def test_bounds_can_be_written_as_text():

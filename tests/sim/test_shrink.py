@@ -65,7 +65,7 @@ def test_a_failure_that_only_the_original_has_stays_as_it_is():
 def test_a_planted_bug_shrinks_to_the_one_kind_of_fault_that_shows_it(monkeypatch):
     """Nobody looks at producer sequences: what is sent again after a reset is stored again."""
     monkeypatch.setattr(Partition, "_judge", lambda *_arguments: None)
-    kinds = ("clock jump", "reset connections", "slow disk")
+    kinds = ("clock jump", "reset connections", "slow links")
 
     def fails(tried):
         found = run(tried, trace_lines=0).violations

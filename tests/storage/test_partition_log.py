@@ -1,9 +1,17 @@
+from dataclasses import replace
+
 import pytest
 from crc32c import crc32c
 
 from trimaran.errors import CorruptionError, DiskFullError, ErrorCode, RequestError, StorageError
 from trimaran.ids import Index, Offset, Term
-from trimaran.records.entry import LogPosition
+from trimaran.records.control import (
+    LogStart,
+    StoredSettings,
+    encode_log_start,
+    encode_settings,
+)
+from trimaran.records.entry import EntryKind, LogPosition
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.epochs import LeaderEpochs
 from trimaran.storage.log_reads import SegmentsMovedError
@@ -146,6 +154,24 @@ def test_the_size_of_segments_can_change_between_entries(kit, log):
     log.segment_bytes = 100_000
     append(log, *[kit.records(index, size=300) for index in (6, 7, 8)])
     assert [segment.last.index for segment in log.segments] == [3, 4, 8]
+
+
+def test_settings_and_log_starts_cut_where_they_stand(kit, log):
+    settings = encode_settings(StoredSettings(segment_bytes=400))
+    cut = encode_log_start(LogStart(index=Index(1), offset=Offset(0), begins_segment=True))
+    log.segment_bytes = 1 << 20
+    append(
+        log,
+        kit.records(1, size=300),
+        kit.records(2, size=300),
+        replace(kit.control(3, offset=2, payload=settings), kind=EntryKind.SETTINGS),
+        kit.records(4, size=300, offset=2),
+        kit.records(5, size=300, offset=3),
+        replace(kit.control(6, offset=4, payload=cut), kind=EntryKind.LOG_START),
+        replace(kit.control(7, offset=4, payload=cut), kind=EntryKind.LOG_START),
+    )
+    assert [segment.last.index for segment in log.segments] == [3, 4, 5, 6, 7]
+    assert log.segment_bytes == 400
 
 
 def find(log, timestamp_ms, search=None):

@@ -40,6 +40,8 @@ class Worker:
             [sys.executable, "-m", "trimaran.bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Its own share of the processor, as each node has: the scheduler shares by session.
+            start_new_session=True,
         )
         self.ready = False
         self.latest: Mapping[str, Any] = {}

@@ -8,15 +8,23 @@ Does not: hold behaviour or state.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self, TypeAlias
 
+from trimaran.broker.fetch_sessions import FetchSessions
+from trimaran.broker.live_groups import LiveGroups
 from trimaran.config import NodeConfig
+from trimaran.dedup.producers import KnownProducer
 from trimaran.errors import ErrorCode
+from trimaran.groups.commands import Command as GroupCommand
+from trimaran.groups.limits import COORDINATORS_DEFAULT
+from trimaran.groups.messages import GroupSettings
+from trimaran.groups.table import GroupTable
 from trimaran.ids import ClusterId, GroupId, NodeId, Offset, Term, TopicId
 from trimaran.metadata.commands import Command
 from trimaran.metadata.image import Image
 from trimaran.metadata.results import Result
+from trimaran.metadata.topic_settings import TopicSettings
 from trimaran.records.entry import Payload
 
 WatchHandle: TypeAlias = object
@@ -60,6 +68,15 @@ class KafkaSettings:
     """fetch.max.bytes: the most one Fetch answers with, whatever it asks for."""
     request_timeout_s_max: float = 300.0
     """No wait that a client asks for lasts longer."""
+    group: GroupSettings = field(default_factory=GroupSettings)
+    coordinators_count: int = COORDINATORS_DEFAULT
+    """Coordinators of consumer groups, when they are made."""
+    offset_metadata_bytes_max: int = 4_096
+    """offset.metadata.max.bytes"""
+    offsets_retention_s: float = 604_800.0
+    """offsets.retention.minutes"""
+    log_directory: str = "data"
+    """What DescribeLogDirs calls the node's data directory."""
 
     @classmethod
     def from_config(cls, config: NodeConfig) -> Self:
@@ -84,6 +101,16 @@ class KafkaSettings:
             leader_wait_s=kafka.leader_wait_ms / 1000,
             fetch_bytes_max=kafka.fetch_bytes_max,
             request_timeout_s_max=kafka.request_timeout_max_ms / 1000,
+            group=GroupSettings(
+                session_timeout_min_ms=config.group.session_timeout_min_ms,
+                session_timeout_max_ms=config.group.session_timeout_max_ms,
+                initial_rebalance_delay_ms=config.group.initial_rebalance_delay_ms,
+                members_max=config.group.members_max,
+            ),
+            coordinators_count=config.group.coordinators,
+            offset_metadata_bytes_max=config.group.offset_metadata_bytes_max,
+            offsets_retention_s=config.group.offsets_retention_minutes * 60.0,
+            log_directory=config.node.data_directory,
         )
 
 
@@ -214,8 +241,62 @@ class Partition(Protocol):
     def offset_of_max_time(self) -> "Awaitable[tuple[Offset, int] | None]":
         """Return (offset, timestamp) of the record with the highest timestamp (KIP-734)."""
 
+    def delete_records(self, offset: int) -> Pending:
+        """Give up all events below `offset`, -1: all that are committed.
+
+        Done when every later reader is told so; `log_start` is the outcome.
+
+        Raises:
+            RequestError: OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS.
+        """
+
+    @property
+    def settings(self) -> TopicSettings:
+        """The topic's settings, as this node knows them."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of batches in segments."""
+
+    @property
+    def known_producers(self) -> Sequence[KnownProducer]:
+        """The idempotent producers that the partition knows."""
+
     def epoch_end(self, leader_epoch: int) -> tuple[int, Offset]:
         """Return (largest epoch <= asked, first offset after it), (-1, -1) if unknown."""
+
+
+class GroupCoordinator(Protocol):
+    """A replica of one coordinator of consumer groups on this node."""
+
+    @property
+    def table(self) -> GroupTable:
+        """What is committed, as far as this node knows."""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node coordinates its groups."""
+
+    async def ready(self) -> LiveGroups:
+        """Return the living groups, once all that earlier leaders committed is known.
+
+        Raises:
+            RequestError: NOT_COORDINATOR.
+        """
+
+    async def execute(self, command: GroupCommand) -> None:
+        """Have `command` committed and applied.
+
+        Raises:
+            RequestError: NOT_COORDINATOR (outcome unknown), COORDINATOR_NOT_AVAILABLE.
+        """
+
+    async def confirm(self) -> None:
+        """Return when `table` holds all that was committed anywhere before this was called.
+
+        Raises:
+            RequestError: NOT_COORDINATOR.
+        """
 
 
 class Broker(Protocol):
@@ -246,8 +327,25 @@ class Broker(Protocol):
     def partition_by_id(self, topic_id: TopicId, number: int) -> Partition | None:
         """Return this node's replica, None if it holds none."""
 
+    def coordinator(self, number: int) -> GroupCoordinator | None:
+        """Return this node's replica of a coordinator, None if it holds none."""
+
+    def coordinators(self) -> Sequence[GroupCoordinator]:
+        """Return all replicas of coordinators on this node."""
+
     def leader_hint(self, group: GroupId) -> tuple[NodeId | None, Term]:
         """Return who leads `group` and in which term, from announcements; terms never go back."""
+
+    @property
+    def fetch_sessions(self) -> FetchSessions:
+        """What readers of many partitions asked for last."""
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes left on the disk, -1 unknown."""
+
+    def hand_over(self, group: GroupId, target: NodeId) -> bool:
+        """Hand a group led here to `target`; False if it is not led here or that one cannot."""
 
     def leader_lost_at(self, group: GroupId) -> float | None:
         """Return when (loop time) `group` lost its leader; None while it has one or never had.

@@ -162,6 +162,8 @@ class Controller:
     def _propose(self, payload: bytes, done: Judged) -> None:
         raft = self._replica.raft
         try:
+            if raft.is_leader and not self._replica.leads:
+                raise NotLeaderError("leadership begins with the end of this turn")
             log_time_ms = max(self._owner.log_time_ms(), raft.log.last_log_time_ms)
             entry = raft.propose(EntryKind.COMMAND, payload, log_time_ms=log_time_ms)
         except (NotLeaderError, ProposalRefusedError):

@@ -19,21 +19,36 @@ from typing import Any
 from trimaran.broker.api import Broker
 from trimaran.broker.calls import Call
 from trimaran.broker.handlers import (
+    alter_configs,
     api_versions,
     create_partitions,
     create_topics,
+    delete_groups,
+    delete_records,
     delete_topics,
     describe_cluster,
     describe_configs,
+    describe_groups,
+    describe_log_dirs,
+    describe_producers,
+    describe_topic_partitions,
+    elect_leaders,
     fetch,
     find_coordinator,
+    heartbeat,
+    incremental_alter_configs,
     init_producer_id,
+    join_group,
+    leave_group,
+    list_groups,
     list_offsets,
     metadata,
     offset_commit,
+    offset_delete,
     offset_fetch,
     offset_for_leader_epoch,
     produce,
+    sync_group,
 )
 from trimaran.broker.refusals import RefusalLog, origin
 from trimaran.broker.tasks import Tasks
@@ -63,16 +78,35 @@ ROUTES: Mapping[int, Route] = {
     ApiKey.OFFSET_COMMIT: Route(offset_commit.handle, offset_commit.refuse),
     ApiKey.OFFSET_FETCH: Route(offset_fetch.handle, offset_fetch.refuse),
     ApiKey.FIND_COORDINATOR: Route(find_coordinator.handle, find_coordinator.refuse),
+    ApiKey.JOIN_GROUP: Route(join_group.handle, join_group.refuse),
+    ApiKey.HEARTBEAT: Route(heartbeat.handle, heartbeat.refuse),
+    ApiKey.LEAVE_GROUP: Route(leave_group.handle, leave_group.refuse),
+    ApiKey.SYNC_GROUP: Route(sync_group.handle, sync_group.refuse),
+    ApiKey.DESCRIBE_GROUPS: Route(describe_groups.handle, describe_groups.refuse),
+    ApiKey.LIST_GROUPS: Route(list_groups.handle, list_groups.refuse),
     ApiKey.API_VERSIONS: Route(api_versions.handle, api_versions.refuse),
     ApiKey.CREATE_TOPICS: Route(create_topics.handle, create_topics.refuse),
     ApiKey.DELETE_TOPICS: Route(delete_topics.handle, delete_topics.refuse),
+    ApiKey.DELETE_RECORDS: Route(delete_records.handle, delete_records.refuse),
     ApiKey.INIT_PRODUCER_ID: Route(init_producer_id.handle, init_producer_id.refuse),
     ApiKey.OFFSET_FOR_LEADER_EPOCH: Route(
         offset_for_leader_epoch.handle, offset_for_leader_epoch.refuse
     ),
     ApiKey.DESCRIBE_CONFIGS: Route(describe_configs.handle, describe_configs.refuse),
+    ApiKey.ALTER_CONFIGS: Route(alter_configs.handle, alter_configs.refuse),
+    ApiKey.DESCRIBE_LOG_DIRS: Route(describe_log_dirs.handle, describe_log_dirs.refuse),
     ApiKey.CREATE_PARTITIONS: Route(create_partitions.handle, create_partitions.refuse),
+    ApiKey.DELETE_GROUPS: Route(delete_groups.handle, delete_groups.refuse),
+    ApiKey.ELECT_LEADERS: Route(elect_leaders.handle, elect_leaders.refuse),
+    ApiKey.INCREMENTAL_ALTER_CONFIGS: Route(
+        incremental_alter_configs.handle, incremental_alter_configs.refuse
+    ),
+    ApiKey.OFFSET_DELETE: Route(offset_delete.handle, offset_delete.refuse),
     ApiKey.DESCRIBE_CLUSTER: Route(describe_cluster.handle, describe_cluster.refuse),
+    ApiKey.DESCRIBE_PRODUCERS: Route(describe_producers.handle, describe_producers.refuse),
+    ApiKey.DESCRIBE_TOPIC_PARTITIONS: Route(
+        describe_topic_partitions.handle, describe_topic_partitions.refuse
+    ),
 }
 
 

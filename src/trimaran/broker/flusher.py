@@ -11,7 +11,7 @@ Does not: write the journal, or decide what a segment is.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -177,7 +177,7 @@ class Flusher:
         return self._workers.submit(Lane.SEGMENTS, work)
 
     async def _write(
-        self, replica: Replica, entries: Sequence[Entry], states: dict[str, bytes]
+        self, replica: Replica, entries: Sequence[Entry], states: Mapping[str, bytes | StateFile]
     ) -> tuple[StateFile, ...]:
         """Make `entries` and the state as of the last of them durable; return the state's files.
 

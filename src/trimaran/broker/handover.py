@@ -70,6 +70,15 @@ class Handover:
             else:
                 self.give_up_all()
 
+    def hand_over(self, replica: Replica, target: NodeId) -> bool:
+        """Hand a led group to `target` now; False if that node could not lead it."""
+        raft = replica.raft
+        if not raft.is_leader or not self._heartbeats.can_lead(target, replica.group):
+            return False
+        if not raft.is_transferring:
+            self._transfer(replica, target)
+        return True
+
     def bring_home(self) -> None:
         """Hand what another should lead to it, up to HANDOVERS_MAX groups."""
         due = [replica for replica in self._groups.all() if self._is_due(replica)]

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
+from trimaran.broker.coordinator import Coordinator
+from trimaran.broker.fetch_sessions import FetchSessions
 from trimaran.broker.membership import Membership
 from trimaran.broker.partition import Partition
 from trimaran.broker.ports import Chance
 from trimaran.errors import RequestError
-from trimaran.ids import ClusterId, GroupId, NodeId, Term, TopicId, group_id
+from trimaran.ids import GROUPS_TOPIC_ID, ClusterId, GroupId, NodeId, Term, TopicId, group_id
 from trimaran.metadata.commands import AllocateProducerIds, Command
 from trimaran.metadata.image import Image
 from trimaran.metadata.results import ProducerIdsAllocated, Refused, Result
@@ -49,8 +51,12 @@ class KafkaServices:
         self._consensus = consensus
         self._membership = membership
         self._chance = chance
+        self.fetch_sessions = FetchSessions(self._draw_session_id)
         self._producer_ids: list[int] = []
         self._producer_ids_coming: asyncio.Future[None] | None = None
+
+    def _draw_session_id(self) -> int:
+        return int.from_bytes(self._chance.bytes(4), "big") & 0x7FFF_FFFF
 
     @property
     def image(self) -> Image:
@@ -79,9 +85,27 @@ class KafkaServices:
             return None
         return self._membership.partition(group_id(topic_id, number))
 
+    def coordinator(self, number: int) -> Coordinator | None:
+        """Return this node's replica of a coordinator, None if it holds none."""
+        return self._membership.coordinator(group_id(GROUPS_TOPIC_ID, number))
+
+    def coordinators(self) -> Sequence[Coordinator]:
+        """Return all replicas of coordinators on this node."""
+        return self._membership.coordinators()
+
     def leader_hint(self, group: GroupId) -> tuple[NodeId | None, Term]:
         """Return who leads `group` and in which term."""
         return self._consensus.leaders.hint(group)
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes left on the disk, -1 unknown."""
+        return self._consensus.space.free_bytes
+
+    def hand_over(self, group: GroupId, target: NodeId) -> bool:
+        """Hand a group led here to `target`; False if it is not led here or that one cannot."""
+        replica = self._consensus.groups.get(group)
+        return replica is not None and self._consensus.handover.hand_over(replica, target)
 
     def leader_lost_at(self, group: GroupId) -> float | None:
         """Return when (loop time) `group` lost its leader; None while it has one or never had."""

@@ -8,6 +8,7 @@ Does not: wait, or know any request.
 from trimaran.broker.api import Broker, Partition
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import GroupId, NodeId, TopicId, group_id
+from trimaran.metadata.topology import Topic
 from trimaran.protocol.messages import LeaderIdAndEpoch, NodeEndpoint
 
 
@@ -25,6 +26,7 @@ def find_partition(broker: Broker, topic: str, number: int) -> Partition:
         raise RequestError(
             ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no partition {number} of topic {topic!r}"
         )
+    _check_events(row)
     raise _no_replica(topic, number)
 
 
@@ -45,7 +47,16 @@ def find_partition_by_id(broker: Broker, topic_id: TopicId, number: int) -> Part
         raise RequestError(
             ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no partition {number} of topic {row.name!r}"
         )
+    _check_events(row)
     raise _no_replica(row.name, number)
+
+
+def _check_events(topic: Topic) -> None:
+    """Return if the topic has events. Raises RequestError."""
+    if topic.is_internal:
+        raise RequestError(
+            ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {topic.name!r} is no log of events"
+        )
 
 
 def check_leadership(partition: Partition, client_epoch: int) -> None:

@@ -16,6 +16,8 @@ from functools import partial
 
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
+from trimaran.broker.coordinator import Coordinator
+from trimaran.broker.deduplication import IDS_FILE, EventIds
 from trimaran.broker.epochs import LeaderEpochs
 from trimaran.broker.partition import SETTINGS_FILE, Partition
 from trimaran.broker.ports import Lane, Workers
@@ -24,6 +26,8 @@ from trimaran.broker.space import when_there_is_room
 from trimaran.broker.tasks import Tasks
 from trimaran.dedup.producers import ProducerTable
 from trimaran.errors import CorruptionError
+from trimaran.groups.messages import GroupSettings
+from trimaran.groups.table import GroupTable
 from trimaran.ids import (
     METADATA_GROUP,
     DiskId,
@@ -48,7 +52,7 @@ from trimaran.raft.node import RaftNode
 from trimaran.raft.progress import RaftLimits
 from trimaran.records.control import StoredSettings, stored_settings_of
 from trimaran.records.entry import HardState
-from trimaran.storage.boundary import Boundary
+from trimaran.storage.boundary import Boundary, StateFile
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.recovery import RecoveredGroup, Store
 
@@ -78,8 +82,11 @@ class Membership:
         node_id: NodeId,
         disk_id: DiskId,
         limits: RaftLimits,
+        group_settings: GroupSettings | None = None,
     ) -> None:
         """Nothing is taken up before `start_metadata`."""
+        self._group_settings = group_settings or GroupSettings()
+        self._coordinators: dict[GroupId, Coordinator] = {}
         self._consensus = consensus
         self._store = store
         self._workers = workers
@@ -102,6 +109,14 @@ class Membership:
     def partition(self, group: GroupId) -> Partition | None:
         """Return this node's replica of a partition."""
         return self._partitions.get(group)
+
+    def coordinator(self, group: GroupId) -> Coordinator | None:
+        """Return this node's replica of a coordinator of consumer groups."""
+        return self._coordinators.get(group)
+
+    def coordinators(self) -> Sequence[Coordinator]:
+        """Return all replicas of coordinators on this node."""
+        return list(self._coordinators.values())
 
     # Groups that start over from a leader's files
 
@@ -137,6 +152,7 @@ class Membership:
             return  # deleted meanwhile
         self._consensus.groups.remove(group)
         self._partitions.pop(group, None)
+        self._coordinators.pop(group, None)
         raft = replica.raft
         start = Index(replica.boundary.position.index + 1)
         end = Index(raft.synced_index + 1)
@@ -261,6 +277,7 @@ class Membership:
             group
             for group in groups
             if group not in self._partitions
+            and group not in self._coordinators
             and group not in self._making
             and group not in self._found
         ]
@@ -281,9 +298,13 @@ class Membership:
             if created.group in self._deleted:
                 del self._deleted[created.group]
                 self._forget(created.group)
+            elif topic.is_internal:
+                self._take_up_coordinator(created, GroupTable(), is_new=True)
             else:
                 now = image.topic_by_id(topic.topic_id) or topic  # settings may have changed
-                self._take_up(created, now, ProducerTable(), StoredSettings(), is_new=True)
+                self._take_up(
+                    created, now, ProducerTable(), StoredSettings(), EventIds(), is_new=True
+                )
         self._made.set()
 
     def _is_foreign(self, image: Image) -> bool:
@@ -341,7 +362,10 @@ class Membership:
 
     def _take_up_found(self, found: RecoveredGroup, topic: Topic) -> None:
         try:
-            producers, stored = _read_states(found)
+            if topic.is_internal:
+                take_up = partial(self._take_up_coordinator, found, _read_table(found))
+            else:
+                take_up = partial(self._take_up, found, topic, *_read_states(found))
         except CorruptionError as error:
             self._found[found.group] = found
             self._unreadable(found, error)
@@ -350,7 +374,22 @@ class Membership:
         if not found.boundary.voters:  # the journal lost it: a group's members never change
             voters = topic.partitions[_number_of(found.group)]
             found.boundary = replace(found.boundary, voters=voters)
-        self._take_up(found, topic, producers, stored, is_new=False)
+        take_up(is_new=False)
+
+    def _take_up_coordinator(
+        self, found: RecoveredGroup, table: GroupTable, *, is_new: bool
+    ) -> None:
+        raft = self._raft(found, eager_commit=False)
+        coordinator = Coordinator(
+            number=_number_of(found.group),
+            table=table,
+            settings=self._group_settings,
+            raft=raft,
+            owner=self._consensus,
+        )
+        coordinator.bind(self._replica(found, raft, coordinator))
+        self._coordinators[found.group] = coordinator
+        self._consensus.group_added(coordinator.replica, is_new=is_new)
 
     def _take_up(
         self,
@@ -358,6 +397,7 @@ class Membership:
         topic: Topic,
         producers: ProducerTable,
         stored: StoredSettings,
+        event_ids: EventIds,
         *,
         is_new: bool,
     ) -> None:
@@ -380,6 +420,7 @@ class Membership:
             owner=self._consensus,
             workers=self._workers,
             stored=stored,
+            event_ids=event_ids,
         )
         found.log.segment_bytes = stored.segment_bytes
         replica = self._replica(found, raft, partition)
@@ -471,16 +512,27 @@ class Membership:
         await when_there_is_room(partial(self._workers.submit, Lane.SEGMENTS, remove))
 
 
-def _read_states(found: RecoveredGroup) -> tuple[ProducerTable, StoredSettings]:
+def _read_states(found: RecoveredGroup) -> tuple[ProducerTable, StoredSettings, EventIds]:
     """Return a partition's state at its boundary. Raises CorruptionError."""
     producers, stored = ProducerTable(), StoredSettings()
+    ids: list[tuple[StateFile, bytes]] = []
     for file in found.boundary.state_files:
         content = found.log.read_state(file)
         if file[0].startswith(SETTINGS_FILE + "-"):
             stored = stored_settings_of(content, source=file[0])
+        elif file[0].startswith(IDS_FILE + "-"):
+            ids.append((file, content))
         else:
             producers = ProducerTable.decode(content, source=file[0])
-    return producers, stored
+    return producers, stored, EventIds.restore(ids)
+
+
+def _read_table(found: RecoveredGroup) -> GroupTable:
+    """Return a coordinator's state at its boundary. Raises CorruptionError."""
+    table = GroupTable()
+    for file in found.boundary.state_files:
+        table = GroupTable.decode(found.log.read_state(file), source=file[0])
+    return table
 
 
 def _is_broken(found: RecoveredGroup) -> bool:

@@ -19,6 +19,7 @@ from trimaran.broker.clients import Clients
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
 from trimaran.broker.flusher import Flusher
+from trimaran.broker.group_cleaning import GroupCleaning
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.kafka_services import COMMAND_TIMEOUT_S, KafkaServices
 from trimaran.broker.membership import Membership
@@ -27,6 +28,7 @@ from trimaran.broker.peer_frames import Hello, PeerLane, Propose, ProposeAnswer
 from trimaran.broker.peers import Peer
 from trimaran.broker.ports import Listener, Ports
 from trimaran.broker.replica import Replica
+from trimaran.broker.retention import Retention
 from trimaran.broker.rounds import RoundStatistics
 from trimaran.broker.tasks import Tasks
 from trimaran.config import NodeConfig
@@ -40,7 +42,7 @@ from trimaran.ids import (
     NodeId,
 )
 from trimaran.metadata.commands import RegisterNode
-from trimaran.metadata.results import NodeRegistered, Refused, Result
+from trimaran.metadata.results import NodeRegistered, Refused, Result, TopicSettingsAltered
 from trimaran.metadata.topology import Node
 from trimaran.raft.progress import RaftLimits
 from trimaran.storage.identity import read_identity
@@ -128,6 +130,12 @@ class Broker:
             node_id=self.node_id,
             disk_id=identity.disk_id,
             limits=_raft_limits(config),
+            group_settings=KafkaSettings.from_config(config).group,
+        )
+        self._retention = Retention(
+            groups=self._consensus.groups,
+            workers=ports.workers,
+            interval_s=config.storage.retention_interval_ms / 1000,
         )
         self._controller = Controller(owner=self, boot_id=self._boot_id)
         self._listeners: list[Listener] = []
@@ -171,9 +179,19 @@ class Broker:
         self._membership.image_changed(self._controller.image, ())
         self._membership.make_missing(self._controller.image)
         self._tasks.spawn(self._flusher.run(), name="flusher")
+        self._tasks.spawn(self._group_cleaning().run(), name="group-cleaning")
+        self._tasks.spawn(self._retention.run(), name="retention")
         self._tasks.spawn(self._consensus.space.watch(), name="space")
         self._tasks.spawn(self._consensus.handover.run(), name="handover")
         self._tasks.spawn(self._register(), name="register")
+
+    def _group_cleaning(self) -> GroupCleaning:
+        return GroupCleaning(
+            image=lambda: self._controller.image,
+            coordinators=self._membership.coordinators,
+            log_time_ms=self.log_time_ms,
+            retention_ms=self._config.group.offsets_retention_minutes * 60_000,
+        )
 
     async def _meet_peers(self) -> None:
         """Listen to other nodes and connect to them."""
@@ -339,6 +357,8 @@ class Broker:
     def image_changed(self, results: Sequence[Result]) -> None:
         """The image has applied commands with these results."""
         self._membership.image_changed(self._controller.image, results)
+        if any(isinstance(result, TopicSettingsAltered) for result in results):
+            self._retention.wake()
         self._consensus.peers.check_disks()
         self._consensus.leaders.notify()
 

@@ -12,13 +12,27 @@ Does not: send or sync anything (rounds), or decode records.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import replace
 
+from trimaran.broker.deduplication import (
+    EventIds,
+    fold_mark,
+    fold_records,
+    mark_of,
+    wanted_settings,
+)
 from trimaran.broker.epochs import LeaderEpochs
-from trimaran.broker.ports import Lane, Workers
+from trimaran.broker.log_starts import log_start_at
+from trimaran.broker.partition_owner import PartitionOwner
+from trimaran.broker.pending import PendingAppend
+from trimaran.broker.ports import Workers
+from trimaran.broker.recompression import CODECS, LaterAppend, Recompression
 from trimaran.broker.replica import Replica
+from trimaran.broker.stored_reads import StoredReads, batches_of
 from trimaran.broker.time_search import TimeSearch
-from trimaran.dedup.producers import Duplicate, ProducerTable
+from trimaran.broker.timestamps import LOG_APPEND_TIME_TYPE, judge_time, stamped
+from trimaran.dedup.id_judging import AllDuplicates
+from trimaran.dedup.producers import Duplicate, KnownProducer, ProducerTable
 from trimaran.errors import (
     CorruptionError,
     ErrorCode,
@@ -26,13 +40,17 @@ from trimaran.errors import (
     ProposalRefusedError,
     RequestError,
 )
-from trimaran.ids import GroupId, Index, NodeId, Offset, Term, TopicId
+from trimaran.ids import GroupId, Index, NodeId, Offset, TopicId
 from trimaran.metadata.topic_settings import TopicSettings
 from trimaran.raft.node import RaftNode
 from trimaran.raft.ready import RoleChange
-from trimaran.records.batch import BatchHeader, parse_header, stamp, validate
+from trimaran.records.batch import (
+    BatchHeader,
+    Codec,
+    parse_header,
+    validate,
+)
 from trimaran.records.control import (
-    LogStart,
     StoredSettings,
     decode_log_start,
     decode_settings,
@@ -40,59 +58,11 @@ from trimaran.records.control import (
     encode_settings,
 )
 from trimaran.records.entry import Entry, EntryKind, Payload
-from trimaran.storage.log_reads import SegmentsMovedError
+from trimaran.storage.boundary import StateFile
 from trimaran.storage.partition_log import PartitionLog
 
 PRODUCERS_FILE = "producers"
 SETTINGS_FILE = "settings"
-
-
-class PartitionOwner(Protocol):
-    """What a partition asks of its node."""
-
-    def log_time_ms(self) -> int:
-        """Return the cluster's time (see log_clock)."""
-
-    def proposed(self, replica: Replica, events: int) -> None:
-        """The group has something new to send and sync."""
-
-    def confirm_leadership(self, replica: Replica) -> int:
-        """Send heartbeats now; return the number of the last one sent before."""
-
-    def can_store(self) -> bool:
-        """Whether the disk has room for events."""
-
-    def damage_found(self, replica: Replica, error: CorruptionError) -> None:
-        """A stored entry fails its check: it cannot be read until it was repaired."""
-
-
-class PendingAppend:
-    """A batch that was appended and waits for what its acks asked for."""
-
-    __slots__ = ("_callback", "base_offset", "done", "error", "index", "log_append_time_ms", "term")
-
-    def __init__(self, base_offset: Offset, index: Index, term: Term) -> None:
-        self.base_offset = base_offset
-        self.index = index
-        self.term = term
-        self.log_append_time_ms = -1
-        self.done = False
-        self.error: ErrorCode | None = None
-        self._callback: Callable[[], None] | None = None
-
-    def on_done(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once when `done` turns true."""
-        assert not self.done
-        assert self._callback is None
-        self._callback = callback
-
-    def finish(self, error: ErrorCode | None) -> None:
-        """Settle the outcome."""
-        assert not self.done
-        self.done = True
-        self.error = error
-        if self._callback is not None:
-            self._callback()
 
 
 class Partition:
@@ -116,8 +86,9 @@ class Partition:
         owner: PartitionOwner,
         workers: Workers,
         stored: StoredSettings = StoredSettings(),  # noqa: B008 - frozen
+        event_ids: EventIds | None = None,
     ) -> None:
-        """`producers`, `stored`, `high_watermark` are those at the boundary; `bind` follows."""
+        """What is folded from the log is given as of the boundary; `bind` follows."""
         self.topic = topic
         self.topic_id = topic_id
         self.number = number
@@ -131,9 +102,15 @@ class Partition:
         self._flushed_producers = producers
         self._flushed_index = storage.last_index
         """Where `_flushed_producers` stands: ahead of the segments while they are written."""
+        self.log_start_index = storage.log_start_index
+        """First entry that is kept."""
         self.stored = stored
         """What a committed entry says that replicas store by; `settings` is what they should."""
         self._flushed_stored = stored
+        self.event_ids = event_ids or EventIds()
+        """What is known of event ids, at the log's end."""
+        self._settings_due = False
+        """Whether this leader has not yet compared what is stored by with `settings`."""
         self._control_index = Index(0)
         """The last control entry proposed here."""
         self._epochs = epochs
@@ -146,6 +123,8 @@ class Partition:
         self._raft = raft
         self._storage = storage
         self._replica: Replica
+        self._read_segments = StoredReads(self, storage, workers, self._damage_found).read
+        self._recompression = Recompression(workers=workers, append=self._append_final)
         self._search = TimeSearch(
             self, log=raft.log, storage=storage, workers=workers, damage_found=self._damage_found
         )
@@ -169,7 +148,7 @@ class Partition:
     @property
     def is_leader(self) -> bool:
         """Whether this node leads."""
-        return self._raft.is_leader
+        return self._raft.is_leader and self._replica.leads
 
     @property
     def leader(self) -> NodeId | None:
@@ -193,38 +172,106 @@ class Partition:
 
     # Append
 
-    def append(self, batch: memoryview, *, acks: int) -> PendingAppend:
+    def append(self, batch: memoryview, *, acks: int) -> PendingAppend | LaterAppend:
         """Check, stamp and propose one RecordBatch v2.
 
         Raises:
             RequestError: see `broker.api.Partition.append`.
         """
         raft = self._raft
-        if not raft.is_leader:
+        if not self.is_leader:
             raise RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"leader is {raft.leader}")
         if not self._owner.can_store():
             raise RequestError(ErrorCode.KAFKA_STORAGE_ERROR, "no space left for events")
-        header = validate(batch, max_bytes=self.settings.max_message_bytes)
+        settings = self.settings
+        header = validate(batch, max_bytes=settings.max_message_bytes)
+        if self._settings_due:
+            self._settle_settings()
+        if settings.compression_type != "producer" or self._recompression.is_busy:
+            codec = CODECS.get(settings.compression_type)
+            if codec is not None and codec != header.codec:
+                return self._recompress(batch, codec, acks)
+            if self._recompression.is_busy:
+                return self._recompress(batch, None, acks)
+        return self._append(batch, header, acks)
+
+    def _recompress(self, batch: memoryview, codec: Codec | None, acks: int) -> LaterAppend:
+        bytes_max = self.settings.max_message_bytes
+        return self._recompression.append(batch, codec, acks=acks, bytes_max=bytes_max)
+
+    def _append_final(self, batch: memoryview, acks: int) -> PendingAppend:
+        """Append a batch that came some time ago and is now as it will be stored."""
+        if not self.is_leader:
+            raise _not_leader()
+        return self._append(batch, parse_header(batch), acks)
+
+    def _append(self, batch: memoryview, header: BatchHeader, acks: int) -> PendingAppend:
+        raft, settings = self._raft, self.settings
         log = raft.log
         log_time_ms = max(self._owner.log_time_ms(), log.last_log_time_ms)
         if header.producer_id >= 0:
             duplicate = self._judge(header, log_time_ms)
             if duplicate is not None:
                 return self._await_duplicate(duplicate, acks)
-        stored = _stamped(batch, log.next_offset, raft.term)
-        entry = self._propose(EntryKind.RECORDS, stored, header.last_offset_delta + 1, log_time_ms)
+        append_time_ms = -1
+        if settings.checks_time:
+            append_time_ms = judge_time(header, settings, log_time_ms)
+        final: Payload | bytearray = batch
+        event_ids = b""
+        if settings.event_dedup_enable:
+            if self.event_ids.needs_rules(settings):
+                self.decide(EntryKind.SETTINGS, encode_settings(wanted_settings(settings)))
+            judged = self.event_ids.judge(batch, header, settings, log_time_ms)
+            if isinstance(judged, AllDuplicates):
+                return self._await_known(judged, header, log_time_ms, acks)
+            final, event_ids = judged.batch, judged.event_ids
+        stored = stamped(final, log.next_offset, raft.term, append_time_ms)
+        count = header.last_offset_delta + 1
+        entry = self._propose(EntryKind.RECORDS, stored, count, log_time_ms, event_ids)
+        if event_ids:
+            self.event_ids.fold(entry)
         self._fold(self._producers, entry, header)
         self._epochs.appended(entry)
         self._replica.proposed(entry)
         self._owner.proposed(self._replica, header.record_count)
-        return self._await_entry(entry, acks)
+        pending = self._await_entry(entry, acks)
+        pending.log_append_time_ms = append_time_ms
+        return pending
+
+    def _await_known(
+        self, known: AllDuplicates, header: BatchHeader, log_time_ms: int, acks: int
+    ) -> PendingAppend:
+        """Nothing of the batch is stored; an idempotent producer's sequences are used up."""
+        index = known.index
+        if header.producer_id >= 0:
+            payload = mark_of(header, known)
+            entry = self._propose(EntryKind.DEDUP_MARK, payload, 0, log_time_ms)
+            fold_mark(self._producers, entry)
+            self._epochs.appended(entry)
+            self._replica.proposed(entry)
+            self._owner.proposed(self._replica, 0)
+            index = entry.index
+        self.event_ids.duplicate_count += header.record_count
+        duplicate = Duplicate(
+            base_offset=known.base_offset, log_append_time_ms=known.log_time_ms, index=index
+        )
+        return self._await_duplicate(duplicate, acks)
 
     def _propose(
-        self, kind: EntryKind, payload: Payload, offset_count: int, log_time_ms: int
+        self,
+        kind: EntryKind,
+        payload: Payload,
+        offset_count: int,
+        log_time_ms: int,
+        event_ids: bytes = b"",
     ) -> Entry:
         try:
             return self._raft.propose(
-                kind, payload, offset_count=offset_count, log_time_ms=log_time_ms
+                kind,
+                payload,
+                offset_count=offset_count,
+                log_time_ms=log_time_ms,
+                event_ids=event_ids,
             )
         except NotLeaderError as error:
             raise RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, str(error)) from error
@@ -239,21 +286,48 @@ class Partition:
         is_settled = self._control_index <= self._replica.applied
         return self.leader_ready and is_settled and self.is_leader
 
-    def decide_log_start(self, start: LogStart) -> PendingAppend:
-        """Propose where the log begins; done when that is committed, and applied here.
+    @property
+    def log_time_ms(self) -> int:
+        """The cluster's time."""
+        return self._owner.log_time_ms()
+
+    def delete_records(self, offset: int) -> PendingAppend:
+        """Give up all events below `offset`, -1: all that are committed (DeleteRecords).
+
+        Raises:
+            RequestError: OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS.
+        """
+        if not self.leader_ready or not self.is_leader:
+            raise _not_leader()
+        end = self.high_watermark
+        if not -1 <= offset <= end:
+            raise RequestError(
+                ErrorCode.OFFSET_OUT_OF_RANGE, f"offset {offset}; expected -1 or up to {end}"
+            )
+        start = Offset(offset) if offset >= 0 else end
+        if start <= self.log_start:
+            done = PendingAppend(self.log_start, Index(0), self._raft.term)
+            done.finish(None)
+            return done
+        found = replace(log_start_at(self._replica, start), frees_event_ids=True)
+        return self.decide(EntryKind.LOG_START, encode_log_start(found))
+
+    def _settle_settings(self) -> None:
+        """A new leader's first events are stored as the topic says, not as the log did before."""
+        self._settings_due = False
+        wanted = wanted_settings(self.settings)
+        if wanted != self.stored:
+            self.decide(EntryKind.SETTINGS, encode_settings(wanted))
+
+    def decide(self, kind: EntryKind, payload: bytes) -> PendingAppend:
+        """Propose a LOG_START or SETTINGS entry; done when it is committed, and applied here.
 
         Raises:
             RequestError: NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS.
         """
-        return self._decide(EntryKind.LOG_START, encode_log_start(start))
-
-    def decide_settings(self, stored: StoredSettings) -> PendingAppend:
-        """Propose what replicas store by from the next entry on. Raises as `decide_log_start`."""
-        return self._decide(EntryKind.SETTINGS, encode_settings(stored))
-
-    def _decide(self, kind: EntryKind, payload: bytes) -> PendingAppend:
         log_time_ms = max(self._owner.log_time_ms(), self._raft.log.last_log_time_ms)
         entry = self._propose(kind, payload, 0, log_time_ms)
+        self.event_ids.fold(entry)
         self._epochs.appended(entry)
         self._replica.proposed(entry)
         self._control_index = entry.index
@@ -263,7 +337,9 @@ class Partition:
     def _decided(self, entry: Entry) -> None:
         """Apply a committed control entry."""
         if entry.kind is EntryKind.LOG_START:
-            self.log_start = max(self.log_start, decode_log_start(entry.payload).offset)
+            start = decode_log_start(entry.payload)
+            self.log_start = max(self.log_start, start.offset)
+            self.log_start_index = max(self.log_start_index, start.index)
             assert self.log_start <= entry.offset, "the log start never passes what is committed"
         elif entry.kind is EntryKind.SETTINGS:
             self.stored = decode_settings(entry.payload)
@@ -288,6 +364,8 @@ class Partition:
     def _await_duplicate(self, duplicate: Duplicate, acks: int) -> PendingAppend:
         """The first copy is in the log: answer with its offset, once it is committed."""
         pending = PendingAppend(duplicate.base_offset, duplicate.index, self._raft.term)
+        if self.settings.message_timestamp_type == LOG_APPEND_TIME_TYPE:
+            pending.log_append_time_ms = duplicate.log_append_time_ms
         if acks == 0 or duplicate.index <= self._replica.applied:
             pending.finish(None)
         else:
@@ -325,38 +403,7 @@ class Partition:
         first = log.find_offset(offset)
         if first is None:
             return self._read_segments(offset, bytes_max)
-        return self._batches(
-            log.slice(first, Index(self._replica.applied + 1), bytes_max=bytes_max)
-        )
-
-    def _batches(self, entries: Sequence[Entry]) -> list[Payload]:
-        return [entry.payload for entry in entries if entry.kind is EntryKind.RECORDS]
-
-    def _read_segments(self, offset: Offset, bytes_max: int) -> "asyncio.Future[Sequence[Payload]]":
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[Sequence[Payload]] = loop.create_future()
-        work = self._workers.submit(Lane.READS, self._storage.plan_read_offset(offset, bytes_max))
-
-        def done(finished: "asyncio.Future[list[Entry]]") -> None:
-            if found.done():
-                return
-            error = finished.exception()
-            if isinstance(error, CorruptionError):
-                self._damage_found(error)
-            if isinstance(error, SegmentsMovedError):
-                error = RequestError(
-                    ErrorCode.OFFSET_OUT_OF_RANGE
-                    if offset < self.log_start
-                    else ErrorCode.NOT_LEADER_OR_FOLLOWER,
-                    str(error),
-                )
-            if error is not None:
-                found.set_exception(error)
-            else:
-                found.set_result(self._batches(finished.result()))
-
-        work.add_done_callback(done)
-        return found
+        return batches_of(log.slice(first, Index(self._replica.applied + 1), bytes_max=bytes_max))
 
     def _damage_found(self, error: CorruptionError) -> None:
         self._owner.damage_found(self._replica, error)
@@ -397,6 +444,16 @@ class Partition:
         """Return (offset, timestamp) of the record with the highest timestamp (KIP-734)."""
         return asyncio.ensure_future(self._search.latest())
 
+    @property
+    def known_producers(self) -> Sequence[KnownProducer]:
+        """The idempotent producers that the partition knows."""
+        return self._producers.known(self._owner.log_time_ms())
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of batches in segments."""
+        return self._storage.size
+
     def epoch_end(self, leader_epoch: int) -> tuple[int, Offset]:
         """Return (largest epoch <= asked, first offset after it), (-1, -1) if unknown."""
         return self._epochs.end(leader_epoch, log_end=self.log_end)
@@ -407,8 +464,9 @@ class Partition:
         """Fold what joined the log's end."""
         for entry in entries:
             self._epochs.appended(entry)
-            if entry.kind is EntryKind.RECORDS:
-                self._fold(self._producers, entry, parse_header(entry.payload))
+            if entry.event_ids or entry.offset_count == 0:
+                self.event_ids.fold(entry)
+            self._fold_any(self._producers, entry)
 
     def truncated(self, start: Index) -> None:
         """Fold back: start over from what was flushed; fail those whose entry is gone."""
@@ -418,8 +476,8 @@ class Partition:
         first = Index(self._flushed_index + 1)
         kept = log.slice(first, start) if start > first else ()
         for entry in kept:
-            if entry.kind is EntryKind.RECORDS:
-                self._fold(self._producers, entry, parse_header(entry.payload))
+            self._fold_any(self._producers, entry)
+        self.event_ids.window.fold_back(start)
         for waiters in (self._commit_waiters, self._sync_waiters):
             while waiters and waiters[-1].index >= start:
                 waiters.pop().finish(ErrorCode.NOT_LEADER_OR_FOLLOWER)
@@ -465,6 +523,7 @@ class Partition:
 
     def role_changed(self, change: RoleChange) -> None:
         """Wake readers and waiting requests: who leads has changed."""
+        self._settings_due = True
         self.leader_ready = False
         self._notify()
 
@@ -496,41 +555,27 @@ class Partition:
             assert self._replica.applied >= index
             future.set_result(self.high_watermark)
 
-    def flushed(self, entries: Sequence[Entry]) -> dict[str, bytes]:
-        """Move the flushed producer table on; return it as a state file."""
+    def flushed(self, entries: Sequence[Entry]) -> dict[str, bytes | StateFile]:
+        """Move the flushed state on; return it as state files."""
         for entry in entries:
-            if entry.kind is EntryKind.RECORDS:
-                self._fold(self._flushed_producers, entry, parse_header(entry.payload))
-            elif entry.kind is EntryKind.SETTINGS:
+            self._fold_any(self._flushed_producers, entry)
+            if entry.kind is EntryKind.SETTINGS:
                 self._flushed_stored = decode_settings(entry.payload)
         self._flushed_index = entries[-1].index
-        states = {}
+        states = self.event_ids.flushed(self._flushed_index)
         if len(self._flushed_producers) > 0:
             states[PRODUCERS_FILE] = self._flushed_producers.encode()
         if self._flushed_stored != StoredSettings():
             states[SETTINGS_FILE] = encode_settings(self._flushed_stored)
         return states
 
-    def _fold(self, table: ProducerTable, entry: Entry, header: BatchHeader) -> None:
-        if header.producer_id < 0:
-            return
-        table.fold(
-            producer_id=header.producer_id,
-            epoch=header.producer_epoch,
-            first_sequence=header.base_sequence,
-            last_sequence=header.last_sequence,
-            base_offset=entry.offset,
-            last_offset=Offset(entry.next_offset - 1),
-            entry_index=entry.index,
-            log_time_ms=entry.log_time_ms,
-        )
+    _fold = staticmethod(fold_records)
 
-
-def _stamped(batch: memoryview, base_offset: Offset, term: Term) -> memoryview:
-    """Return a copy with its final header: the request's buffer is not ours to keep or change."""
-    copy = bytearray(batch)
-    stamp(copy, base_offset=base_offset, leader_epoch=term)
-    return memoryview(copy).toreadonly()
+    def _fold_any(self, table: ProducerTable, entry: Entry) -> None:
+        if entry.kind is EntryKind.RECORDS:
+            self._fold(table, entry, parse_header(entry.payload))
+        elif entry.kind is EntryKind.DEDUP_MARK:
+            fold_mark(table, entry)
 
 
 def _not_leader() -> RequestError:

@@ -46,6 +46,8 @@ class Lane(Enum):
     JOURNAL = "journal"
     SEGMENTS = "segments"
     READS = "reads"
+    CODECS = "codecs"
+    """Compressing batches again; seldom used."""
 
 
 class Workers(Protocol):

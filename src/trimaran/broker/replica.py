@@ -8,14 +8,14 @@ Invariants: flushed <= committed <= appended; every entry above `boundary` is in
 Does not: talk to peers, sync, or know what a payload means.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from trimaran.ids import GroupId, Index, NodeId
 from trimaran.raft.node import RaftNode
-from trimaran.raft.ready import Ready, RoleChange
+from trimaran.raft.ready import Ready, Role, RoleChange
 from trimaran.records.entry import Entry, HardState
-from trimaran.storage.boundary import Boundary
+from trimaran.storage.boundary import Boundary, StateFile
 from trimaran.storage.damage import Damage
 from trimaran.storage.partition_log import PartitionLog
 
@@ -52,8 +52,11 @@ class StateMachine(Protocol):
     def read_confirmed(self, context: int, index: Index | None) -> None:
         """A read asked for with `context` may see everything up to `index`; None: lost."""
 
-    def flushed(self, entries: Sequence[Entry]) -> dict[str, bytes]:
-        """Committed entries go to the segments; return the state files as of the last of them."""
+    def flushed(self, entries: Sequence[Entry]) -> Mapping[str, bytes | StateFile]:
+        """Committed entries go to the segments; return the state as of the last of them.
+
+        Its files by name: the content of new ones, or a file of an earlier flush that stays.
+        """
 
 
 class Replica:
@@ -68,6 +71,7 @@ class Replica:
         "group",
         "journaled",
         "leader_since_s",
+        "leads",
         "machine",
         "node_ids",
         "raft",
@@ -98,6 +102,9 @@ class Replica:
         """Why this node has no vote in the group; stays in the journal until cleared."""
         self.commit_known = commit_known
         """Highest commit index that the journal held at start; the log may end below it."""
+        self.leads = False
+        """Whether the machine has been told that this node leads: it has seen all that is in the
+        log then. The core knows a little earlier, and has appended an entry of its own."""
         self.leader_since_s = 0.0
         """Loop time at which this node last began to lead the group."""
         self.journaled = hard_state
@@ -124,6 +131,7 @@ class Replica:
         if ready.entries:
             self._append([entry for entry in ready.entries if entry.index > self.folded])
         if ready.role_change is not None:
+            self.leads = ready.role_change.role is Role.LEADER
             self.machine.role_changed(ready.role_change)
         if ready.committed_to is not None:
             self._commit(ready.committed_to)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from trimaran.broker.api import Broker
+from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId
 from trimaran.metadata import node_settings
 from trimaran.metadata.node_settings import NODE_SETTINGS
+from trimaran.metadata.rules import check_topic_name
 from trimaran.metadata.settings import Setting
 from trimaran.metadata.topic_settings import TOPIC_SETTINGS
+from trimaran.metadata.topology import Topic
 
 
 class Source(IntEnum):
@@ -35,6 +38,26 @@ class SettingValue:
     setting: Setting
     text: str
     source: Source
+
+
+def find_topic(broker: Broker, name: str) -> Topic:
+    """Return the topic. Raises RequestError UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION."""
+    topic = broker.image.topic(name)
+    if topic is None:
+        check_topic_name(name)
+        raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {name[:249]!r}")
+    return topic
+
+
+def find_node(broker: Broker, name: str) -> NodeId:
+    """Return the id of a registered node. Raises RequestError INVALID_REQUEST."""
+    known = {str(node.node_id): node.node_id for node in broker.image.nodes}
+    if name not in known:
+        raise RequestError(
+            ErrorCode.INVALID_REQUEST,
+            f"broker: expected one of {', '.join(known)}, found {name[:20]!r}",
+        )
+    return known[name]
 
 
 def topic_values(own: Mapping[str, str]) -> list[SettingValue]:

@@ -60,6 +60,8 @@ class Space:
         self._changed = changed
         self._is_write_refused = False
         self._is_low = False
+        self.free_bytes = -1
+        """As of the last look; -1 before the first."""
 
     @property
     def has_room(self) -> bool:
@@ -75,6 +77,7 @@ class Space:
         """Look at free space for ever."""
         while True:
             free = await self._workers.submit(Lane.READS, FreeBytes(self._files))
+            self.free_bytes = free
             low = free < self._reserve_bytes
             if low != self._is_low:
                 self._set(refused=self._is_write_refused, low=low)

@@ -48,6 +48,7 @@ def describe_topic(broker: Broker, topic: Topic) -> MetadataResponseTopic:
     return MetadataResponseTopic(
         name=topic.name,
         topic_id=topic.topic_id,
+        is_internal=topic.is_internal,
         partitions=[
             _describe_partition(broker, topic, number, live)
             for number in range(len(topic.partitions))

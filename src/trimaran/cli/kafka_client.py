@@ -10,14 +10,29 @@ import typer
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
+    AlterConfigOpType,
     ClusterMetadata,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
     NewTopic,
+    ResourceType,
     TopicMetadata,
 )
 
 from trimaran.cli.exits import USAGE, CommandError
 
-__all__ = ["AdminClient", "ClusterMetadata", "NewTopic", "TopicMetadata"]
+__all__ = [
+    "AdminClient",
+    "AlterConfigOpType",
+    "ClusterMetadata",
+    "ConfigEntry",
+    "ConfigResource",
+    "NewPartitions",
+    "NewTopic",
+    "ResourceType",
+    "TopicMetadata",
+]
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 TIMEOUT_S = 10.0

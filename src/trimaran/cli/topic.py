@@ -1,6 +1,6 @@
-"""`trimaran topic create|list|describe|delete`.
+"""`trimaran topic create|list|describe|alter|delete`.
 
-Does not: change settings or partitions of a topic that exists.
+Does not: move replicas.
 """
 
 from concurrent.futures import Future
@@ -14,8 +14,13 @@ from trimaran.cli.kafka_client import (
     DEFAULT_BOOTSTRAP,
     TIMEOUT_S,
     AdminClient,
+    AlterConfigOpType,
     BootstrapOption,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
     NewTopic,
+    ResourceType,
     TimeoutOption,
     TopicMetadata,
     admin,
@@ -25,7 +30,7 @@ from trimaran.cli.kafka_client import (
 from trimaran.cli.output import Format, FormatOption, show, show_json
 
 Name = Annotated[str, typer.Argument(help="name of the topic")]
-topics = typer.Typer(no_args_is_help=True, help="Create, list, describe and delete topics.")
+topics = typer.Typer(no_args_is_help=True, help="Create, list, describe, alter and delete topics.")
 
 
 def register(app: typer.Typer) -> None:
@@ -82,7 +87,7 @@ def describe(
     timeout: TimeoutOption = TIMEOUT_S,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Show the partitions of a topic: leader, replicas, and who is in sync."""
+    """Show the partitions of a topic (leader, replicas, who is in sync) and what is set on it."""
     client = admin(bootstrap)
     topic = existing_topic(client, name, bootstrap, timeout)
     show(
@@ -90,6 +95,42 @@ def describe(
         columns=["partition", "leader", "replicas", "in_sync"],
         form=output,
     )
+    if output is Format.TEXT:
+        for setting, value in own_settings(client, name, timeout).items():
+            print(f"{setting} = {value}")
+
+
+@topics.command()
+def alter(
+    name: Name,
+    config: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, repeatable")] = None,
+    unset: Annotated[list[str] | None, typer.Option(help="KEY, back to its default")] = None,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, help="how many the topic shall have; it only grows")
+    ] = None,
+    bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
+    timeout: TimeoutOption = TIMEOUT_S,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Change settings of a topic, or give it more partitions; at once, without a restart."""
+    changes = [(*key_and_value(text), AlterConfigOpType.SET) for text in config or []]
+    changes += [(key, "", AlterConfigOpType.DELETE) for key in unset or []]
+    if not changes and partitions is None:
+        raise CommandError("nothing to change: see `trimaran topic alter --help`", code=USAGE)
+    client = admin(bootstrap)
+    if changes:
+        entries = [
+            ConfigEntry(key, value, incremental_operation=operation)
+            for key, value, operation in changes
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        altered = client.incremental_alter_configs([resource], request_timeout=timeout)
+        finish(altered[resource], f"topic {name!r} was not altered", timeout)
+    if partitions is not None:
+        wanted = [NewPartitions(name, partitions)]
+        grown = client.create_partitions(wanted, operation_timeout=timeout, request_timeout=timeout)
+        finish(grown[name], f"topic {name!r} has no more partitions than before", timeout)
+    say(f"altered topic {name}", {"altered": name}, output)
 
 
 @topics.command()
@@ -120,6 +161,19 @@ def partition_rows(topic: TopicMetadata) -> list[dict[str, Any]]:
     ]
 
 
+def own_settings(client: AdminClient, name: str, timeout_s: float) -> dict[str, str]:
+    """Return what was set on the topic itself. Raises CommandError."""
+    resource = ConfigResource(ResourceType.TOPIC, name)
+    future = client.describe_configs([resource], request_timeout=timeout_s)[resource]
+    finish(future, f"the settings of topic {name!r} are not known", timeout_s)
+    found = future.result()
+    return {
+        key: entry.value
+        for key, entry in sorted(found.items())
+        if not entry.is_default and not entry.is_read_only
+    }
+
+
 def existing_topic(
     client: AdminClient, name: str, bootstrap: str, timeout_s: float
 ) -> TopicMetadata:
@@ -144,7 +198,7 @@ def key_and_value(text: str) -> tuple[str, str]:
     return key, value
 
 
-def finish(future: "Future[None]", failure: str, timeout_s: float) -> None:
+def finish(future: "Future[Any]", failure: str, timeout_s: float) -> None:
     """Wait for an administration request. Raises CommandError with what the cluster said."""
     try:
         future.result(timeout_s + 1.0)

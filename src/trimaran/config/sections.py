@@ -345,6 +345,12 @@ class StorageSection(Section):
         le=60_000,
         description="Longest time between two writes to segments.",
     )
+    retention_interval_ms: int = Field(
+        default=5_000,
+        ge=10,
+        le=3_600_000,
+        description="How often retention and segment age of led partitions are looked at.",
+    )
     open_files_max: int = Field(
         default=512, ge=16, le=65_536, description="Segment files held open; the oldest close."
     )
@@ -401,6 +407,57 @@ class TopicSection(Section):
     )
 
 
+class GroupSection(Section):
+    """Consumer groups; the same on every node."""
+
+    session_timeout_min_ms: int = Field(
+        default=6_000,
+        ge=100,
+        le=3_600_000,
+        description="Shortest session time-out that a member may ask for.",
+    )
+    session_timeout_max_ms: int = Field(
+        default=1_800_000, ge=1_000, le=86_400_000, description="Longest."
+    )
+    initial_rebalance_delay_ms: int = Field(
+        default=50,
+        ge=0,
+        le=60_000,
+        description="How long an empty group waits for more members before its first assignment.",
+    )
+    members_max: int = Field(
+        default=1_000, ge=1, le=10_000, description="Members of one group; more are refused."
+    )
+    coordinators: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        description="Raft groups that groups are spread over; fixed when the first group comes.",
+    )
+    offset_metadata_bytes_max: int = Field(
+        default=4_096,
+        ge=0,
+        le=65_536,
+        description="Longest text that a client may commit with an offset.",
+    )
+    offsets_retention_minutes: int = Field(
+        default=10_080,
+        ge=1,
+        le=5_256_000,
+        description="How long a group without members keeps its offsets.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        if self.session_timeout_max_ms < self.session_timeout_min_ms:
+            problems.append(
+                f"session_timeout_max_ms: expected at least session_timeout_min_ms,"
+                f" {self.session_timeout_min_ms}, found {self.session_timeout_max_ms}"
+            )
+        return self._checked(problems)
+
+
 class LoggingSection(Section):
     """What the node says on standard error; options of the command line go before this."""
 
@@ -425,6 +482,7 @@ class NodeConfig(Section):
     journal: JournalSection = Field(default=JournalSection(), description="Write-ahead log.")
     storage: StorageSection = Field(default=StorageSection(), description="Segments, memory.")
     topic: TopicSection = Field(default=TopicSection(), description="Defaults of topics.")
+    group: GroupSection = Field(default=GroupSection(), description="Consumer groups.")
     logging: LoggingSection = Field(default=LoggingSection(), description="Log lines.")
 
     @model_validator(mode="after")
@@ -451,6 +509,7 @@ SECTIONS: dict[str, type[Section]] = {
     "journal": JournalSection,
     "storage": StorageSection,
     "topic": TopicSection,
+    "group": GroupSection,
     "logging": LoggingSection,
 }
 """The sections by name, in the order of the file."""

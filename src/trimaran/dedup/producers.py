@@ -87,6 +87,16 @@ class Duplicate:
     """The entry that holds it: success may be answered once this entry is committed."""
 
 
+class KnownProducer(NamedTuple):
+    """A producer as reports show it."""
+
+    producer_id: int
+    epoch: int
+    last_sequence: int
+    log_time_ms: int
+    """Of its last batch."""
+
+
 Verdict: TypeAlias = Accept | Duplicate
 
 _ACCEPT = Accept()
@@ -258,6 +268,19 @@ class ProducerTable:
             entry_index=entry_index,
             log_time_ms=log_time_ms,
         )
+
+    def known(self, log_time_ms: int) -> list[KnownProducer]:
+        """Return the producers that are not expired at `log_time_ms`, the last to write last."""
+        return [
+            KnownProducer(
+                producer_id,
+                producer.epoch,
+                producer.batches[-1].last_sequence,
+                producer.batches[-1].log_time_ms,
+            )
+            for producer_id, producer in self._producers.items()
+            if not self._is_expired(producer, log_time_ms)
+        ]
 
     def copy(self) -> "ProducerTable":
         """Return a table of the same state that goes its own way; may be encoded off the loop."""

@@ -181,6 +181,10 @@ class Image:
         for_all = self._node_settings.get(NodeId(ALL_NODES), {})
         return {**for_all, **self._node_settings.get(node_id, {})}
 
+    def own_node_settings(self, node_id: NodeId) -> Mapping[str, str]:
+        """Return what was set for `node_id` itself; 0: for all nodes."""
+        return self._node_settings.get(node_id, {})
+
     def apply(self, command: Command, index: Index) -> Result | Repeated:
         """Do `command`, the committed entry at `index`, or refuse it; total and deterministic."""
         assert index > self.applied_index, f"apply of {index} after {self.applied_index}"
@@ -290,7 +294,7 @@ class Image:
                 ErrorCode.INVALID_TOPIC_EXCEPTION,
                 f"topic {name!r} collides with {namesake!r}: only '.' and '_' tell them apart",
             )
-        check_topic_id(command.topic_id)
+        check_topic_id(command.topic_id, name)
         if command.topic_id in self._by_id or command.topic_id in self._deleted_topics:
             raise RequestError(
                 ErrorCode.INVALID_REQUEST, f"topic id {command.topic_id.hex()} is taken"
@@ -309,7 +313,7 @@ class Image:
         return TopicCreated(topic=topic)
 
     def _delete_topic(self, command: DeleteTopic) -> TopicDeleted:
-        topic = self._existing(command.topic_id)
+        topic = self._changeable(command.topic_id)
         del self._by_name[topic.name]
         del self._by_id[topic.topic_id]
         del self._collision_keys[collision_key(topic.name)]
@@ -320,7 +324,7 @@ class Image:
         return TopicDeleted(topic=topic)
 
     def _create_partitions(self, command: CreatePartitions) -> PartitionsCreated:
-        topic = self._existing(command.topic_id)
+        topic = self._changeable(command.topic_id)
         count = len(topic.partitions)
         if command.first_partition != count:
             raise RequestError(
@@ -336,7 +340,7 @@ class Image:
         return PartitionsCreated(topic=grown, first_partition=count)
 
     def _alter_topic_settings(self, command: AlterTopicSettings) -> TopicSettingsAltered:
-        previous = self._existing(command.topic_id)
+        previous = self._changeable(command.topic_id)
         settings = _altered(previous.settings, command.set, command.unset)
         check_topic_settings(settings, replication_factor=previous.replication_factor)
         topic = msgspec.structs.replace(previous, settings=settings)
@@ -376,6 +380,14 @@ class Image:
         self._by_id[topic.topic_id] = topic
         self._collision_keys[collision_key(topic.name)] = topic.name
         self._topics = None
+
+    def _changeable(self, topic_id: TopicId) -> Topic:
+        topic = self._existing(topic_id)
+        if topic.is_internal:
+            raise RequestError(
+                ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {topic.name!r} is internal"
+            )
+        return topic
 
     def _existing(self, topic_id: TopicId) -> Topic:
         topic = self._by_id.get(topic_id)

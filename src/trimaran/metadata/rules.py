@@ -8,7 +8,7 @@ import re
 from collections.abc import Container, Sequence
 
 from trimaran.errors import ErrorCode, RequestError
-from trimaran.ids import METADATA_TOPIC_ID, NodeId, TopicId
+from trimaran.ids import GROUPS_TOPIC_ID, METADATA_TOPIC_ID, NodeId, TopicId
 from trimaran.metadata.limits import (
     REPLICAS_MAX,
     TOPIC_NAME_CHARACTERS_MAX,
@@ -17,6 +17,9 @@ from trimaran.metadata.limits import (
 
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 _RESERVED_ID_PREFIX = METADATA_TOPIC_ID[:15]
+
+GROUPS_TOPIC = "__consumer_offsets"
+"""Kafka's name for where consumer groups are kept: clients know it as not the user's."""
 
 
 def check_topic_name(name: str) -> None:
@@ -47,12 +50,19 @@ def collision_key(name: str) -> str:
     return name.replace(".", "_")
 
 
-def check_topic_id(topic_id: TopicId) -> None:
-    """Return if a user's topic may have this id.
+def check_topic_id(topic_id: TopicId, name: str) -> None:
+    """Return if a topic of this name may have this id.
 
     Raises:
-        RequestError: INVALID_REQUEST, ids that begin with 15 zero bytes are our own.
+        RequestError: INVALID_REQUEST, ids that begin with 15 zero bytes are our own;
+            INVALID_TOPIC_EXCEPTION for the name that goes with one of them.
     """
+    if (name, topic_id) == (GROUPS_TOPIC, GROUPS_TOPIC_ID):
+        return
+    if name == GROUPS_TOPIC:
+        raise RequestError(
+            ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {name!r} is made with the first group"
+        )
     if topic_id[:15] == _RESERVED_ID_PREFIX:
         raise RequestError(
             ErrorCode.INVALID_REQUEST, f"topic id {topic_id.hex()} is reserved for internal groups"

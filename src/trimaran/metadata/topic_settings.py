@@ -1,8 +1,8 @@
 """What can be set on a topic, and what a partition makes of it.
 
 THE table of topic settings: names, types, ranges and meanings are Kafka's (TopicConfig) unless they
-begin with `event.dedup` or are `validate`, which are ours. A default that differs from Kafka's says
-what this version does (nothing is deleted, nothing rolls by time).
+begin with `event.dedup` or are `validate`, which are ours. Where a default differs from Kafka's,
+nothing is deleted, refused or rolled by time unless a topic asks for it.
 Does not: apply anything. A partition's own log carries what is in force there.
 """
 
@@ -83,7 +83,6 @@ TOPIC_SETTINGS: Table = table_of(
         name="retention.ms",
         kind=Kind.LONG,
         default="-1",
-        effect=_WAITING,
         low=-1,
         high=LONG_MAX,
         doc="Age by log time after which a segment may go; -1 keeps everything.",
@@ -92,7 +91,6 @@ TOPIC_SETTINGS: Table = table_of(
         name="retention.bytes",
         kind=Kind.LONG,
         default="-1",
-        effect=_WAITING,
         low=-1,
         high=LONG_MAX,
         doc="Size of a partition above which its oldest segments may go; -1 is no limit.",
@@ -101,16 +99,14 @@ TOPIC_SETTINGS: Table = table_of(
         name="segment.ms",
         kind=Kind.LONG,
         default=str(LONG_MAX),
-        effect=_WAITING,
         low=1,
         high=LONG_MAX,
-        doc="A segment is closed at this age, by log time.",
+        doc="A segment is closed at this age of its first event, by log time.",
     ),
     Setting(
         name="compression.type",
         kind=Kind.STRING,
         default="producer",
-        effect=_WAITING,
         choices=("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
         doc="Codec of stored batches; producer stores them as they were sent.",
     ),
@@ -118,7 +114,6 @@ TOPIC_SETTINGS: Table = table_of(
         name="message.timestamp.type",
         kind=Kind.STRING,
         default="CreateTime",
-        effect=_WAITING,
         choices=("CreateTime", "LogAppendTime"),
         doc="Whether readers see the producer's timestamps or the time of the append.",
     ),
@@ -126,19 +121,17 @@ TOPIC_SETTINGS: Table = table_of(
         name="message.timestamp.before.max.ms",
         kind=Kind.LONG,
         default=str(LONG_MAX),
-        effect=_WAITING,
         low=0,
         high=LONG_MAX,
-        doc="How far a timestamp may lie behind the append.",
+        doc="How far a batch's first timestamp may lie behind the append.",
     ),
     Setting(
         name="message.timestamp.after.max.ms",
         kind=Kind.LONG,
         default=str(LONG_MAX),
-        effect=_WAITING,
         low=0,
         high=LONG_MAX,
-        doc="How far a timestamp may lie ahead of the append.",
+        doc="How far a batch's latest timestamp may lie ahead of it.",
     ),
     Setting(
         name="min.compaction.lag.ms",
@@ -202,23 +195,20 @@ TOPIC_SETTINGS: Table = table_of(
         name="event.dedup.enable",
         kind=Kind.BOOLEAN,
         default="false",
-        effect=_WAITING,
-        doc="Store an event id once, whoever sends it.",
+        doc="Store an event id once, whoever sends it; switched on, it knows no earlier events.",
     ),
     Setting(
         name="event.dedup.header",
         kind=Kind.STRING,
         default="event-id",
-        effect=_WAITING,
         low=1,
         high=249,
-        doc="Record header that carries the event id.",
+        doc="Record header with the event id; also read: Nats-Msg-Id, and ce_id with ce_source.",
     ),
     Setting(
         name="event.dedup.window.ms",
         kind=Kind.LONG,
         default="600000",
-        effect=_WAITING,
         low=1_000,
         high=604_800_000,
         doc="How long, by log time, an event id is remembered.",
@@ -227,9 +217,8 @@ TOPIC_SETTINGS: Table = table_of(
         name="event.dedup.max.ids",
         kind=Kind.INT,
         default="1000000",
-        effect=_WAITING,
         low=1_000,
-        high=100_000_000,
+        high=5_000_000,
         doc="Event ids remembered in a partition; the oldest are forgotten first.",
     ),
 )
@@ -250,6 +239,8 @@ class TopicSettings:
     """-1: no limit."""
     compression_type: str
     message_timestamp_type: str
+    message_timestamp_before_max_ms: int
+    message_timestamp_after_max_ms: int
     min_compaction_lag_ms: int
     delete_retention_ms: int
     validate: str
@@ -257,6 +248,15 @@ class TopicSettings:
     event_dedup_header: str
     event_dedup_window_ms: int
     event_dedup_max_ids: int
+
+    @property
+    def checks_time(self) -> bool:
+        """Whether a batch's timestamps are judged or replaced."""
+        return (
+            self.message_timestamp_type != "CreateTime"
+            or self.message_timestamp_before_max_ms < LONG_MAX
+            or self.message_timestamp_after_max_ms < LONG_MAX
+        )
 
 
 _FIELD_NAMES = {field.name: field.name.replace("_", ".") for field in fields(TopicSettings)}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from trimaran.ids import DiskId, GroupId, NodeId, TopicId, group_id
+from trimaran.ids import GROUPS_TOPIC_ID, DiskId, GroupId, NodeId, TopicId, group_id
 from trimaran.metadata.topic_settings import TopicSettings, effective_settings
 
 _Id16 = msgspec.Meta(min_length=16, max_length=16)
@@ -41,6 +41,11 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Replicas of each partition, the preferred leader first."""
     settings: dict[str, str]
     """Texts set on the topic itself, ascending by name; never changed in place."""
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether its partitions are coordinators of consumer groups: no log of events."""
+        return self.topic_id == GROUPS_TOPIC_ID
 
     @property
     def replication_factor(self) -> int:

@@ -22,14 +22,29 @@ class ApiKey(IntEnum):
     OFFSET_COMMIT = 8
     OFFSET_FETCH = 9
     FIND_COORDINATOR = 10
+    JOIN_GROUP = 11
+    HEARTBEAT = 12
+    LEAVE_GROUP = 13
+    SYNC_GROUP = 14
+    DESCRIBE_GROUPS = 15
+    LIST_GROUPS = 16
     API_VERSIONS = 18
     CREATE_TOPICS = 19
     DELETE_TOPICS = 20
+    DELETE_RECORDS = 21
     INIT_PRODUCER_ID = 22
     OFFSET_FOR_LEADER_EPOCH = 23
     DESCRIBE_CONFIGS = 32
+    ALTER_CONFIGS = 33
+    DESCRIBE_LOG_DIRS = 35
     CREATE_PARTITIONS = 37
+    DELETE_GROUPS = 42
+    ELECT_LEADERS = 43
+    INCREMENTAL_ALTER_CONFIGS = 44
+    OFFSET_DELETE = 47
     DESCRIBE_CLUSTER = 60
+    DESCRIBE_PRODUCERS = 61
+    DESCRIBE_TOPIC_PARTITIONS = 75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +94,13 @@ _ROWS: Final = (
         max_version=17,
         flexible_from=12,
         handler="fetch",
-        note="no fetch sessions: session id 0 in every answer (KIP-227)",
+        note="with fetch sessions (KIP-227)",
     ),
     Api(
         key=ApiKey.LIST_OFFSETS,
         name="ListOffsets",
         min_version=1,
-        max_version=8,
+        max_version=9,
         flexible_from=6,
         handler="list_offsets",
     ),
@@ -117,9 +132,57 @@ _ROWS: Final = (
         key=ApiKey.FIND_COORDINATOR,
         name="FindCoordinator",
         min_version=0,
-        max_version=4,
+        max_version=6,
         flexible_from=3,
         handler="find_coordinator",
+    ),
+    Api(
+        key=ApiKey.JOIN_GROUP,
+        name="JoinGroup",
+        min_version=0,
+        max_version=9,
+        flexible_from=6,
+        handler="join_group",
+    ),
+    Api(
+        key=ApiKey.HEARTBEAT,
+        name="Heartbeat",
+        min_version=0,
+        max_version=4,
+        flexible_from=4,
+        handler="heartbeat",
+    ),
+    Api(
+        key=ApiKey.LEAVE_GROUP,
+        name="LeaveGroup",
+        min_version=0,
+        max_version=5,
+        flexible_from=4,
+        handler="leave_group",
+    ),
+    Api(
+        key=ApiKey.SYNC_GROUP,
+        name="SyncGroup",
+        min_version=0,
+        max_version=5,
+        flexible_from=4,
+        handler="sync_group",
+    ),
+    Api(
+        key=ApiKey.DESCRIBE_GROUPS,
+        name="DescribeGroups",
+        min_version=0,
+        max_version=5,
+        flexible_from=5,
+        handler="describe_groups",
+    ),
+    Api(
+        key=ApiKey.LIST_GROUPS,
+        name="ListGroups",
+        min_version=0,
+        max_version=5,
+        flexible_from=3,
+        handler="list_groups",
     ),
     Api(
         key=ApiKey.API_VERSIONS,
@@ -148,6 +211,14 @@ _ROWS: Final = (
         handler="delete_topics",
     ),
     Api(
+        key=ApiKey.DELETE_RECORDS,
+        name="DeleteRecords",
+        min_version=0,
+        max_version=2,
+        flexible_from=2,
+        handler="delete_records",
+    ),
+    Api(
         key=ApiKey.INIT_PRODUCER_ID,
         name="InitProducerId",
         min_version=0,
@@ -173,6 +244,22 @@ _ROWS: Final = (
         handler="describe_configs",
     ),
     Api(
+        key=ApiKey.ALTER_CONFIGS,
+        name="AlterConfigs",
+        min_version=0,
+        max_version=2,
+        flexible_from=2,
+        handler="alter_configs",
+    ),
+    Api(
+        key=ApiKey.DESCRIBE_LOG_DIRS,
+        name="DescribeLogDirs",
+        min_version=1,
+        max_version=4,
+        flexible_from=2,
+        handler="describe_log_dirs",
+    ),
+    Api(
         key=ApiKey.CREATE_PARTITIONS,
         name="CreatePartitions",
         min_version=0,
@@ -181,12 +268,62 @@ _ROWS: Final = (
         handler="create_partitions",
     ),
     Api(
+        key=ApiKey.DELETE_GROUPS,
+        name="DeleteGroups",
+        min_version=0,
+        max_version=2,
+        flexible_from=2,
+        handler="delete_groups",
+    ),
+    Api(
+        key=ApiKey.ELECT_LEADERS,
+        name="ElectLeaders",
+        min_version=0,
+        max_version=2,
+        flexible_from=2,
+        handler="elect_leaders",
+        note="preferred replicas only: nobody who lacks events is ever elected",
+    ),
+    Api(
+        key=ApiKey.INCREMENTAL_ALTER_CONFIGS,
+        name="IncrementalAlterConfigs",
+        min_version=0,
+        max_version=1,
+        flexible_from=1,
+        handler="incremental_alter_configs",
+    ),
+    Api(
+        key=ApiKey.OFFSET_DELETE,
+        name="OffsetDelete",
+        min_version=0,
+        max_version=0,
+        flexible_from=1,
+        handler="offset_delete",
+        note="never flexible",
+    ),
+    Api(
         key=ApiKey.DESCRIBE_CLUSTER,
         name="DescribeCluster",
         min_version=0,
         max_version=1,
         flexible_from=0,
         handler="describe_cluster",
+    ),
+    Api(
+        key=ApiKey.DESCRIBE_PRODUCERS,
+        name="DescribeProducers",
+        min_version=0,
+        max_version=0,
+        flexible_from=0,
+        handler="describe_producers",
+    ),
+    Api(
+        key=ApiKey.DESCRIBE_TOPIC_PARTITIONS,
+        name="DescribeTopicPartitions",
+        min_version=0,
+        max_version=0,
+        flexible_from=0,
+        handler="describe_topic_partitions",
     ),
 )
 

@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
 from kio.index import load_request_schema, load_response_schema
 
+from trimaran.errors import ProtocolError
 from trimaran.protocol import messages
 from trimaran.protocol.api import APIS
 from trimaran.protocol.wire import Reader, Writer
@@ -33,6 +34,20 @@ Read: TypeAlias = Callable[[Reader], Any]
 Write: TypeAlias = Callable[[Writer, Any], None]
 
 _TIMES: Final = ("timedelta_i32", "timedelta_i64", "datetime_i64")
+
+
+def _read_bytes(reader: Reader) -> bytes:
+    """Return bytes that must not be null, copied: who gets them keeps them."""
+    value = reader.nullable_bytes()
+    if value is None:
+        raise ProtocolError(f"null bytes at byte {reader.position}")
+    return bytes(value)
+
+
+def _write_bytes(writer: Writer, value: bytes) -> None:
+    writer.count(len(value))
+    writer.buffer += value
+
 
 _READ: Final[dict[str, Read]] = {
     "int8": Reader.int8,
@@ -46,6 +61,7 @@ _READ: Final[dict[str, Read]] = {
     "timedelta_i64": Reader.int64,
     "datetime_i64": Reader.int64,
     "string": Reader.string,
+    "bytes": _read_bytes,
 }
 
 _WRITE: Final[dict[str, Write]] = {
@@ -60,6 +76,7 @@ _WRITE: Final[dict[str, Write]] = {
     "timedelta_i64": Writer.int64,
     "datetime_i64": Writer.int64,
     "string": Writer.string,
+    "bytes": _write_bytes,
 }
 
 
@@ -169,13 +186,23 @@ def _field_reader(field: Field[Any], hint: Any) -> Read:  # noqa: ANN401
 
 def _item_reader(kind: Any, *, nullable: bool, hint: Any) -> Read:  # noqa: ANN401
     if is_dataclass(kind):
-        return _struct_reader(kind, message_in(hint))
+        read_struct = _struct_reader(kind, message_in(hint))
+        return _nullable_struct_reader(read_struct) if nullable else read_struct
     if kind == "records":
         in_buffers = NoneType not in get_args(hint)
         return _read_buffers if in_buffers else Reader.nullable_bytes
     if nullable and kind == "string":
         return Reader.nullable_string
     return _READ[kind]
+
+
+def _nullable_struct_reader(read_struct: Read) -> Read:
+    """Return what reads a struct that may be null: a byte before it says so (KIP-893)."""
+
+    def read(reader: Reader) -> Message:
+        return None if reader.int8() < 0 else read_struct(reader)
+
+    return read
 
 
 def _read_buffers(reader: Reader) -> tuple[memoryview, ...]:
@@ -235,11 +262,22 @@ def _field_writer(field: Field[Any], hint: Any) -> Write:  # noqa: ANN401
     kind, nullable, is_array = field_kind(field)
     write_item = _item_writer(kind, hint)
     if not is_array:
-        return write_item
+        is_tagged = field.metadata.get("tag") is not None
+        is_nullable = nullable and is_dataclass(kind) and not is_tagged
+        return _nullable_struct_writer(write_item) if is_nullable else write_item
 
     def write(writer: Writer, values: Any) -> None:  # noqa: ANN401
         assert nullable or values is not None, f"{field.name} must not be null"
         writer.array(values, write_item)
+
+    return write
+
+
+def _nullable_struct_writer(write_struct: Write) -> Write:
+    def write(writer: Writer, value: Message) -> None:
+        writer.int8(-1 if value is None else 1)
+        if value is not None:
+            write_struct(writer, value)
 
     return write
 
@@ -279,7 +317,6 @@ def field_kind(field: Field[Any]) -> tuple[Any, bool, bool]:
     if is_array:
         annotation = get_args(annotation)[0]
     kind = annotation if is_dataclass(annotation) else field.metadata["kafka_type"]
-    assert not (is_dataclass(kind) and nullable and not is_array), "nullable structs: KIP-893"
     return kind, nullable, is_array
 
 

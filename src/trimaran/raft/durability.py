@@ -77,8 +77,17 @@ class Durability:
         self._version += 1
 
     def hold(self, peer: NodeId, message: Message) -> None:
-        """Keep `message` until the hard state of this moment is synced."""
+        """Keep `message` until the hard state of this moment is synced.
+
+        One of a kind for each peer: a later one says all that the earlier one did, and whoever asks
+        again and again during a slow sync must not fill the memory.
+        """
         assert not self.is_hard_state_synced
+        kind = type(message)
+        for at, (_, other, held) in enumerate(self._held):
+            if other == peer and type(held) is kind:
+                del self._held[at]
+                break
         self._held.append((self._version, peer, message))
 
     def truncated(self, start: Index) -> None:

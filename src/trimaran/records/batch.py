@@ -48,6 +48,8 @@ _BASE_OFFSET = Struct(">q")
 _LEADER_EPOCH = Struct(">i")
 _ATTRIBUTES = Struct(">h")
 _MAX_TIMESTAMP = Struct(">q")
+_LENGTH = Struct(">i")
+_LENGTH_POSITION = 8
 _CRC_POSITION = 17
 _MAX_TIMESTAMP_POSITION = 35
 
@@ -229,6 +231,17 @@ def renew_crc(batch: bytearray | memoryview) -> None:
     """Write the CRC-32C of `batch` as it now stands into its header."""
     with memoryview(batch) as view, view[CRC_START:] as covered:
         _CRC.pack_into(batch, _CRC_POSITION, crc32c(covered))
+
+
+def rewrite(batch: Payload, block: bytes, codec: Codec) -> bytes:
+    """Return `batch` with `block` in place of its records, which is compressed with `codec`."""
+    header = bytearray(batch[:HEADER_BYTES])
+    (attributes,) = _ATTRIBUTES.unpack_from(header, CRC_START)
+    _ATTRIBUTES.pack_into(header, CRC_START, attributes & ~CODEC_MASK | codec)
+    _LENGTH.pack_into(header, _LENGTH_POSITION, HEADER_BYTES - LENGTH_END + len(block))
+    whole = header + block
+    renew_crc(whole)
+    return bytes(whole)
 
 
 def _header_problem(header: BatchHeader) -> str | None:

@@ -94,8 +94,21 @@ def rebuild_batch(
         timestamp_delta = record.timestamp_ms - header.base_timestamp
         _append_record(block, record, delta, timestamp_delta)
         count += 1
+    return _with_block(batch, bytes(block), count=count, codec=codec)
+
+
+def rebuild_from_block(batch: Payload | bytearray, block: bytes, *, count: int) -> bytearray:
+    """Return `batch` with `block` for its records, which are `count` of its own, in their order.
+
+    `block` is not compressed; the batch's codec packs it. Everything else stays.
+    """
+    return _with_block(batch, block, count=count, codec=parse_header(batch).codec)
+
+
+def _with_block(batch: Payload | bytearray, block: bytes, *, count: int, codec: int) -> bytearray:
+    header = parse_header(batch)
     assert 0 < count <= header.record_count, "an empty batch is never stored"
-    packed = compress(codec, bytes(block))
+    packed = compress(codec, block)
     rebuilt = bytearray(batch[:HEADER_BYTES])
     attributes = header.attributes & ~CODEC_MASK | codec
     _INT32.pack_into(rebuilt, _LENGTH_POSITION, HEADER_BYTES - LENGTH_END + len(packed))

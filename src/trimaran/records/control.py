@@ -4,7 +4,7 @@ LOG_START: from here on the log is served; what lies wholly below may be deleted
 
     offset  size  field (big-endian)
     0       1     format version, 1
-    1       1     flags; bit 0: this entry begins a new segment
+    1       1     flags; bit 0: this entry begins a new segment; bit 1: ids below are free
     2       8     index of the first entry that is kept, u64
     10      8     first offset that is served, i64
 
@@ -33,6 +33,7 @@ SEGMENT_BYTES_DEFAULT = 1 << 30
 
 _LOG_START = struct.Struct(">BBQq")
 _BEGINS_SEGMENT = 1
+_FREES_EVENT_IDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,17 @@ class LogStart:
     """The first offset that is served."""
     begins_segment: bool = False
     """Whether the entry that says so is the first of a segment, so that those before may go."""
+    frees_event_ids: bool = False
+    """Whether ids of events below may be used again: a client deleted them (not retention)."""
 
 
 class StoredSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The settings that decide what a replica's files look like."""
 
     segment_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = SEGMENT_BYTES_DEFAULT
+    dedup_window_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    """How long event ids are remembered; 0: not at all."""
+    dedup_ids_max: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
@@ -60,6 +66,7 @@ _DECODER = msgspec.msgpack.Decoder(StoredSettings)
 def encode_log_start(start: LogStart) -> bytes:
     """Return the payload of a LOG_START entry."""
     flags = _BEGINS_SEGMENT if start.begins_segment else 0
+    flags |= _FREES_EVENT_IDS if start.frees_event_ids else 0
     return _LOG_START.pack(FORMAT_VERSION, flags, start.index, start.offset)
 
 
@@ -72,10 +79,13 @@ def decode_log_start(payload: Payload) -> LogStart:
     if len(payload) != _LOG_START.size or payload[0] != FORMAT_VERSION:
         raise ProtocolError(f"{len(payload)} bytes are no log start of version {FORMAT_VERSION}")
     _, flags, index, offset = _LOG_START.unpack(payload)
-    if index < 1 or offset < 0 or flags & ~_BEGINS_SEGMENT:
+    if index < 1 or offset < 0 or flags & ~(_BEGINS_SEGMENT | _FREES_EVENT_IDS):
         raise ProtocolError(f"no log start: flags {flags}, index {index}, offset {offset}")
     return LogStart(
-        index=Index(index), offset=Offset(offset), begins_segment=flags & _BEGINS_SEGMENT != 0
+        index=Index(index),
+        offset=Offset(offset),
+        begins_segment=flags & _BEGINS_SEGMENT != 0,
+        frees_event_ids=flags & _FREES_EVENT_IDS != 0,
     )
 
 

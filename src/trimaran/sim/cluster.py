@@ -39,6 +39,7 @@ from trimaran.storage.recovery import StoreSettings, format_store, open_store
 PEER_PORT = 9100
 KAFKA_PORT = 9092
 CLUSTER_ID = ClusterId("c2ltdWxhdGVkLWNsdXN0ZX")
+POWER_CUT_IN_WRITE = "power cut in a write"
 BOOT_S = (0.2, 1.0)
 """How long a process takes to start."""
 MIB = 1024 * 1024
@@ -175,6 +176,20 @@ class SimCluster:
         if node.process is not None:
             node.process.die(Death.POWER_CUT)
         node.disk.cut_power()
+
+    def cut_power_in_call(self, node: SimNode, calls: int) -> bool:
+        """Take the power in the middle of a disk call, after `calls` more; False: none runs."""
+        process, files = node.process, node.files
+        if process is None or not process.alive or files is None or node.broker is None:
+            return False
+
+        def cut() -> None:
+            node.disk.note(POWER_CUT_IN_WRITE)
+            process.die(Death.POWER_CUT)
+            self.loop.call_io(self.loop.world, 0.0, self.cut_power, node)
+
+        files.fuse, files.on_end = calls, cut
+        return True
 
     def restart(self, node: SimNode) -> None:
         """Start the machine and the process, unless it runs."""

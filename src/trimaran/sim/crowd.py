@@ -4,7 +4,7 @@
 |---|---|
 | client-1 | idempotent producer; reader of the tail |
 | client-2 | idempotent producer; reader from the start |
-| client-3 | plain producer, acks=all; reader from the start |
+| client-3 | plain producer, acks=all; reader from the start; sends again by event id alone |
 | client-4 | plain producer, acks=1 or 0 (drawn); makes and deletes topics of its own |
 
 Does not: judge what they saw.
@@ -25,6 +25,8 @@ from trimaran.sim.client import (
 )
 from trimaran.sim.cluster import SimCluster
 from trimaran.sim.history import History
+from trimaran.sim.id_sender import TOPIC as IDS_TOPIC
+from trimaran.sim.id_sender import IdSender
 from trimaran.sim.kafka import KafkaClient
 from trimaran.sim.network import HostNetwork
 from trimaran.sim.process import Process
@@ -49,6 +51,7 @@ class Crowd:
         self.names = [f"client-{number}" for number in range(1, count + 1)]
         self.churn: TopicChurn | None = None
         self.tails: list[TailReader] = []
+        self.id_sender: IdSender | None = None
         self._cluster = cluster
         self._history = history
         self._seed = seed
@@ -92,6 +95,8 @@ class Crowd:
                     into = self._history.reads.setdefault((name, partition), [])
                     consumer = PartitionConsumer(client, partition, into=into)
                     self._start(process, "consumer", consumer.run(), consumer.stop)
+            if number == 3:
+                self._start_id_sender(process, think_s)
             if number == 4 and TOPICS_COME_AND_GO:
                 self._start_churn(process)
 
@@ -106,6 +111,13 @@ class Crowd:
         )
         self.churn = churn
         self._start(process, "topic churn", churn.run(), churn.stop)
+
+    def _start_id_sender(self, process: Process, think_s: float) -> None:
+        notes = History(answers=self._history.answers)
+        client = self._client_of(process, IDS_TOPIC, notes)
+        client.creates = False
+        self.id_sender = IdSender(client, self._history, think_s=think_s)
+        self._start(process, "id sender", self.id_sender.run(), self.id_sender.stop)
 
     def _client_of(self, process: Process, topic: str, history: History) -> KafkaClient:
         self._client_count += 1

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from trimaran.sim.cluster import SimCluster, SimNode
+from trimaran.sim.cluster import POWER_CUT_IN_WRITE, SimCluster, SimNode
 from trimaran.sim.disk_faults import DISK_FAULTS, STORAGE_DAMAGE
 from trimaran.sim.machine_faults import MACHINE_FAULTS
 from trimaran.sim.network_faults import NETWORK_FAULTS, reset_links
@@ -45,7 +45,7 @@ DRAWN_KINDS = (
     KINDS if STORAGE_DAMAGE_DRAWN else tuple(MACHINE_FAULTS | NETWORK_FAULTS | DISK_FAULTS)
 )
 """What seeds draw from."""
-MEASURED_KINDS = ("failed sync", "full disk", "misdirected write")
+MEASURED_KINDS = ("failed sync", "full disk", "misdirected write", POWER_CUT_IN_WRITE)
 """Kinds that wait for the disk to be used: the disk counts them when they happen."""
 
 

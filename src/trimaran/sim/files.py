@@ -7,7 +7,7 @@ effect, a write may have taken effect in part, calls after it never happen.
 Does not: keep anything itself; all state is the disk's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trimaran.errors import DiskFullError, StorageError
 from trimaran.sim.disk import SECTOR_BYTES, DirectoryNode, Disk, FileNode, Node
@@ -30,6 +30,8 @@ class SimFiles:
         self.who = who
         self.fuse: int | None = None
         """Calls until the process ends; None while nobody kills it."""
+        self.on_end: Callable[[], None] | None = None
+        """Called once when the fuse is spent: ends a process that runs."""
         self.blocking_allowed = True
         """Whether a call may happen now: at start, then only inside a work."""
         self.blocked_calls: list[str] = []
@@ -120,6 +122,7 @@ class SimFiles:
         if self.fuse is not None:
             self.fuse -= 1
             if self.fuse < 0:
+                self._end()
                 raise ProcessEnded
         if not self.blocking_allowed:
             self.blocked_calls.append(f"{operation} {path}")
@@ -127,6 +130,12 @@ class SimFiles:
         self.disk.spent_s += conditions.operation_s + size / conditions.bytes_per_s
         self.disk.log.add(self.who, f"{operation} {path} {size}")
         return bool(self.disk.planned) and self.disk.takes_fault(operation, path)
+
+    def _end(self) -> None:
+        """Tell whoever waits for it; works of a process that died so may still be settled."""
+        if self.on_end is not None:
+            told, self.on_end, self.fuse = self.on_end, None, None
+            told()
 
     def misdirects(self, path: str) -> bool:
         """Whether this write goes to a wrong place; it happens once for each that was planned."""

@@ -5,12 +5,15 @@ Does not: start anything again; the injector's supervisor does, as an init syste
 
 from random import Random
 
+from trimaran.sim.cluster import POWER_CUT_IN_WRITE
 from trimaran.sim.site import Site, Strike
 
 HOUR_MS = 3_600_000
 PAUSE_S = (0.1, 3.0)
 RECOVERY_CALLS_MAX = 150
 """A process that dies while it opens its store makes at most this many disk calls."""
+
+WRITE_CALLS_MAX = 8
 
 
 def kill(site: Site, chance: Random) -> bool:
@@ -69,6 +72,14 @@ def power_cut_of_all(site: Site, _chance: Random) -> bool:
     return bool(victims)
 
 
+def power_cut_in_write(site: Site, chance: Random) -> bool:
+    """Take the power of one machine in the middle of a disk call. Counted when that comes."""
+    victim = site.victim(chance)
+    if victim is not site.damaged:
+        site.cluster.cut_power_in_call(victim, chance.randrange(WRITE_CALLS_MAX))
+    return False
+
+
 def pause(site: Site, chance: Random) -> bool:
     """SIGSTOP one node, SIGCONT it later."""
     victim = site.victim(chance)
@@ -94,6 +105,7 @@ MACHINE_FAULTS: dict[str, Strike] = {
     "stop": stop,
     "power cut": power_cut,
     "power cut of all": power_cut_of_all,
+    POWER_CUT_IN_WRITE: power_cut_in_write,
     "pause": pause,
     "clock jump": clock_jump,
 }

@@ -272,11 +272,9 @@ class SeedRun:
             self._violation(f"uncaught in {failure.process}: {_described(failure)}")
         for ended in self.cluster.failures:
             if not self._ended_rightly(ended):
-                place = _place(ended.error)
                 kind = "liveness: " if self._is_damaged(ended.node) else ""
-                self._violation(
-                    f"{kind}{ended.node} ended by itself at {ended.at_s:.3f} s: {ended.error!r} {place}"
-                )
+                what = f"{ended.error!r} {_place(ended.error)}"
+                self._violation(f"{kind}{ended.node} ended by itself at {ended.at_s:.3f} s: {what}")
 
     def _ended_rightly(self, ended: NodeFailure) -> bool:
         """A failed sync ends a process; a full disk only keeps one from starting (D11)."""
@@ -308,6 +306,9 @@ class SeedRun:
             "install": self.observer.installs,
             "repair": self.observer.repairs,
             "topic made and deleted": churn.rounds if churn is not None else 0,
+            "known event sent again": self.crowd.id_sender.duplicates
+            if self.crowd.id_sender
+            else 0,
             "tail stretch": sum(tail.stretches for tail in self.crowd.tails),
         }
         counts |= {name: count for name, count in disks.items() if name not in faults}

@@ -15,7 +15,7 @@ COUNT_MAX = 2**COUNT_BITS - 1
 """The counts of a state share one 32-bit word."""
 
 DELIVER, REPEAT, DROP, SYNC, HAND_OUT, FORGET, STEP_DOWN = range(7)
-CAMPAIGN, PROPOSE, RESTART, RESET, BEAT, TRANSFER = range(7, 13)
+CAMPAIGN, PROPOSE, RESTART, RESET, BEAT, TRANSFER, ABORT = range(7, 14)
 
 COUNTED = (
     *("campaigns", "proposals", "restarts", "silences", "repeats"),
@@ -117,18 +117,21 @@ _MUCH = Bounds(
     drops=1,
     resets=1,
     beats=1,
+    transfers=1,
 )
 
 PLANS: dict[str, Bounds] = {
     "one-election": Bounds(campaigns=1),
     "handover": Bounds(start="led", campaigns=1, transfers=1, standing=(2,), is_ordered=True),
+    "torn": Bounds(start="torn", campaigns=1, restarts=1, is_ordered=True),
+    "behind": Bounds(start="behind", campaigns=1, silences=1, standing=(2, 3), is_ordered=True),
     "turns": Bounds(start="led", campaigns=0, proposals=2, is_batched=True),
     "forked": Bounds(start="forked", campaigns=2, standing=(1, 2), is_ordered=True),
     "replication": Bounds(start="led", campaigns=0, proposals=2, beats=1),
     "rivals": Bounds(campaigns=2, is_ordered=True, is_synced_at_once=True),
     "forked-crash": Bounds(start="forked", campaigns=1, restarts=1, is_ordered=True),
-    "torn": Bounds(start="torn", campaigns=1, silences=1, is_ordered=True),
     "deep-ordered": replace(_MUCH, is_ordered=True, eager_commit=True),
+    "deep-turns": replace(_MUCH, is_batched=True),
     "deep": _MUCH,
 }
 """What is searched by default: first what can be searched to the end, the smallest first."""

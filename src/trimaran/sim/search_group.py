@@ -236,6 +236,7 @@ _TOLD = {
     kinds.RESET: "is told of a new connection to {}",
     kinds.BEAT: "sends heartbeats",
     kinds.TRANSFER: "hands over to {}",
+    kinds.ABORT: "hands over no more",
 }
 
 

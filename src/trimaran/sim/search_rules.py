@@ -56,7 +56,7 @@ class Rules:
             before = self.histories.items[history]
             spoken = self._steps.votes.items[votes]
             try:
-                found = self._number(_judge(before, [items[number] for number in facts], spoken))
+                found = self._number(judged(before, [items[number] for number in facts], spoken))
             except AssertionError as error:
                 found = first_line(error)
             self._judged[key] = found
@@ -66,7 +66,7 @@ class Rules:
         return self.histories.number(history, history)
 
 
-def _judge(history: History, members: Sequence[Facts], votes: Sequence[Vote]) -> History:
+def judged(history: History, members: Sequence[Facts], votes: Sequence[Vote]) -> History:
     """Return `history` and what is new.
 
     Raises:

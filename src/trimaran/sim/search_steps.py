@@ -9,7 +9,7 @@ What only concerns one member is judged here, as part of its step: the core's ow
 nothing it knows for certain falls, that it speaks only of what its disk holds, that a leader
 commits by counting in its own term only.
 
-Does not: know the group's state or what is under way (search does).
+Does not: know the group's state or what is under way (search_group does).
 """
 
 import traceback
@@ -57,11 +57,10 @@ class Numbers(Generic[Item]):
 class Step:
     """What became of a member: its number now, what it sent, what it said of votes."""
 
-    __slots__ = ("error", "facts", "is_noted", "member", "sent", "votes")
+    __slots__ = ("error", "is_noted", "member", "sent", "votes")
 
-    def __init__(self, member: int, facts: int, sent: list[int], votes: int) -> None:
+    def __init__(self, member: int, sent: list[int], votes: int) -> None:
         self.member = member
-        self.facts = facts
         self.sent = sent
         """Numbers of envelopes."""
         self.votes = votes
@@ -125,9 +124,13 @@ class Steps:
         if node.has_ready:
             events.append(kinds.HAND_OUT)
         if node.is_leader:
-            events += [kinds.PROPOSE, kinds.STEP_DOWN, kinds.BEAT]
-            for peer in node.peers:
-                events += [code(kinds.RESET, peer), code(kinds.TRANSFER, peer)]
+            events += [kinds.STEP_DOWN, kinds.BEAT]
+            events += [code(kinds.RESET, peer) for peer in node.peers]
+            if node.is_transferring:
+                events.append(kinds.ABORT)
+            else:
+                events.append(kinds.PROPOSE)
+                events += [code(kinds.TRANSFER, peer) for peer in node.peers]
         elif node.node_id in self.bounds.standing:
             events.append(kinds.CAMPAIGN)
         if node.leader is not None and not node.is_leader:
@@ -230,10 +233,9 @@ class Steps:
             elif isinstance(letter, VoteAnswer) and letter.granted:
                 votes.append((node_id, letter.term, peer))
         number = self._enter(after)
-        facts = self.facts_of[number]
         key = tuple(votes)
-        step = Step(number, facts, sent, self.votes.number(key, key))
-        step.is_noted = facts != self.facts_of[before] or step.votes > 0
+        step = Step(number, sent, self.votes.number(key, key))
+        step.is_noted = self.facts_of[number] != self.facts_of[before] or step.votes > 0
         return step
 
     def _enter(self, member: SearchMember) -> int:
@@ -276,6 +278,8 @@ def _order(node: RaftNode, kind: int, peer: NodeId) -> None:
             node.peer_reset(peer)
         case kinds.TRANSFER:
             node.transfer(peer)
+        case kinds.ABORT:
+            node.abort_transfer()
         case _:
             assert kind == kinds.HAND_OUT
 
@@ -300,7 +304,7 @@ def first_line(error: Exception) -> str:
 
 
 def _failed(error: Exception) -> Step:
-    step = Step(0, 0, [], 0)
+    step = Step(0, [], 0)
     at = traceback.extract_tb(error.__traceback__)[-1]
     rule = first_line(error)
     if not rule or rule.startswith("assert "):

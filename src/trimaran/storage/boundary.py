@@ -29,7 +29,7 @@ from trimaran.records.entry import LogPosition
 BOUNDARY_HEAD = struct.Struct(">QIqqQqBB")
 STATE_FILE_TAIL = struct.Struct(">QI")
 VOTERS_MAX = 64
-STATE_FILES_MAX = 64
+STATE_FILES_MAX = 255
 NAME_BYTES_MAX = 100
 FIRST_INDEX = Index(1)
 FIRST_OFFSET = Offset(0)

@@ -174,8 +174,13 @@ class LogFlush:
 
     __slots__ = ("_log", "_states", "_write", "state_files")
 
-    def __init__(self, log: "PartitionLog", write: LogWrite, states: Mapping[str, bytes]) -> None:
-        """Write `write` and `states`, which are named without the index of the last entry."""
+    def __init__(
+        self, log: "PartitionLog", write: LogWrite, states: Mapping[str, bytes | StateFile]
+    ) -> None:
+        """Write `write` and `states`, which are named without the index of the last entry.
+
+        A state file of an earlier flush stays as it is.
+        """
         self._log = log
         self._write = write
         self._states = states
@@ -193,8 +198,10 @@ class LogFlush:
         self._write.run()
         last = self._write.entries[-1].index
         self.state_files = tuple(
-            StateWrite(shared.files, log.group, f"{name}-{last}", self._states[name]).run()
-            for name in sorted(self._states)
+            StateWrite(shared.files, log.group, f"{name}-{last}", state).run()
+            if isinstance(state, bytes)
+            else state
+            for name, state in sorted(self._states.items(), key=_name_of)
         )
         for segment in self._write.written:
             for path in segment.paths:
@@ -358,6 +365,11 @@ class PartitionLog:
         """The segments as they are written now, ascending; for retention and reports."""
         return self._segments
 
+    def segment_at(self, offset: Offset) -> Segment:
+        """Return the segment that holds `offset`, which is stored."""
+        assert self.base.next_offset <= offset < self.next_offset
+        return self._from_offset(offset)[0]
+
     @property
     def epochs(self) -> tuple[tuple[Term, Offset], ...]:
         """Terms of the stored entries, each with its start offset."""
@@ -374,8 +386,13 @@ class PartitionLog:
         self._writing = LogWrite(self, entries)
         return self._writing
 
-    def plan_flush(self, entries: Sequence[Entry], states: Mapping[str, bytes]) -> LogFlush:
-        """Append `entries`, write state files as of the last of them, and sync all of it."""
+    def plan_flush(
+        self, entries: Sequence[Entry], states: Mapping[str, bytes | StateFile]
+    ) -> LogFlush:
+        """Append `entries`, write state files as of the last of them, and sync all of it.
+
+        A state file of an earlier flush may stand for itself: it is kept.
+        """
         assert not self._unsynced, "flushes leave nothing behind"
         return LogFlush(self, self.plan_append(entries), states)
 
@@ -532,6 +549,10 @@ class PartitionLog:
             else:
                 high = middle
         return self._segments[low:]
+
+
+def _name_of(state: tuple[str, bytes | StateFile]) -> str:
+    return state[0]
 
 
 def read_state_file(files: Files, group: GroupId, state_file: StateFile) -> bytes:

@@ -400,18 +400,18 @@ def test_a_partition_that_others_hold_names_its_leader(broker, client, fetch):
 
 
 @pytest.mark.parametrize("session", [(7, 1), (0, 1), (7, 12)])
-def test_there_are_no_fetch_sessions(client, fetch, flights, session):
+def test_a_session_that_nobody_opened_is_unknown(client, fetch, flights, session):
     call = fetch(("flights", 0, 0), session_id=session[0], session_epoch=session[1])
 
     assert client.answer_of(call) == FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
 
 
-@pytest.mark.parametrize("epoch", [0, -1])
-def test_a_full_request_never_opens_a_session(client, fetch, flights, epoch):
-    call = fetch(("flights", 0, 0), session_epoch=epoch)
+def test_a_full_request_without_epoch_opens_no_session(broker, client, fetch, flights):
+    call = fetch(("flights", 0, 0), session_epoch=-1)
 
     assert client.answer_of(call).session_id == 0
     assert len(only(client, call).records) == 3
+    assert len(broker.fetch_sessions) == 0
 
 
 def test_a_fetch_of_nothing_answers_at_once(client, fetch):

@@ -15,7 +15,7 @@ from trimaran.protocol.messages import (
 
 pytestmark = pytest.mark.asyncio
 
-LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL = -1, -2, -3, -4
+LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
 
 
 @pytest.fixture
@@ -74,6 +74,8 @@ async def test_the_largest_timestamp_can_be_asked_for(client, flights):
         (MAX_TIMESTAMP, 6, ErrorCode.UNSUPPORTED_VERSION),
         (EARLIEST_LOCAL, 7, ErrorCode.UNSUPPORTED_VERSION),
         (EARLIEST_LOCAL, 8, ErrorCode.NONE),
+        (LATEST_TIERED, 8, ErrorCode.UNSUPPORTED_VERSION),
+        (LATEST_TIERED, 9, ErrorCode.NONE),
         (-5, 8, ErrorCode.UNSUPPORTED_VERSION),
     ],
 )

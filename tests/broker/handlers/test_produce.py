@@ -1,9 +1,11 @@
 import pytest
 
+from trimaran.dedup.id_scan import RecordError
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
+    BatchIndexAndErrorMessage,
     LeaderIdAndEpoch,
     NodeEndpoint,
     PartitionProduceData,
@@ -121,6 +123,17 @@ def test_what_the_partition_refuses_is_answered_with_its_code(broker, client, pr
     assert (answer.error_code, answer.base_offset) == (code, -1)
     assert answer.error_message == "expected x, found y"
     assert client.noted == [code]
+
+
+def test_the_record_that_made_its_batch_fail_is_named(broker, client, produce):
+    broker.add_topic("flights")
+    broker.partition("flights", 0).append_error = RecordError(3, "event id: found null")
+
+    answer = only_answer(client, produce(("flights", 0)))
+
+    assert answer.error_code == ErrorCode.INVALID_RECORD
+    expected = BatchIndexAndErrorMessage(3, "record 3: event id: found null")
+    assert list(answer.record_errors) == [expected]
 
 
 def test_a_batch_with_a_wrong_crc_appends_nothing(broker, client, produce, batch):

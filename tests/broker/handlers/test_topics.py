@@ -150,7 +150,7 @@ async def test_settings_are_stored_and_told(broker, client):
 @pytest.mark.parametrize(
     ("config", "word"),
     [
-        (CreatableTopicConfig(name="retention.ms", value="1000"), "not there yet"),
+        (CreatableTopicConfig(name="validate", value="records"), "not there yet"),
         (CreatableTopicConfig(name="no.such.setting", value="1"), "unknown"),
         (CreatableTopicConfig(name="max.message.bytes", value="many"), "expected"),
         (CreatableTopicConfig(name="max.message.bytes", value=None), "expected"),

@@ -14,6 +14,7 @@ from trimaran.broker.setting_values import (
     SettingValue,
     Source,
     all_nodes_values,
+    find_topic,
     node_values,
     topic_values,
 )
@@ -73,10 +74,7 @@ def _describe(
 def _values(call: Call, resource: DescribeConfigsResource) -> list[SettingValue]:
     name = resource.resource_name
     if resource.resource_type == _TOPIC_RESOURCE:
-        topic = call.broker.image.topic(name)
-        if topic is None:
-            raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {name!r}")
-        return topic_values(topic.settings)
+        return topic_values(find_topic(call.broker, name).settings)
     if resource.resource_type != _NODE_RESOURCE:
         raise RequestError(
             ErrorCode.INVALID_REQUEST,

@@ -7,8 +7,8 @@ Behavior:
   another answer of the same connection is ready behind it.
   OFFSET_OUT_OF_RANGE only below the log start or above the log end: between high watermark and log
   end, and while a lost leader has no successor yet, the reader waits.
-  No fetch sessions: session id 0 in every answer; a request inside one gets
-  FETCH_SESSION_ID_NOT_FOUND and its client falls back to full requests (KIP-227).
+  In a fetch session (KIP-227) a request names what changed, its answer what has news; those that
+  had data come last next time. Who finds no room for a session gets id 0, and full answers.
   Readers of committed transactions see the same: there are no transactions.
 Version notes:
   4 to 17. 9: the client's leader epoch (KIP-320). 12: leader hints in partitions (KIP-951), 16:
@@ -16,6 +16,13 @@ Version notes:
 """
 
 from trimaran.broker.calls import Call
+from trimaran.broker.fetch_sessions import (
+    FINAL_EPOCH,
+    FULL_EPOCH,
+    NO_SESSION,
+    FetchSession,
+    SessionPartition,
+)
 from trimaran.broker.fetching import FetchSlot, FetchWait
 from trimaran.broker.leadership import (
     LeaderHints,
@@ -27,34 +34,28 @@ from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import GroupId, group_id
 from trimaran.protocol.messages import (
     FetchableTopicResponse,
-    FetchPartition,
     FetchRequest,
     FetchResponse,
-    FetchTopic,
     PartitionData,
 )
 
 _TOPIC_IDS_FROM = 13
+_SESSIONS_FROM = 7
 _HINTS_FROM = 12
-_FULL_REQUEST_EPOCHS = (0, -1)
-"""Session epochs of a request that names all its partitions."""
 _MOVED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
 
 
 def handle(call: Call, request: FetchRequest) -> None:
     """Look at all partitions; the answer comes when there is enough."""
-    if request.session_epoch not in _FULL_REQUEST_EPOCHS:
-        raise RequestError(
-            ErrorCode.FETCH_SESSION_ID_NOT_FOUND, f"no fetch session {request.session_id}"
-        )
-    slots = [_slot(call, topic, asked) for topic in request.topics for asked in topic.partitions]
+    rows, session, is_full = _wanted(call, request)
+    slots = [_slot(call, row) for row in rows]
     bytes_max = max(min(request.max_bytes, call.broker.kafka.fetch_bytes_max), 1)
     wait = FetchWait(
         call,
         slots,
         min_bytes=min(request.min_bytes, bytes_max),
         bytes_max=bytes_max,
-        done=lambda: call.answer(_response(call, request, slots)),
+        done=lambda: call.answer(_response(call, rows, slots, session, is_full=is_full)),
     )
     wait.start(max_wait_s=call.timeout_s(request.max_wait_ms))
 
@@ -75,13 +76,36 @@ def refuse(request: FetchRequest, version: int, code: ErrorCode) -> FetchRespons
     )
 
 
-def _slot(call: Call, topic: FetchTopic, asked: FetchPartition) -> FetchSlot:
+def _wanted(
+    call: Call, request: FetchRequest
+) -> tuple[list[SessionPartition], FetchSession | None, bool]:
+    """Return what to look at, the session if there is one, and whether to answer in full."""
+    sessions, now_s = call.broker.fetch_sessions, call.deadlines.now_s()
+    uses_ids = call.version >= _TOPIC_IDS_FROM
+    if request.session_epoch not in (FULL_EPOCH, FINAL_EPOCH):
+        session = sessions.go_on(request, uses_ids=uses_ids, now_s=now_s)
+        return list(session.wanted.values()), session, False
+    opened = None
+    if call.version >= _SESSIONS_FROM:
+        opened = sessions.open(request, uses_ids=uses_ids, now_s=now_s)
+    if opened is not None:
+        return list(opened.wanted.values()), opened, True
+    rows = [
+        SessionPartition(topic.topic, topic.topic_id, asked)
+        for topic in request.topics
+        for asked in topic.partitions
+    ]
+    return rows, None, True
+
+
+def _slot(call: Call, row: SessionPartition) -> FetchSlot:
+    asked = row.asked
     partition, error = None, None
     try:
         if call.version >= _TOPIC_IDS_FROM:
-            partition = find_partition_by_id(call.broker, topic.topic_id, asked.partition)
+            partition = find_partition_by_id(call.broker, row.topic_id, asked.partition)
         else:
-            partition = find_partition(call.broker, topic.topic, asked.partition)
+            partition = find_partition(call.broker, row.topic, asked.partition)
     except RequestError as found:
         error = found
     slot = FetchSlot(
@@ -94,20 +118,31 @@ def _slot(call: Call, topic: FetchTopic, asked: FetchPartition) -> FetchSlot:
     return slot
 
 
-def _response(call: Call, request: FetchRequest, slots: list[FetchSlot]) -> FetchResponse:
+def _response(
+    call: Call,
+    rows: list[SessionPartition],
+    slots: list[FetchSlot],
+    session: FetchSession | None,
+    *,
+    is_full: bool,
+) -> FetchResponse:
     hints = LeaderHints(call.broker)
-    place = 0
-    topics = []
-    for topic in request.topics:
-        partitions = []
-        for asked in topic.partitions:
-            answer = _partition_data(call, asked.partition, slots[place])
-            if call.version >= _HINTS_FROM and answer.error_code in _MOVED:
-                answer.current_leader = hints.leader_of(_group(call, topic, asked.partition))
-            partitions.append(answer)
-            place += 1
-        topics.append(FetchableTopicResponse(topic.topic, topic.topic_id, partitions))
-    return FetchResponse(topics, node_endpoints=hints.endpoints())
+    topics: list[FetchableTopicResponse] = []
+    answers: list[PartitionData] = []
+    for row, slot in zip(rows, slots, strict=True):
+        answer = _partition_data(call, row.asked.partition, slot)
+        if not row.has_news(answer) and not is_full:
+            continue
+        if call.version >= _HINTS_FROM and answer.error_code in _MOVED:
+            answer.current_leader = hints.leader_of(_group(call, row))
+        if not topics or (topics[-1].topic, topics[-1].topic_id) != (row.topic, row.topic_id):
+            answers = []
+            topics.append(FetchableTopicResponse(row.topic, row.topic_id, answers))
+        answers.append(answer)
+    if session is not None:
+        session.answered([row for row, slot in zip(rows, slots, strict=True) if slot.size > 0])
+    session_id = NO_SESSION if session is None else session.session_id
+    return FetchResponse(topics, session_id=session_id, node_endpoints=hints.endpoints())
 
 
 def _partition_data(call: Call, number: int, slot: FetchSlot) -> PartitionData:
@@ -130,7 +165,7 @@ def _partition_data(call: Call, number: int, slot: FetchSlot) -> PartitionData:
     )
 
 
-def _group(call: Call, topic: FetchTopic, number: int) -> GroupId | None:
+def _group(call: Call, row: SessionPartition) -> GroupId | None:
     if call.version >= _TOPIC_IDS_FROM:
-        return group_id(topic.topic_id, number)
-    return group_of(call.broker, topic.topic, number)
+        return group_id(row.topic_id, row.asked.partition)
+    return group_of(call.broker, row.topic, row.asked.partition)

@@ -3,14 +3,16 @@
 Behavior:
   Latest (-1) is linearizable: the high watermark after the leader has heard from a majority that it
   still leads. A new leader waits until it has committed an entry of its own term. Earliest (-2, and
-  -4, there being one tier) is the log start, at once. A timestamp finds the first event at or after
+  -4, there being one tier) is the log start, at once; -5, the end of a second tier, is nowhere
+  (-1). A timestamp finds the first event at or after
   it, -3 the event with the highest timestamp (KIP-734), both among what is committed;
   (-1, -1) if there is none.
   What takes longer than 5 s is answered with OFFSET_NOT_AVAILABLE: every client tries again. A
   partition that comes twice is INVALID_REQUEST the second time, as Kafka has it.
 Version notes:
-  1 to 8. 4: leader epochs (KIP-320). 5: OFFSET_NOT_AVAILABLE, LEADER_NOT_AVAILABLE before. 7: -3.
-  8: -4 (KIP-405). Isolation levels (2) make no difference: there are no transactions.
+  1 to 9. 4: leader epochs (KIP-320). 5: OFFSET_NOT_AVAILABLE, LEADER_NOT_AVAILABLE before. 7: -3.
+  8: -4 (KIP-405). 9: -5 (KIP-1005). Isolation levels (2) make no difference: there are no
+  transactions.
 """
 
 import asyncio
@@ -37,6 +39,8 @@ LATEST = -1
 EARLIEST = -2
 MAX_TIMESTAMP = -3
 EARLIEST_LOCAL = -4
+LATEST_TIERED = -5
+_LOWEST_FROM_7 = (MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED)
 
 WAIT_S_MAX = 5.0
 """Longer than any election; shorter than any client's request time-out."""
@@ -102,6 +106,8 @@ def _start(
             return ListOffsetsPartitionResponse(
                 partition_index=asked.partition_index, offset=partition.log_start
             )
+        if asked.timestamp == LATEST_TIERED:
+            return ListOffsetsPartitionResponse(partition_index=asked.partition_index)
         return _Begun(partition, partition.read_index())
     except RequestError as error:
         call.note(error)
@@ -109,7 +115,7 @@ def _start(
 
 
 def _check_timestamp(timestamp: int, version: int) -> None:
-    lowest = LATEST - 1 if version < 7 else MAX_TIMESTAMP if version < 8 else EARLIEST_LOCAL
+    lowest = EARLIEST if version < 7 else _LOWEST_FROM_7[version - 7]
     if timestamp < lowest:
         raise RequestError(
             ErrorCode.UNSUPPORTED_VERSION,

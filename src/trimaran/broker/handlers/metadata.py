@@ -8,7 +8,8 @@ Behavior:
   no leader since less than 400 ms the answer waits for the new one, at most 150 ms if another
   answer of the connection is ready behind it; then LEADER_NOT_AVAILABLE and leader -1. The list of
   nodes keeps the dead ones: librdkafka forgets a node that is missing and needs a second to find
-  it again. The controller is this node: any node takes any request. Replicas count as in sync while
+  it again. The topic of coordinators is no log of events: it is told when asked for by name only.
+  The controller is this node: any node takes any request. Replicas count as in sync while
   their node is alive. Operations are not known: there are no ACLs.
 Version notes:
   0 to 12. 0: an empty list means all topics; later null does, and empty means none. 4: the client
@@ -133,7 +134,7 @@ def _park_or_answer(
 
 def _known_topics(call: Call, request: MetadataRequest) -> Sequence[Topic]:
     if request.topics is None:
-        return call.broker.image.topics
+        return [topic for topic in call.broker.image.topics if not topic.is_internal]
     found = [_find(call, asked) for asked in request.topics]
     return [topic for topic in found if topic is not None]
 
@@ -150,7 +151,7 @@ def _response(
 ) -> MetadataResponse:
     topics: list[MetadataResponseTopic | bytes] = []
     if request.topics is None:
-        topics += [call.parts.part(topic, call.version) for topic in call.broker.image.topics]
+        topics += [call.parts.part(topic, call.version) for topic in _known_topics(call, request)]
     for asked in request.topics or ():
         topic = _find(call, asked)
         if topic is not None:

@@ -1,26 +1,94 @@
-"""OffsetCommit (key 8): remember where a group stands. Not yet.
+"""OffsetCommit (key 8): remember where a group stands.
 
 Behavior:
-  There are no consumer groups yet: every partition gets GROUP_ID_NOT_FOUND at once, nothing is
-  stored. On this error clients fail the commit and neither try again nor stop fetching; errors
-  that speak of the coordinator make them wait for another one, up to 46 s when they close.
+  Answered when a majority has it on disk: what was acknowledged is not lost or moved back when the
+  coordinator dies. Members must name their generation; whoever assigns partitions itself commits
+  with generation -1, into a group without members. Offsets belong to the topic as it is now: one
+  made again under the same name starts without. The client's retention time is not looked at.
 Version notes:
-  2 to 9. The topic id of 10 (KIP-848) is not advertised.
+  2 to 9. 7: static members. The topic id of 10 (KIP-848) is not advertised.
 """
 
 from trimaran.broker.calls import Call
-from trimaran.errors import ErrorCode
+from trimaran.broker.coordinators import coordinator_of
+from trimaran.errors import ErrorCode, RequestError
+from trimaran.groups.commands import CommitOffsets
+from trimaran.groups.limits import OFFSETS_MAX
+from trimaran.groups.messages import MemberClaim
+from trimaran.groups.stored import CommittedOffset
+from trimaran.metadata.topology import Topic
 from trimaran.protocol.messages import (
     OffsetCommitRequest,
+    OffsetCommitRequestPartition,
     OffsetCommitResponse,
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
 )
 
+NEWS_S = 1.0
+"""How long a topic that a client knows may be news to this node."""
 
-def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse:
-    """Return that nothing was stored."""
-    return refuse(request, call.version, ErrorCode.GROUP_ID_NOT_FOUND)
+
+async def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse:
+    """Answer when the offsets are committed."""
+    coordinator, live = await coordinator_of(call.broker, request.group_id)
+    image = call.broker.image
+    if any(image.topic(topic.name) is None for topic in request.topics):
+        await call.broker.wait_metadata(lambda: _knows_all(call, request), NEWS_S)
+        coordinator, live = await coordinator_of(call.broker, request.group_id)
+    claim = MemberClaim(
+        member_id=request.member_id,
+        instance_id=request.group_instance_id,
+        generation=request.generation_id_or_member_epoch,
+    )
+    code = live.judge_commit(request.group_id, claim)
+    if code is not ErrorCode.NONE:
+        raise RequestError(code, f"commit of {claim}")
+    offsets: dict[tuple[bytes, int], CommittedOffset] = {}
+    answers = []
+    for asked in request.topics:
+        topic = call.broker.image.topic(asked.name)
+        rows = []
+        for partition in asked.partitions:
+            code = _judge(call, topic, partition)
+            if code is ErrorCode.NONE and topic is not None:
+                offset = _committed(topic, partition)
+                offsets[offset.topic_id, offset.partition] = offset
+            rows.append(
+                OffsetCommitResponsePartition(
+                    partition_index=partition.partition_index, error_code=code
+                )
+            )
+        answers.append(OffsetCommitResponseTopic(name=asked.name, partitions=rows))
+    if offsets:
+        if coordinator.table.position_count(request.group_id) + len(offsets) > 2 * OFFSETS_MAX:
+            raise RequestError(ErrorCode.INVALID_REQUEST, "too many partitions in one group")
+        await coordinator.execute(CommitOffsets(request.group_id, tuple(offsets.values())))
+    return OffsetCommitResponse(topics=answers)
+
+
+def _knows_all(call: Call, request: OffsetCommitRequest) -> bool:
+    return all(call.broker.image.topic(topic.name) is not None for topic in request.topics)
+
+
+def _judge(call: Call, topic: Topic | None, partition: OffsetCommitRequestPartition) -> ErrorCode:
+    number = partition.partition_index
+    if topic is None or topic.is_internal or not 0 <= number < len(topic.partitions):
+        return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    text = partition.committed_metadata or ""
+    if len(text.encode()) > call.broker.kafka.offset_metadata_bytes_max:
+        return ErrorCode.OFFSET_METADATA_TOO_LARGE
+    return ErrorCode.NONE
+
+
+def _committed(topic: Topic, partition: OffsetCommitRequestPartition) -> CommittedOffset:
+    return CommittedOffset(
+        topic_id=topic.topic_id,
+        partition=partition.partition_index,
+        offset=partition.committed_offset,
+        leader_epoch=max(partition.committed_leader_epoch, -1),
+        metadata=partition.committed_metadata or "",
+    )
 
 
 def refuse(request: OffsetCommitRequest, version: int, code: ErrorCode) -> OffsetCommitResponse:

@@ -1,28 +1,121 @@
-"""OffsetFetch (key 9): where a group stands. Not yet.
+"""OffsetFetch (key 9): where groups stand.
 
 Behavior:
-  There are no consumer groups yet: the answer is GROUP_ID_NOT_FOUND, at once. "Nothing committed"
-  would be true too, but it would let a consumer that relies on commits start over, or skip events,
-  without a word. Consumers that were given their offsets never ask, or go on fetching.
+  A read that a majority confirms: it sees every commit that was acknowledged before, whoever
+  coordinated then. Offset -1 where a group has committed nothing, and for a group that is not
+  known. A list of topics that is null asks for everything.
 Version notes:
-  1 to 9. 1 has an error in every partition only; 2 one for the answer; 8: several groups (KIP-709),
-  each with its error.
+  1 to 9. 1 has an error in every partition only; 2: one for the answer, null lists; 5: leader
+  epoch; 7: stable offsets (all are: there are no transactions); 8: several groups (KIP-709).
 """
 
+from collections.abc import Sequence
+
+from trimaran.broker.api import GroupCoordinator
 from trimaran.broker.calls import Call
-from trimaran.errors import ErrorCode
+from trimaran.broker.coordinators import coordinator_of
+from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.messages import (
     OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopic,
+    OffsetFetchRequestTopics,
     OffsetFetchResponse,
     OffsetFetchResponseGroup,
     OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
 )
 
+_GROUPS_FROM = 8
+_Asked = Sequence[OffsetFetchRequestTopic] | Sequence[OffsetFetchRequestTopics] | None
 
-def handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchResponse:
-    """Return that nothing is known."""
-    return refuse(request, call.version, ErrorCode.GROUP_ID_NOT_FOUND)
+
+async def handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchResponse:
+    """Answer when the coordinator is confirmed as such."""
+    if call.version >= _GROUPS_FROM:
+        return OffsetFetchResponse(groups=[await _group(call, one) for one in request.groups])
+    found = await _find(call, request.group_id, request.topics)
+    return OffsetFetchResponse(
+        topics=[
+            OffsetFetchResponseTopic(
+                name=topic.name,
+                partitions=[
+                    OffsetFetchResponsePartition(
+                        partition_index=row.partition_index,
+                        committed_offset=row.committed_offset,
+                        committed_leader_epoch=row.committed_leader_epoch,
+                        metadata=row.metadata,
+                    )
+                    for row in topic.partitions
+                ],
+            )
+            for topic in found
+        ]
+    )
+
+
+async def _group(call: Call, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup:
+    try:
+        topics = await _find(call, asked.group_id, asked.topics)
+    except RequestError as error:
+        call.note(error)
+        return OffsetFetchResponseGroup(group_id=asked.group_id, error_code=error.code)
+    return OffsetFetchResponseGroup(group_id=asked.group_id, topics=topics)
+
+
+async def _find(call: Call, group_id: str, asked: _Asked) -> list[OffsetFetchResponseTopics]:
+    coordinator, _ = await coordinator_of(call.broker, group_id)
+    await coordinator.confirm()
+    if asked is None:
+        return _everything(call, coordinator, group_id)
+    return [
+        OffsetFetchResponseTopics(
+            name=topic.name,
+            partitions=[
+                _position(call, coordinator, group_id, topic.name, number)
+                for number in topic.partition_indexes
+            ],
+        )
+        for topic in asked
+    ]
+
+
+def _everything(
+    call: Call, coordinator: GroupCoordinator, group_id: str
+) -> list[OffsetFetchResponseTopics]:
+    numbers: dict[str, list[int]] = {}
+    for one in coordinator.table.positions(group_id):
+        topic = call.broker.image.topic_by_id(one.committed.topic_id)
+        if topic is not None:
+            numbers.setdefault(topic.name, []).append(one.committed.partition)
+    return [
+        OffsetFetchResponseTopics(
+            name=name,
+            partitions=[
+                _position(call, coordinator, group_id, name, number) for number in numbers[name]
+            ],
+        )
+        for name in numbers
+    ]
+
+
+def _position(
+    call: Call, coordinator: GroupCoordinator, group_id: str, name: str, number: int
+) -> OffsetFetchResponsePartitions:
+    topic = call.broker.image.topic(name)
+    found = None
+    if topic is not None:
+        found = coordinator.table.position(group_id, (topic.topic_id, number))
+    if found is None:
+        return OffsetFetchResponsePartitions(partition_index=number)
+    return OffsetFetchResponsePartitions(
+        partition_index=number,
+        committed_offset=found.offset,
+        committed_leader_epoch=found.leader_epoch,
+        metadata=found.metadata,
+    )
 
 
 def refuse(request: OffsetFetchRequest, version: int, code: ErrorCode) -> OffsetFetchResponse:

@@ -16,8 +16,10 @@ from trimaran.broker.api import Partition, Pending
 from trimaran.broker.appending import AppendWait
 from trimaran.broker.calls import Call, told
 from trimaran.broker.leadership import LeaderHints, group_of
+from trimaran.dedup.id_scan import RecordError
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.messages import (
+    BatchIndexAndErrorMessage,
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
@@ -120,7 +122,10 @@ def _partition_response(
     number: int, outcome: Pending | RequestError, partition: Partition | None
 ) -> PartitionProduceResponse:
     if isinstance(outcome, RequestError):
-        return PartitionProduceResponse(number, outcome.code, error_message=told(outcome))
+        refused = PartitionProduceResponse(number, outcome.code, error_message=told(outcome))
+        if isinstance(outcome, RecordError):
+            refused.record_errors = [BatchIndexAndErrorMessage(outcome.number, told(outcome))]
+        return refused
     error = outcome.error if outcome.done else ErrorCode.REQUEST_TIMED_OUT
     if error is not None:
         return PartitionProduceResponse(number, error, error_message="outcome unknown")

@@ -1,6 +1,7 @@
-"""FindCoordinator, versions 0 to 4.
+"""FindCoordinator, versions 0 to 6.
 
-Version notes: 1 key type, throttle time, error message; 3 flexible; 4 many keys (KIP-699).
+Version notes: 1 key type, throttle time, error message; 3 flexible; 4 many keys (KIP-699); 5 and 6
+have the form of 4.
 
 Does not: know coordinators.
 """

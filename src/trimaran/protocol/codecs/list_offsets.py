@@ -1,7 +1,8 @@
-"""ListOffsets, versions 1 to 8.
+"""ListOffsets, versions 1 to 9.
 
 Version notes: 2 isolation level and throttle time; 4 leader epochs (KIP-320); 6 flexible; 7 asks
-for the largest timestamp with -3 (KIP-734); 8 for the earliest local offset with -4 (KIP-405).
+for the largest timestamp with -3 (KIP-734); 8 for the earliest local offset with -4 (KIP-405); 9
+for the end of the second tier with -5 (KIP-1005).
 
 Does not: find offsets.
 """

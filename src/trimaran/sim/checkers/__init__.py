@@ -6,6 +6,7 @@
 from trimaran.sim.checkers.acknowledged_never_lost import AcknowledgedNeverLost
 from trimaran.sim.checkers.checker import Checker, Evidence, evidence_of
 from trimaran.sim.checkers.commit_and_term_monotone import CommitAndTermMonotone
+from trimaran.sim.checkers.event_ids_equal import EventIdsEqual
 from trimaran.sim.checkers.history_without_anomaly import HistoryWithoutAnomaly
 from trimaran.sim.checkers.leader_completeness import LeaderCompleteness
 from trimaran.sim.checkers.log_matching import LogMatching
@@ -31,6 +32,7 @@ ALL: tuple[type[Checker], ...] = (
     CommitAndTermMonotone,
     MatchIsTrue,
     ProducerStateEqual,
+    EventIdsEqual,
     AcknowledgedNeverLost,
     ProducerSequencesStoredOnce,
     OrderPerProducer,
@@ -47,6 +49,7 @@ __all__ = [
     "AcknowledgedNeverLost",
     "Checker",
     "CommitAndTermMonotone",
+    "EventIdsEqual",
     "Evidence",
     "HistoryWithoutAnomaly",
     "LeaderCompleteness",

@@ -1,0 +1,195 @@
+"""Batches of topics whose compression.type asks for another codec than their producer used.
+
+The records are inflated and compressed again as one block, in a thread, under the limits of
+`records.compression` (a few bytes may claim to be gigabytes); nobody looks at a record. Until a
+batch is ready, whatever comes for the same partition waits behind it, so that a producer's batches
+keep their order. What waits is bounded.
+
+Does not: judge, stamp or propose: the partition does, with the batch as it is then.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from trimaran.broker.ports import Lane, Workers
+from trimaran.errors import ErrorCode, RequestError, TrimaranError
+from trimaran.ids import Offset
+from trimaran.records.batch import HEADER_BYTES, Codec, parse_header, rewrite
+from trimaran.records.compression import compress, decompress
+from trimaran.records.entry import Payload
+
+WAITING_BYTES_MAX = 32 * 1024 * 1024
+"""Bytes of batches of one partition that wait, as they came; beyond it they are refused."""
+
+CODECS = {
+    "uncompressed": Codec.NONE,
+    "gzip": Codec.GZIP,
+    "snappy": Codec.SNAPPY,
+    "lz4": Codec.LZ4,
+    "zstd": Codec.ZSTD,
+}
+"""By the words of compression.type; `producer` is none of them."""
+
+
+class Outcome(Protocol):
+    """A batch that was appended (`broker.api.Pending`)."""
+
+    @property
+    def base_offset(self) -> Offset:
+        """Offset of the first event."""
+
+    @property
+    def log_append_time_ms(self) -> int:
+        """-1 unless the topic stamps LogAppendTime."""
+
+    @property
+    def done(self) -> bool:
+        """Whether `error` is final."""
+
+    @property
+    def error(self) -> ErrorCode | None:
+        """None: stored as asked."""
+
+    def on_done(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once `done` turns true."""
+
+
+class Recompress:
+    """One batch. Run in a thread."""
+
+    def __init__(self, batch: Payload, codec: Codec, bytes_max: int) -> None:
+        """Compress `batch` with `codec`; it may not get larger than `bytes_max`."""
+        self._batch = batch
+        self._codec = codec
+        self._bytes_max = bytes_max
+
+    def run(self) -> bytes:
+        """Return the batch with its records compressed again.
+
+        Raises:
+            RequestError: INVALID_RECORD, UNSUPPORTED_COMPRESSION_TYPE, MESSAGE_TOO_LARGE.
+        """
+        header = parse_header(self._batch)
+        with memoryview(self._batch) as view, view[HEADER_BYTES:] as records:
+            block = compress(self._codec, decompress(header.codec, records))
+        if HEADER_BYTES + len(block) > self._bytes_max:
+            raise RequestError(
+                ErrorCode.MESSAGE_TOO_LARGE,
+                f"{HEADER_BYTES + len(block)} bytes as {self._codec.name.lower()}; "
+                f"at most {self._bytes_max}",
+            )
+        return rewrite(self._batch, block, self._codec)
+
+
+class LaterAppend:
+    """A batch that is on its way into the partition."""
+
+    __slots__ = ("_callback", "base_offset", "done", "error", "log_append_time_ms")
+
+    def __init__(self) -> None:
+        self.base_offset = Offset(-1)
+        self.log_append_time_ms = -1
+        self.done = False
+        self.error: ErrorCode | None = None
+        self._callback: Callable[[], None] | None = None
+
+    def on_done(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when `done` turns true."""
+        assert not self.done
+        assert self._callback is None
+        self._callback = callback
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take over what became of the append."""
+        self.base_offset = outcome.base_offset
+        self.log_append_time_ms = outcome.log_append_time_ms
+        self.finish(outcome.error)
+
+    def finish(self, error: ErrorCode | None) -> None:
+        """Settle the outcome."""
+        assert not self.done
+        self.done = True
+        self.error = error
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
+class _Waiting:
+    """A batch in its place."""
+
+    __slots__ = ("acks", "batch", "pending", "ready", "size")
+
+    def __init__(self, batch: memoryview, acks: int) -> None:
+        self.batch: Payload = batch
+        self.size = len(batch)
+        self.acks = acks
+        self.pending = LaterAppend()
+        self.ready: asyncio.Future[bytes] | None = None
+
+
+class Recompression:
+    """The batches of one partition that are compressed again, and those that wait behind them."""
+
+    __slots__ = ("_append", "_queue", "_size", "_workers")
+
+    def __init__(self, *, workers: Workers, append: Callable[[memoryview, int], Outcome]) -> None:
+        """`append` puts a batch (batch, acks) into the partition as it is."""
+        self._workers = workers
+        self._append = append
+        self._queue: deque[_Waiting] = deque()
+        self._size = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something waits, so that nothing may pass."""
+        return len(self._queue) > 0
+
+    def append(
+        self, batch: memoryview, codec: Codec | None, *, acks: int, bytes_max: int
+    ) -> LaterAppend:
+        """Append `batch` with `codec` (None: as it is) when all that came before is appended.
+
+        Raises:
+            RequestError: NOT_ENOUGH_REPLICAS, which clients try again: too much waits.
+        """
+        if self._size + len(batch) > WAITING_BYTES_MAX and self._queue:
+            raise RequestError(
+                ErrorCode.NOT_ENOUGH_REPLICAS, f"{self._size} bytes wait to be compressed"
+            )
+        waiting = _Waiting(batch, acks)
+        self._queue.append(waiting)
+        self._size += waiting.size
+        if codec is not None:
+            work = Recompress(batch, codec, bytes_max)
+            waiting.ready = self._workers.submit(Lane.CODECS, work)
+            waiting.ready.add_done_callback(self._drain)
+        return waiting.pending
+
+    def _drain(self, _: object) -> None:
+        """Append what is ready, in order."""
+        while self._queue:
+            first = self._queue[0]
+            if first.ready is not None and not first.ready.done():
+                return
+            self._queue.popleft()
+            self._size -= first.size
+            self._append_one(first)
+
+    def _append_one(self, waiting: _Waiting) -> None:
+        pending = waiting.pending
+        try:
+            if waiting.ready is not None:
+                waiting.batch = waiting.ready.result()
+            outcome = self._append(memoryview(waiting.batch), waiting.acks)
+        except RequestError as error:
+            pending.finish(error.code)
+        except (asyncio.CancelledError, TrimaranError):
+            pending.finish(ErrorCode.UNKNOWN_SERVER_ERROR)
+        else:
+            if outcome.done:
+                pending.settle(outcome)
+            else:
+                outcome.on_done(lambda: pending.settle(outcome))

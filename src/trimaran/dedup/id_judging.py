@@ -1,0 +1,135 @@
+"""What becomes of a batch on a topic with event ids: the leader's decision (design D9). Pure.
+
+| its records | becomes |
+|---|---|
+| no id, or ids that are new | stored as it came |
+| some are duplicates, of stored events or of each other | stored without those; its count, length |
+|   | and checksum are made anew, its offsets stay, so that it has holes |
+| all are duplicates | not stored; answered with the offset of the first one's original |
+
+What is stored is packed by its own codec. Records that stay keep their bytes.
+Does not: look at producer sequences (they are judged before), or propose anything.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from trimaran.dedup.event_ids import pack_ids
+from trimaran.dedup.id_scan import Scan, scan_records
+from trimaran.dedup.id_window import EventIdWindow, Known
+from trimaran.ids import Index, Offset
+from trimaran.records.batch import HEADER_BYTES, BatchHeader, Codec
+from trimaran.records.building import rebuild_from_block
+from trimaran.records.compression import decompress
+from trimaran.records.entry import Payload
+
+INFLATED_BYTES_MAX = 16 * 1024 * 1024
+"""A batch that inflates to more is refused: it is opened on the loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Store `batch` with these ids."""
+
+    batch: Payload | bytearray
+    """Not stamped yet; the request's own bytes if nothing was removed."""
+    event_ids: bytes
+    """What the entry carries."""
+    removed_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllDuplicates:
+    """Store nothing."""
+
+    base_offset: Offset
+    """Of the first record's original."""
+    index: Index
+    """The last entry that holds an original: success may be answered once it is committed."""
+    log_time_ms: int
+    """Of the first record's original."""
+
+
+Judgement: TypeAlias = Store | AllDuplicates
+
+
+def judge_batch(
+    batch: Payload, parsed: BatchHeader, window: EventIdWindow, *, header: bytes, log_time_ms: int
+) -> Judgement:
+    """Return what becomes of `batch`, whose header and checksum were checked; changes nothing.
+
+    Args:
+        batch: as the producer sent it.
+        parsed: its header.
+        window: the ids known at the log's end.
+        header: name of the topic's own id header.
+        log_time_ms: log time the entry would get.
+
+    Raises:
+        RequestError: INVALID_RECORD for bytes that are no records, or inflate beyond the limits.
+        RecordError: a record that may not be stored, by its number.
+    """
+    with memoryview(batch) as view, view[HEADER_BYTES:] as block:
+        data = (
+            bytes(block)
+            if parsed.codec == Codec.NONE
+            else decompress(parsed.codec, block, bytes_max=INFLATED_BYTES_MAX)
+        )
+    count = parsed.record_count
+    scan = scan_records(data, count=count, last_delta=parsed.last_offset_delta, header=header)
+    known = _find_known(scan, window, log_time_ms)
+    if not known:
+        return Store(batch=batch, event_ids=_ids_of(scan, known), removed_count=0)
+    if len(known) == count:
+        originals = [found for found in known.values() if found is not None]
+        first = known[0]
+        assert first is not None, "the first record of a batch repeats no other of it"
+        last_index = max(found.entry_index for found in originals)
+        return AllDuplicates(
+            base_offset=first.offset, index=last_index, log_time_ms=first.log_time_ms
+        )
+    kept = _kept_block(data, scan, known)
+    return Store(
+        batch=rebuild_from_block(batch, kept, count=count - len(known)),
+        event_ids=_ids_of(scan, known),
+        removed_count=len(known),
+    )
+
+
+def _find_known(scan: Scan, window: EventIdWindow, log_time_ms: int) -> dict[int, Known | None]:
+    """Return the places of duplicates with their originals, None if that is in the same batch."""
+    known: dict[int, Known | None] = {}
+    seen: dict[bytes, None] = {}
+    find = window.find
+    for place, event_hash in enumerate(scan.hashes):
+        if event_hash is None:
+            continue
+        if event_hash in seen:
+            known[place] = None
+            continue
+        found = find(event_hash, log_time_ms)
+        if found is not None:
+            known[place] = found
+        seen[event_hash] = None
+    return known
+
+
+def _kept_block(data: bytes, scan: Scan, known: dict[int, Known | None]) -> bytes:
+    """Return the bytes of the records that are not `known`."""
+    parts = []
+    start = 0
+    for place, end in enumerate(scan.ends):
+        if place not in known:
+            parts.append(data[start:end])
+        start = end
+    return b"".join(parts)
+
+
+def _ids_of(scan: Scan, known: dict[int, Known | None]) -> bytes:
+    hashes: list[bytes] = []
+    deltas: list[int] = []
+    for place, event_hash in enumerate(scan.hashes):
+        if event_hash is not None and place not in known:
+            hashes.append(event_hash)
+            deltas.append(scan.deltas[place])
+    return pack_ids(hashes, deltas)
