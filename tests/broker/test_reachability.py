@@ -22,6 +22,7 @@ def bench():
         node_id=NodeId(1),
         groups=GroupTable(),
         elections=SimpleNamespace(fell_silent=lambda replicas, node: None),
+        inbox=SimpleNamespace(forget_sender=lambda node: None),
         leaders=leaders,
     )
     return Reachability(parts), leaders

@@ -4,7 +4,9 @@ import pytest
 
 from trimaran.broker.peer_frames import (
     FrameBuffer,
+    HandOver,
     read_frame,
+    write_hand_over,
     write_readmit,
     write_repair_answer,
     write_repair_ask,
@@ -46,6 +48,7 @@ POSITION = LogPosition(index=9, term=3, next_offset=7, log_time_ms=99)
         (write_repair_answer, RepairAnswer(8, True, b"some bytes")),
         (write_repair_answer, RepairAnswer(8, False, b"")),
         (write_readmit, Readmit(BootId(5), [(GROUP, Term(4), Index(11))])),
+        (write_hand_over, HandOver(GROUP, NodeId(3))),
     ],
 )
 def test_a_frame_that_was_written_is_read(write, frame):

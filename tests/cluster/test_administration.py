@@ -236,6 +236,23 @@ def test_topics_leaders_and_offsets_are_told(cluster, admin):
     assert elected[place].code() == KafkaError.ELECTION_NOT_NEEDED
 
 
+def test_a_leadership_goes_home_when_it_is_asked_for(cluster, admin):
+    topic = created(admin, "homeward")
+    home = cluster.leader(topic, 0)
+    cluster.kill(home)
+    away = cluster.leader(topic, 0, other_than=home)
+    cluster.start(home)
+    place = TopicPartition(topic, 0)
+    fresh = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+
+    def outcome():
+        return fresh.elect_leaders(ElectionType.PREFERRED, [place]).result(WAIT_S)[place]
+
+    eventually(outcome, lambda error: error is None, fresh)
+    assert away != home
+    assert cluster.leader(topic, 0) == home
+
+
 def test_kafka_python_administers_as_well(cluster):
     told = administered(cluster.bootstrap_servers, "by-kafka-python")
 

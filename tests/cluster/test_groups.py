@@ -67,8 +67,7 @@ class Member(threading.Thread):
         assert self.process.returncode == 0
 
     def end(self):
-        if self.process.poll() is None and self.process.stdin.closed is False:
-            self.process.stdin.close()
+        self.process.stdin.close()
         self.process.wait(WAIT_S)
         self.join(WAIT_S)
         self.process.stdout.close()

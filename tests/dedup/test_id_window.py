@@ -42,6 +42,8 @@ class Model:
                 base, numbers = values
                 known += [(n, base + at, index, time) for at, n in enumerate(numbers)]
                 known = known[-most:]
+            elif what == "rules" and values == (window, most):
+                continue  # says nothing new: no entry that matters
             elif what == "rules":
                 known = self.within(known, time, window)
                 window, most = values

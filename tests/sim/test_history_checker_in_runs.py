@@ -6,6 +6,7 @@ import pytest
 
 from trimaran.broker.fetching import FetchWait
 from trimaran.broker.partition import Partition
+from trimaran.broker.stored_reads import batches_of
 from trimaran.ids import Index
 from trimaran.sim.files import SimFile
 from trimaran.sim.run import run_seed
@@ -31,7 +32,7 @@ def test_records_served_before_they_are_committed_are_noticed(monkeypatch):
         first = log.find_offset(offset)
         if first is None:
             return () if offset >= log.next_offset else read(partition, offset, bytes_max)
-        return partition._batches(log.slice(first, Index(log.last_index + 1)))
+        return batches_of(log.slice(first, Index(log.last_index + 1)))
 
     monkeypatch.setattr(Partition, "read", read_all)
     monkeypatch.setattr(FetchWait, "_is_readable", lambda _wait, partition, _slot: True)

@@ -19,7 +19,7 @@ PARTITIONS = 4
 PACED_PARTITIONS = 24
 """librdkafka's idempotent producer has one request a partition under way (it takes five *events* in
 flight for five requests): with p partitions and batches of b, n producers cannot offer more than
-n p b events a round trip, and spin on the CPU while they try. The null broker's topics have four."""
+n p b events a round trip, and spin while they try. The null broker's topics have four."""
 
 FAILOVER_PARTITIONS = 3
 """One leader on each node."""

@@ -345,7 +345,7 @@ class Broker(Protocol):
         """Bytes left on the disk, -1 unknown."""
 
     def hand_over(self, group: GroupId, target: NodeId) -> bool:
-        """Hand a group led here to `target`; False if it is not led here or that one cannot."""
+        """Have `group` handed to `target`, here or by its leader; False if that cannot be asked."""
 
     def leader_lost_at(self, group: GroupId) -> float | None:
         """Return when (loop time) `group` lost its leader; None while it has one or never had.

@@ -140,6 +140,7 @@ class Consensus:
             leaders=self.leaders,
             mending=self.mending,
             touched=self.touched,
+            hand_over=self.handover.hand_over,
         )
 
     # What groups ask for

@@ -15,6 +15,7 @@ from trimaran.broker.heartbeats import Heartbeats
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.peer_frames import (
     Frame,
+    HandOver,
     Heartbeat,
     HeartbeatAnswer,
     Leaders,
@@ -70,9 +71,11 @@ class Inbox:
         leaders: LeaderTable,
         mending: Mender,
         touched: Callable[[Replica], None],
+        hand_over: Callable[[Replica, NodeId], object],
     ) -> None:
         """`touched` is called with each group whose core was told something."""
         self._commands = commands
+        self._hand_over = hand_over
         self._touched = touched
         self._groups = groups
         self._heartbeats = heartbeats
@@ -96,12 +99,22 @@ class Inbox:
                     now_s = self._loop.time()
                     for group, term, leader in frame.leaders:
                         self._leaders.note(group, term, leader, now_s=now_s)
-                case Propose():
-                    self._commands.receive_propose(peer, frame)
-                case ProposeAnswer():
-                    self._commands.receive_propose_answer(frame)
                 case _:
-                    self._mending.receive(peer, frame)
+                    self._asked(peer, frame)
+
+    def _asked(self, peer: Peer, frame: Frame) -> None:
+        """Handle a frame that is about commands, leaderships or damage."""
+        match frame:
+            case Propose():
+                self._commands.receive_propose(peer, frame)
+            case ProposeAnswer():
+                self._commands.receive_propose_answer(frame)
+            case HandOver():
+                replica = self._groups.get(frame.group)
+                if replica is not None and frame.target in replica.raft.voters:
+                    self._hand_over(replica, frame.target)
+            case _:
+                self._mending.receive(peer, frame)
 
     def deliver_early(self, replica: Replica) -> None:
         """Give a new group what came for it before it was there."""
@@ -111,6 +124,15 @@ class Inbox:
     def forget(self, group: GroupId) -> None:
         """Drop what came for a deleted group."""
         self._early.pop(group, None)
+
+    def forget_sender(self, node: NodeId) -> None:
+        """Drop what `node` sent too early: it is gone, and a group must not begin by following it.
+
+        Its connection broke, or it fell silent, before the group was there to notice.
+        """
+        for group in [group for group, kept in self._early.items() if node in kept]:
+            del self._early[group][node]
+            self._heartbeats.missed(node, group)
 
     def _message(self, peer: Peer, group: GroupId, message: Message) -> None:
         if not peer.counts:

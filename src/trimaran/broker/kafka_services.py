@@ -13,6 +13,7 @@ from trimaran.broker.coordinator import Coordinator
 from trimaran.broker.fetch_sessions import FetchSessions
 from trimaran.broker.membership import Membership
 from trimaran.broker.partition import Partition
+from trimaran.broker.peer_frames import HandOver, PeerLane, write_hand_over
 from trimaran.broker.ports import Chance
 from trimaran.errors import RequestError
 from trimaran.ids import GROUPS_TOPIC_ID, ClusterId, GroupId, NodeId, Term, TopicId, group_id
@@ -103,9 +104,16 @@ class KafkaServices:
         return self._consensus.space.free_bytes
 
     def hand_over(self, group: GroupId, target: NodeId) -> bool:
-        """Hand a group led here to `target`; False if it is not led here or that one cannot."""
+        """Have `group` handed to `target`, here or by its leader; False if that cannot be asked."""
         replica = self._consensus.groups.get(group)
-        return replica is not None and self._consensus.handover.hand_over(replica, target)
+        leader, _ = self._consensus.leaders.hint(group)
+        if leader == self.node_id:
+            return replica is not None and self._consensus.handover.hand_over(replica, target)
+        peer = None if leader is None else self._consensus.peers.peers.get(leader)
+        if peer is None:
+            return False
+        peer.send(PeerLane.CONTROL, write_hand_over(HandOver(group, target)))
+        return True
 
     def leader_lost_at(self, group: GroupId) -> float | None:
         """Return when (loop time) `group` lost its leader; None while it has one or never had."""

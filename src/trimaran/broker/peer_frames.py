@@ -21,6 +21,7 @@ A connection opens with one HELLO each way; no other frame is accepted before. T
     PROPOSE          u64 request, 20s group, payload to the end
     PROPOSE_ANSWER   u64 request, i16 error code, u64 index, u64 term
     REPAIR_ASK, REPAIR_ANSWER, READMIT   see repair_frames.py
+    HAND_OVER        20s group, u32 node that is to lead it
 
 Invariants: a frame that decodes was checked against its CRC; decoding never reads past the frame
 and allocates at most a constant multiple of it. Does not: know sockets, or what the fields mean.
@@ -64,6 +65,7 @@ _EXCEPTION = struct.Struct(">20sQB")
 _LEADER = struct.Struct(">20sQI")
 _PROPOSE = struct.Struct(">Q20s")
 _PROPOSE_ANSWER = struct.Struct(">QhQQ")
+_HAND_OVER = struct.Struct(">20sI")
 _MAGIC = b"TRIM"
 
 
@@ -81,6 +83,7 @@ class FrameType(IntEnum):
     REPAIR_ASK = 9
     REPAIR_ANSWER = 10
     READMIT = 11
+    HAND_OVER = 12
 
 
 class PeerLane(IntEnum):
@@ -169,6 +172,14 @@ class ProposeAnswer:
     term: Term
 
 
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Hand `group`, which you lead, to `target`: an operator asks for it."""
+
+    group: GroupId
+    target: NodeId
+
+
 Frame: TypeAlias = (
     Hello
     | Refused
@@ -181,6 +192,7 @@ Frame: TypeAlias = (
     | RepairAsk
     | RepairAnswer
     | Readmit
+    | HandOver
 )
 
 
@@ -252,6 +264,11 @@ def write_leaders(leaders: Sequence[tuple[GroupId, Term, NodeId]]) -> list[bytes
     parts = [_COUNT.pack(len(leaders))]
     parts.extend(_LEADER.pack(*fact) for fact in leaders)
     return _finish(FrameType.LEADERS, [b"".join(parts)])
+
+
+def write_hand_over(frame: HandOver) -> list[bytes | memoryview]:
+    """Return the frame that asks a leader to hand over."""
+    return _finish(FrameType.HAND_OVER, [_HAND_OVER.pack(frame.group, frame.target)])
 
 
 def write_propose(propose: Propose) -> list[bytes | memoryview]:
@@ -375,6 +392,12 @@ def _read_propose_answer(body: memoryview) -> ProposeAnswer:
     return ProposeAnswer(request, error, Index(index), Term(term))
 
 
+def _read_hand_over(body: memoryview) -> HandOver:
+    _expect_end(body, _HAND_OVER.size)
+    group, target = _HAND_OVER.unpack(body)
+    return HandOver(GroupId(group), NodeId(target))
+
+
 def _part(body: memoryview, start: int, end: int) -> memoryview:
     """Return body[start:end], refusing an end past the frame."""
     if end > len(body):
@@ -400,6 +423,7 @@ _READERS: dict[int, Callable[[memoryview], Frame]] = {
     FrameType.REPAIR_ASK: decode_ask,
     FrameType.REPAIR_ANSWER: decode_answer,
     FrameType.READMIT: decode_readmit,
+    FrameType.HAND_OVER: _read_hand_over,
 }
 
 

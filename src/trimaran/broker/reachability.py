@@ -78,6 +78,7 @@ class Reachability:
         """A lane broke: without the control lane the process counts as gone."""
         parts = self._parts
         if lane is PeerLane.CONTROL:
+            parts.inbox.forget_sender(peer.node_id)
             parts.heartbeats.disconnected(peer.node_id)
             parts.elections.connection_broke(parts.groups.all(), peer.node_id)
             self._lead_lost(peer.node_id)
@@ -88,6 +89,7 @@ class Reachability:
     def peer_silent(self, node: NodeId) -> None:
         """`node` was silent for the shortest election time-out."""
         log.warning("peer silent peer=%s", node)
+        self._parts.inbox.forget_sender(node)
         self._parts.elections.fell_silent(self._parts.groups.all(), node)
         self._silenced[node] = self._lead_lost(node)
         self._parts.leaders.notify()

@@ -1,1 +1,1 @@
-"""groups."""
+"""Consumer groups: members, generations, offsets; pure state machines without a clock."""

@@ -50,7 +50,7 @@ class Entry:
     """Leader's append time, never below the predecessor's."""
     payload: Payload
     event_ids: bytes = b""
-    """What the dedup window must know of the batch; packed by `dedup.event_ids`, b"" for nothing."""
+    """What the dedup window must know of the batch; packed by `dedup.event_ids`."""
 
     @property
     def next_offset(self) -> Offset:

@@ -46,7 +46,9 @@ class TopicChurn:
         self._history = history
         self._stopping = False
         self.gone: dict[bytes, str] = {}
-        """Topics whose deletion was asked for, by id: these never come back."""
+        """Topics whose deletion was asked for, by id: nothing is promised of them any more."""
+        self.deleted: dict[bytes, str] = {}
+        """Those whose deletion was answered with success: these never come back."""
         self.rounds = 0
         """How many topics were made, used and deleted."""
 
@@ -132,7 +134,9 @@ class TopicChurn:
         request = DeleteTopicsRequest(topics=[topic], timeout_ms=TIMEOUT_MS)
         response = await client.ask_anyone(ApiKey.DELETE_TOPICS, request)
         code = response.responses[0].error_code
-        if code != ErrorCode.UNKNOWN_TOPIC_ID:
+        if code == ErrorCode.NONE:
+            self.deleted[topic_id] = client.topic
+        elif code != ErrorCode.UNKNOWN_TOPIC_ID:
             client.check(code)
 
     async def _find(self, client: KafkaClient) -> bytes:

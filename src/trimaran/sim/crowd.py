@@ -67,9 +67,14 @@ class Crowd:
         return self._client_of(process, TOPIC, self._history)
 
     @property
-    def deleted_topics(self) -> Mapping[bytes, str]:
+    def given_up_topics(self) -> Mapping[bytes, str]:
         """Ids of topics whose deletion was asked for: nothing is promised of them any more."""
         return self.churn.gone if self.churn is not None else {}
+
+    @property
+    def deleted_topics(self) -> Mapping[bytes, str]:
+        """Ids of topics whose deletion was acknowledged."""
+        return self.churn.deleted if self.churn is not None else {}
 
     def start(self) -> None:
         """Let everybody begin."""

@@ -5,9 +5,9 @@
     python -m trimaran.sim.mutation --all --rewrite   the same, and put it on record
     python -m trimaran.sim.mutation --table           the record as a Markdown table
 
-A bug is a small change of the package's text (`tests/sim/mutation/bugs.toml`). The package is copied,
-the copy changed, and catchers run on the copy in processes of their own, the general ones first:
-they were not written for this bug. The unit tests of the changed package come last.
+A bug is a small change of the package's text (`tests/sim/mutation/bugs.toml`). The package is
+copied, the copy changed, and catchers run on the copy in processes of their own, the general ones
+first: they were not written for this bug. The unit tests of the changed package come last.
 
 The record (`caught.toml`) names for each bug the catcher and the seed that found it. A seed draws
 something else after most changes of the package; where the one on record finds nothing any more,

@@ -250,7 +250,7 @@ class SeedRun:
     async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
-            gone = self.crowd.deleted_topics
+            gone = self.crowd.given_up_topics
             found = [
                 view
                 for view in self.cluster.views()

@@ -2,9 +2,9 @@
 
 Behavior:
   Type 0: where the preferred (first) replica leads already, ELECTION_NOT_NEEDED; where its node
-  does not answer, PREFERRED_LEADER_NOT_AVAILABLE. A partition that this node leads is handed over
-  at once, one led elsewhere by its own leader once things are calm. A success is answered when the
-  preferred replica leads; what has not come by timeout.ms is REQUEST_TIMED_OUT.
+  does not answer, PREFERRED_LEADER_NOT_AVAILABLE. The partition's leader, which need not be this
+  node, is asked to hand over. A success is answered when the preferred replica leads; what has not
+  come by timeout.ms is REQUEST_TIMED_OUT.
   Type 1 (unclean): never done. ELECTION_NOT_NEEDED where there is a leader, else
   ELIGIBLE_LEADERS_NOT_AVAILABLE. Without a list of partitions all are looked at, and those that
   need nothing are left out.
