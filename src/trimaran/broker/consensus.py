@@ -133,9 +133,13 @@ class Consensus:
             touched=self.touched,
         )
         self.mending = Mending(self, config=config, hello=hello, ports=ports, tasks=tasks)
-        self.inbox = Inbox(
-            commands=owner,
-            groups=groups,
+        self.inbox = self._make_inbox(owner)
+
+    def _make_inbox(self, commands: Commands) -> Inbox:
+        """Return who takes what peers say to the parts above."""
+        return Inbox(
+            commands=commands,
+            groups=self.groups,
             heartbeats=self.heartbeats,
             leaders=self.leaders,
             mending=self.mending,

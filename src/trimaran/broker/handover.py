@@ -71,10 +71,12 @@ class Handover:
                 self.give_up_all()
 
     def hand_over(self, replica: Replica, target: NodeId) -> bool:
-        """Hand a led group to `target` now; False if that node could not lead it."""
+        """Hand a led group to `target` now; False if that node could not lead it yet."""
         raft = replica.raft
         if not raft.is_leader or not self._heartbeats.can_lead(target, replica.group):
             return False
+        if raft.follower_match(target) < raft.commit_index:
+            return False  # it would take longer than a hand-over may
         if not raft.is_transferring:
             self._transfer(replica, target)
         return True

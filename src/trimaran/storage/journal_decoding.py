@@ -120,6 +120,8 @@ def decode_round(
     if len(area) < head.area_bytes or crc32c(area) != head.area_checksum:
         raise ValueError("the round's record heads fail their check")
     hints_end = HINT.size * head.hint_count
+    if hints_end > len(area):
+        raise ValueError(f"{head.hint_count} commit hints do not fit into {len(area)} bytes")
     hints = [
         (GroupId(group), Index(commit)) for group, commit in HINT.iter_unpack(area[:hints_end])
     ]

@@ -168,11 +168,20 @@ class JournalScan:
             self._fault(DamageKind.CORRUPT, RANGE_PATH, error.position, str(error))
             oldest, newest = (present[0], present[-1]) if present else (1, 1)
         needed = tuple(generation for generation in present if generation >= oldest)
-        expected = range(oldest, max([newest, *needed]) + 1)
-        for generation in expected:
-            if generation not in needed:
-                self._fault(DamageKind.CORRUPT, journal_path(generation), 0, "the file is missing")
+        end = max([newest, *needed])
+        expected = oldest
+        for generation in (*sorted(needed), end + 1):
+            if generation > expected:
+                self._missing(expected, generation - 1)
+            expected = generation + 1
         return needed
+
+    def _missing(self, first: int, last: int) -> None:
+        """Note a gap, however wide: its ends may come from a file's name or a damaged note."""
+        text = "the file is missing"
+        if last > first:
+            text = f"the file is missing, and so are those up to generation {last}"
+        self._fault(DamageKind.CORRUPT, journal_path(first), 0, text)
 
     def _first_round(self, generation: int) -> RoundHead | None:
         file = self.files.open(journal_path(generation))

@@ -1,7 +1,6 @@
 """Whatever bytes a reader is given, it takes them or says with its own error why not.
 
-A file in `known/` is an input that some reader cannot cope with yet; its test is expected to fail,
-and must go with the file once the reader is mended. `TRIMARAN_FUZZ_INPUTS` multiplies the inputs.
+A file in `known/` is an input that a reader once could not cope with. `TRIMARAN_FUZZ_INPUTS` multiplies the inputs.
 """
 
 import os
@@ -57,7 +56,6 @@ def test_damaged_bytes_are_taken_or_refused_and_nothing_else(name):
 
 
 @pytest.mark.parametrize("path", KNOWN, ids=[path.stem for path in KNOWN])
-@pytest.mark.xfail(reason="not mended yet", strict=True)
 def test_a_known_input_is_refused(path, monkeypatch):
     monkeypatch.setattr(engine, "ENDLESS_S", 1.0)
     name, sample, data = parse_finding(path.read_text(encoding="utf-8"))

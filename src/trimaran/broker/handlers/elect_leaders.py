@@ -12,6 +12,8 @@ Version notes:
   0 to 2. 1: the type, before always preferred. 2: flexible.
 """
 
+from functools import partial
+
 from trimaran.broker.calls import Call, told
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import GroupId, NodeId
@@ -24,6 +26,8 @@ from trimaran.protocol.messages import (
 
 _PREFERRED, _UNCLEAN = 0, 1
 _WAITED_S_MAX = 30.0
+_AGAIN_S = 1.0
+"""How long to wait before a leader is asked again."""
 
 
 class _Election:
@@ -52,11 +56,7 @@ async def handle(call: Call, request: ElectLeadersRequest) -> ElectLeadersRespon
         for topic, number in _places(call, request)
     }
     elections = [row for row in begun.values() if isinstance(row, _Election)]
-    if elections:
-        await call.broker.wait_metadata(
-            lambda: all(election.is_over(call) for election in elections),
-            min(call.timeout_s(request.timeout_ms), _WAITED_S_MAX),
-        )
+    await _all_over(call, elections, min(call.timeout_s(request.timeout_ms), _WAITED_S_MAX))
     results: dict[str, list[ElectLeadersPartitionResult]] = {}
     for (topic, number), row in begun.items():
         result = _result(call, number, row)
@@ -89,6 +89,22 @@ def refuse(request: ElectLeadersRequest, version: int, code: ErrorCode) -> Elect
     )
 
 
+async def _all_over(call: Call, elections: list[_Election], timeout_s: float) -> None:
+    """Ask for the elections until all are over: a replica that just started may lag at first."""
+    deadline_s = call.deadlines.now_s() + timeout_s
+    while pending := [election for election in elections if not election.is_over(call)]:
+        left_s = deadline_s - call.deadlines.now_s()
+        if left_s <= 0:
+            return
+        for election in pending:
+            call.broker.hand_over(election.group, election.preferred)
+        await call.broker.wait_metadata(partial(_are_over, call, pending), min(_AGAIN_S, left_s))
+
+
+def _are_over(call: Call, elections: list[_Election]) -> bool:
+    return all(election.is_over(call) for election in elections)
+
+
 def _places(call: Call, request: ElectLeadersRequest) -> list[tuple[str, int]]:
     if request.topic_partitions is None:
         return [
@@ -100,7 +116,7 @@ def _places(call: Call, request: ElectLeadersRequest) -> list[tuple[str, int]]:
 
 
 def _begin(call: Call, name: str, number: int, election_type: int) -> _Election | RequestError:
-    """Have a partition handed over; return why not, or what to wait for."""
+    """Return what to wait for, or why there is nothing."""
     topic = call.broker.image.topic(name)
     if topic is None or not 0 <= number < len(topic.partitions):
         return RequestError(
@@ -119,7 +135,6 @@ def _begin(call: Call, name: str, number: int, election_type: int) -> _Election 
         return RequestError(
             ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE, f"node {preferred} does not answer"
         )
-    call.broker.hand_over(group, preferred)
     return _Election(group, preferred)
 
 
