@@ -1,6 +1,7 @@
 """Whatever bytes a reader is given, it takes them or says with its own error why not.
 
-A file in `known/` is an input that a reader once could not cope with. `TRIMARAN_FUZZ_INPUTS` multiplies the inputs.
+A file in `known/` is an input that a reader once could not cope with. `TRIMARAN_FUZZ_INPUTS`
+multiplies the inputs.
 """
 
 import os
