@@ -193,3 +193,18 @@ def test_a_misdirected_write_goes_elsewhere_once_and_shows_when_the_next_one_is_
     assert not disk.is_write_astray
     assert file.pread(512, 51_712) == b"b" * 512
     assert disk.counts == {"misdirected write": 1}
+
+
+def test_a_node_outside_the_majority_is_not_left_cut_off_from_clients_alone(make_run):
+    run = make_run(kinds=("isolate from clients",))
+    nodes = names(run.cluster.nodes)
+
+    def cut_then_narrow():
+        for node in run.cluster.nodes:
+            run.cluster.start(node)
+        run.network.cut(run.crowd.names, nodes)
+        run.faults.narrow()
+
+    on_loop(run, cut_then_narrow)
+
+    assert blocked(run) == set()

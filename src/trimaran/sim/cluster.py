@@ -42,6 +42,8 @@ CLUSTER_ID = ClusterId("c2ltdWxhdGVkLWNsdXN0ZX")
 POWER_CUT_IN_WRITE = "power cut in a write"
 BOOT_S = (0.2, 1.0)
 """How long a process takes to start."""
+RECOVERY_S_MAX = 3.0
+"""Longest time that the disk is said to have taken to open a store: all at once, at the end."""
 MIB = 1024 * 1024
 STORE = StoreSettings(
     journal=JournalSettings(file_bytes=MIB, round_bytes=MIB // 4, total_bytes_max=16 * MIB),
@@ -285,7 +287,7 @@ class SimCluster:
         for line in store.damage:
             self.damage.append(line)
             self.log.add(node.name, f"damage: {line}")
-        await asyncio.sleep(node.disk.take_spent_s())
+        await asyncio.sleep(min(node.disk.take_spent_s(), RECOVERY_S_MAX))
         node.broker = Broker(config=self._config(node), store=store, ports=ports)
         await node.broker.start()
         files.blocking_allowed = False

@@ -35,7 +35,7 @@ from trimaran.sim.tail import TailReader
 TOPIC = "events"
 PARTITIONS = 2
 CLIENTS_MAX = 4
-THINK_S = (0.1, 0.2, 0.4)
+THINK_S = (0.15, 0.3, 0.5)
 """Mean pause between two batches of a producer: one of these for all producers of a run."""
 TAIL_ANEW_S = 3.0
 TOPICS_COME_AND_GO = True

@@ -96,7 +96,8 @@ class FaultInjector:
         """Heal a majority, let everything else stay broken; return that majority.
 
         A node whose disk lied is not part of it. Nodes outside it are broken only in ways of the
-        seed's own kinds: a calm seed has none.
+        seed's own kinds: a calm seed has none. Clients reach every node that the majority hears:
+        one that only clients cannot reach may rightly go on leading.
         """
         self.site.cancel_all()
         nodes = self._cluster.nodes
@@ -105,6 +106,8 @@ class FaultInjector:
         majority = [node for node in nodes if node in chosen]
         inside = [node.name for node in majority] + self.site.clients
         self._cluster.network.mend_all(among=inside)
+        for node in nodes:
+            self._cluster.network.mend_all(among=[node.name, *self.site.clients])
         reset_links(self.site)
         for node in majority:
             self._heal_node(node)

@@ -164,40 +164,26 @@ class KafkaClient:
         await self._network.connect(host, port, lambda: connection)
         return connection
 
-    async def connect_anywhere(self) -> KafkaConnection:
-        """Return a connection to a random node. Raises OSError."""
-        return await self.connect(*self._draw_node())
-
     async def ask_anyone(self, key: ApiKey, message: object) -> Any:  # noqa: ANN401
-        """Ask a random node. Raises OSError."""
-        connection = await self.connect_anywhere()
-        try:
-            return await connection.ask(key, self.versions[key], message)
-        finally:
-            connection.close()
-
-    async def metadata(self, *topics: str) -> MetadataResponse:
         """Ask a random node, not one that failed lately. Raises OSError."""
-        address = self._draw_node()
-        asked = [MetadataRequestTopic(name=name) for name in topics]
-        request = MetadataRequest(topics=asked, allow_auto_topic_creation=self.creates)
+        known = [address for address in self._bootstrap if address not in self._avoided]
+        address = self.chance.choice(known)
         try:
             connection = await self.connect(*address)
             try:
-                response: MetadataResponse = await connection.ask(
-                    ApiKey.METADATA, self.versions[ApiKey.METADATA], request
-                )
+                return await connection.ask(key, self.versions[key], message)
             finally:
                 connection.close()
         except OSError:
-            if address not in self._avoided:
-                self._avoided.append(address)
+            self._avoided.append(address)
             raise
-        return response
 
-    def _draw_node(self) -> tuple[str, int]:
-        known = [address for address in self._bootstrap if address not in self._avoided]
-        return self.chance.choice(known)
+    async def metadata(self, *topics: str) -> MetadataResponse:
+        """Ask a random node, not one that failed lately. Raises OSError."""
+        asked = [MetadataRequestTopic(name=name) for name in topics]
+        request = MetadataRequest(topics=asked, allow_auto_topic_creation=self.creates)
+        response: MetadataResponse = await self.ask_anyone(ApiKey.METADATA, request)
+        return response
 
     async def connect_to_leader(self, partition: int) -> KafkaConnection:
         """Return a connection to who leads `partition`. Raises OSError, RetryError."""
