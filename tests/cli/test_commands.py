@@ -87,7 +87,7 @@ def test_up_founds_nothing_beside_node_directories_without_a_cluster_file(run, t
 def test_up_names_the_port_in_use_and_its_option(run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, _, err = run("up", "--data", str(tmp_path / "d"), "--kafka-port", str(port - 1))
+        code, _, err = run("up", "--data", str(tmp_path / "d"), "--kafka-port", str(port))
     assert code == 1
     assert f"port {port} on 127.0.0.1 is in use" in err
     assert "--kafka-port" in err

@@ -287,7 +287,7 @@ class FetchWait:
         self._let_go()
         for slot in self.slots:
             if slot.error is None and slot.partition is not None:
-                slot.error = _unsettled(slot.partition)
+                slot.error = _not_to_be_believed(slot.partition)
         self._done()
 
     def _let_go(self) -> None:
@@ -303,18 +303,22 @@ class FetchWait:
                 slot.wait = None
 
 
-def _unsettled(partition: Partition) -> RequestError | None:
-    """Return what is told of a leader that has not committed an entry of its own yet.
+def _not_to_be_believed(partition: Partition) -> RequestError | None:
+    """Return what is told instead of a high watermark below one that readers were told before.
 
-    Its high watermark may lie below the one that its predecessor told readers of (KIP-207). It is
-    settled within a round, unless there is no majority.
+    Such is that of a leader that has not committed an entry of its own yet (KIP-207): it is settled
+    within a round, unless there is no majority. And that of a node that a reader waited at for the
+    successor of a leader, when the wait ends without one.
     """
-    if partition.leader_ready or not partition.is_leader:
+    if partition.leader_ready and partition.is_leader:
         return None
-    return RequestError(
-        ErrorCode.NOT_LEADER_OR_FOLLOWER,
-        f"this node leads {partition.topic}-{partition.number}, its majority has not answered yet",
+    where = f"{partition.topic}-{partition.number}"
+    found = (
+        f"this node leads {where}, its majority has not answered yet"
+        if partition.is_leader
+        else f"{where} had no leader that this node knew of while the read waited"
     )
+    return RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, found)
 
 
 def end_offset(batch: Payload) -> Offset:

@@ -332,13 +332,17 @@ def test_a_successor_that_does_not_come_is_an_error(client, fetch, flights, cloc
     assert data.current_leader is None
 
 
-def test_a_fetch_whose_time_is_over_before_the_election_is_empty(client, fetch, flights, clock):
+def test_a_fetch_whose_time_is_over_before_the_election_hears_of_no_watermark(
+    client, fetch, flights, clock
+):
     flights.depose(leader=None, lost_at=clock.now_s)
     call = fetch(("flights", 0, 6), max_wait_ms=100)
 
     clock.advance(0.11)
 
-    assert only(client, call).error_code == ErrorCode.NONE
+    data = only(client, call)
+    assert data.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert data.high_watermark == -1
 
 
 @pytest.mark.parametrize(
