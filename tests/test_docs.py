@@ -1,17 +1,25 @@
-"""The documents against the code: commands exist, links resolve, the file map is complete.
+"""The documents against the code: commands exist, links resolve, generated tables are up to date.
 
-Run as a program (`make fmt` does) it writes the file map of docs/code-structure.md anew.
+Run as a program (`make fmt` does) it writes the file map of docs/code-structure.md and the tables
+of docs/settings.md anew.
 """
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from trimaran.config.description import describe
+from trimaran.metadata.settings import Table
+from trimaran.metadata.topic_settings import TOPIC_SETTINGS
+
 ROOT = Path(__file__).parent.parent
 MAP_PAGE = ROOT / "docs" / "code-structure.md"
 MAP_BEGIN, MAP_END = "<!-- map -->\n", "<!-- /map -->\n"
+SETTINGS_PAGE = ROOT / "docs" / "settings.md"
+SETTINGS_BEGIN, SETTINGS_END = "<!-- settings -->\n", "<!-- /settings -->\n"
 MAKEFILE_LINES_MAX = 40
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -53,10 +61,47 @@ def file_map() -> str:
     return text.lstrip("\n")
 
 
+def with_block(page: str, begin: str, block: str, end: str) -> str:
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{block}\n{end}{after}"
+
+
 def with_map(page: str) -> str:
-    before, _, rest = page.partition(MAP_BEGIN)
-    _, _, after = rest.partition(MAP_END)
-    return f"{before}{MAP_BEGIN}\n{file_map()}\n{MAP_END}{after}"
+    return with_block(page, MAP_BEGIN, file_map(), MAP_END)
+
+
+def table(heading: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [f"### {heading}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in rows:
+        cells = [cell.replace("|", "\\|") for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def node_tables() -> list[str]:
+    """Return a table for each section of a node's configuration."""
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    for field in describe():
+        default = "" if field.default == "None" else f"`{field.default}`"
+        row = (f"`{field.path}`", default, f"`{field.bounds}`", field.doc)
+        sections.setdefault(field.path.partition(".")[0], []).append(row)
+    columns = ("setting", "default", "allowed", "meaning")
+    return [table(f"Node: {name}", columns, rows) for name, rows in sections.items()]
+
+
+def topic_table(settings: Table) -> str:
+    """Return the table of what can be set on a topic."""
+    rows = [
+        (f"`{row.name}`", f"`{row.default}`", row.allowed, row.effect.value, row.doc)
+        for row in settings.values()
+    ]
+    return table("Topic", ("setting", "default", "allowed", "effect", "meaning"), rows)
+
+
+def with_settings(page: str) -> str:
+    block = "\n".join([*node_tables(), topic_table(TOPIC_SETTINGS)])
+    return with_block(page, SETTINGS_BEGIN, block, SETTINGS_END)
 
 
 def test_file_map_names_every_module_by_its_first_line() -> None:
@@ -64,6 +109,13 @@ def test_file_map_names_every_module_by_its_first_line() -> None:
 
     assert MAP_BEGIN in page
     assert page == with_map(page), "the file map is out of date: `make fmt` renews it"
+
+
+def test_settings_page_names_every_setting_with_default_and_bounds() -> None:
+    page = SETTINGS_PAGE.read_text(encoding="utf-8")
+
+    assert SETTINGS_BEGIN in page
+    assert page == with_settings(page), "the settings are out of date: `make fmt` renews them"
 
 
 @pytest.mark.parametrize("page", pages(), ids=shown)
@@ -141,5 +193,10 @@ def test_constraints_are_names_and_versions_only() -> None:
     assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
 
 
+def _renew(path: Path, renewed: Callable[[str], str]) -> None:
+    path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    MAP_PAGE.write_text(with_map(MAP_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    _renew(MAP_PAGE, with_map)
+    _renew(SETTINGS_PAGE, with_settings)

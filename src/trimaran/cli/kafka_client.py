@@ -16,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ConfigResource,
     NewPartitions,
     NewTopic,
+    OffsetSpec,
     ResourceType,
     TopicMetadata,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigResource",
     "NewPartitions",
     "NewTopic",
+    "OffsetSpec",
     "ResourceType",
     "TopicMetadata",
 ]

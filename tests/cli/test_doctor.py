@@ -1,0 +1,80 @@
+"""`trimaran doctor`: each finding has a severity, and what is wrong has an advice."""
+
+import json
+import socket
+
+import pytest
+
+from trimaran.bench.filesystem import DiskFigures
+from trimaran.cli.doctor_checks import Severity, judge_disk, judge_file_system, machine_findings
+from trimaran.cli.doctor_cluster import cluster_findings, port_findings
+from trimaran.cli.main import main
+from trimaran.config import load_config
+
+
+def figures(p50: float, p99: float, rate: float = 900.0) -> DiskFigures:
+    return DiskFigures(fdatasync_p50_ms=p50, fdatasync_p99_ms=p99, sequential_mb_per_s=rate)
+
+
+@pytest.mark.parametrize(
+    ("p50", "p99", "severity"),
+    [
+        (0.3, 2.0, Severity.OK),
+        (0.005, 0.01, Severity.FAIL),
+        (12.0, 40.0, Severity.WARN),
+        (1.0, 150.0, Severity.FAIL),
+    ],
+)
+def test_sync_must_be_real_and_in_time(p50: float, p99: float, severity: Severity) -> None:
+    sync, _ = judge_disk(figures(p50, p99))
+    assert sync.severity is severity
+    assert bool(sync.advice) == (severity is not Severity.OK)
+
+
+def test_slow_disk_is_said_to_be_slow() -> None:
+    _, throughput = judge_disk(figures(0.3, 1.0, rate=40.0))
+    assert throughput.severity is Severity.WARN
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity"),
+    [("ext4", Severity.OK), ("tmpfs", Severity.FAIL), ("nfs4", Severity.WARN)],
+)
+def test_memory_is_no_disk(kind: str, severity: Severity) -> None:
+    assert judge_file_system(kind, "/data").severity is severity
+
+
+def test_directory_that_is_not_there_yet_is_measured_above(tmp_path) -> None:
+    checks = [finding.check for finding in machine_findings(tmp_path / "not" / "yet")]
+    assert "fsync" in checks
+    assert "clock" in checks
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_port_in_use_names_the_field_that_changes_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = f"""
+        node: {{id: 1, data_directory: /nowhere}}
+        cluster: {{nodes: [{{id: 1, host: 127.0.0.1, peer_port: 1}}]}}
+        kafka: {{port: {port}}}
+        """
+        by_field = {each.check: each for each in port_findings(load_config(text, {}))}
+    assert by_field["kafka.port"].severity is Severity.WARN
+    assert "set another kafka.port" in by_field["kafka.port"].advice
+
+
+def test_cluster_that_is_not_there_is_a_failure_with_advice() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    (finding,) = cluster_findings(f"127.0.0.1:{port}", 0.5)
+    assert finding.severity is Severity.FAIL
+    assert finding.advice
+
+
+def test_exit_code_is_the_worst_finding(tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--data", str(tmp_path), "-o", "json"])
+    said = json.loads(capsys.readouterr().out)
+    assert ended.value.code == Severity[said["worst"]]
+    assert max(Severity[row["severity"]] for row in said["findings"]) == ended.value.code
