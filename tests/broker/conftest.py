@@ -15,6 +15,7 @@ import pytest
 
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
 from trimaran.broker.calls import Call
+from trimaran.broker.counters import PartitionCounters
 from trimaran.broker.dispatch import Dispatcher
 from trimaran.broker.fetch_sessions import FetchSessions
 from trimaran.broker.topic_parts import TopicParts
@@ -130,6 +131,7 @@ class FakePartition:
         self.epoch_ends = {}
         self.deletions = []
         self.size_bytes = 0
+        self.counts = PartitionCounters()
         self.producers = []
 
     def append(self, batch, *, acks):

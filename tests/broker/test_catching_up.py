@@ -7,6 +7,7 @@ import pytest
 from trimaran.broker.consensus import Consensus
 from trimaran.ids import ClusterId, DiskId, GroupId, Index, NodeId, Offset, Term
 from trimaran.raft.ready import OlderEntries
+from trimaran.records.control import Compaction
 from trimaran.records.entry import Entry, EntryKind
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import RealFiles
@@ -62,3 +63,37 @@ async def test_a_follower_is_sent_the_first_entry_of_each_segment(tmp_path):
         await Consensus._read_older(node, replica, OlderEntries(peer=OTHER, start=Index(start)))
 
     assert sent == [(0, [1]), (1, [2]), (2, [3])]
+
+
+@pytest.mark.asyncio
+async def test_a_follower_inside_a_compacted_range_gets_an_install_behind_it_entries(tmp_path):
+    log = stored_log(tmp_path, 6)
+    wanted = Compaction(generation=1, end=4, starts=(1, 3), tombstones=0, passes=())
+    work = log.plan_compaction(wanted, keys_bytes_max=1)
+    while not work.done:
+        work.plan_step().run()
+    swap = log.plan_swap(work)
+    swap.run()
+    log.swapped(swap).run()
+    installs, sent = [], []
+
+    async def submit(lane, work):
+        return work.run()
+
+    node = SimpleNamespace(
+        _ports=SimpleNamespace(workers=SimpleNamespace(submit=submit)),
+        rounds=SimpleNamespace(touched=lambda replica: None),
+    )
+    raft = SimpleNamespace(
+        start_install=lambda peer, boundary: installs.append(boundary.index),
+        older_entries_read=lambda peer, prev, entries: sent.append(
+            (prev.index, [entry.index for entry in entries])
+        ),
+    )
+    replica = SimpleNamespace(raft=raft, storage=log, removed=False)
+
+    for start in range(1, 7):
+        await Consensus._read_older(node, replica, OlderEntries(peer=OTHER, start=Index(start)))
+
+    assert installs == [4, 4, 4, 4]
+    assert sent == [(4, [5]), (5, [6])]

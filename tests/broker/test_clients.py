@@ -171,18 +171,21 @@ def test_a_failed_acks_0_closes_the_connection_after_earlier_answers(connect, ba
 
     assert transport.answers == [1]
     assert transport.closed
-    assert "closed peer=10.0.0.7:4711: acks=0 and UNKNOWN_TOPIC_OR_PARTITION" in caplog.text
+    assert "closed peer=10.0.0.7:4711 reason=acks=0 and UNKNOWN_TOPIC_OR_PARTITION" in caplog.text
 
 
-def test_an_answer_ready_behind_a_long_poll_ends_it(connect, flights, clock):
+def test_an_answer_ready_behind_a_long_poll_ends_it_unless_it_names_nodes_alone(
+    connect, flights, clock
+):
     session, transport = connect()
-    session.data_received(fetch(1, 0))
+    session.data_received(fetch(1, 0) + metadata(2))
+    clock.turn()
     assert transport.answers == []
 
-    session.data_received(api_versions(2))
+    session.data_received(api_versions(3))
     clock.turn()
 
-    assert transport.answers == [1, 2]
+    assert transport.answers == [1, 2, 3]
 
 
 def test_a_connection_has_one_fetch_under_way_however_many_it_sends(connect, flights, batch, clock):
@@ -198,9 +201,7 @@ def test_a_connection_has_one_fetch_under_way_however_many_it_sends(connect, fli
     assert not transport.is_paused
 
 
-def test_an_answer_ready_behind_a_parked_metadata_is_not_held_back_for_long(
-    connect, flights, clock
-):
+def test_an_answer_behind_a_parked_metadata_is_not_held_back_for_long(connect, flights, clock):
     flights.depose(leader=None, lost_at=clock.now_s)
     session, transport = connect()
     session.data_received(metadata(1, "flights"))
@@ -427,7 +428,7 @@ def test_garbage_closes_its_connection_with_one_line(connect, caplog, data, word
     assert transport.answers == []
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.message.startswith("closed peer=10.0.0.7:4711: ")
+    assert record.message.startswith("closed peer=10.0.0.7:4711 reason=")
     assert word in record.message
     assert others_transport.answers == [1]
 
@@ -461,9 +462,7 @@ def test_nothing_is_done_for_a_closed_connection(connect, flights, batch):
     assert flights.log_end == 0
 
 
-def test_a_request_that_does_not_become_complete_closes_its_connection(
-    broker, connect, clock, caplog
-):
+def test_an_incomplete_request_closes_its_connection(broker, connect, clock, caplog):
     session, transport = connect()
     session.data_received(api_versions(1)[:-3])
 

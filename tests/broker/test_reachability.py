@@ -6,6 +6,7 @@ import pytest
 
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.leaders import LeaderTable
+from trimaran.broker.observations import Observations
 from trimaran.broker.reachability import Reachability
 from trimaran.ids import GroupId, NodeId, Term
 
@@ -23,6 +24,8 @@ def bench():
         groups=GroupTable(),
         elections=SimpleNamespace(fell_silent=lambda replicas, node: None),
         inbox=SimpleNamespace(forget_sender=lambda node: None),
+        heartbeats=SimpleNamespace(heard_ago_s=lambda node: 0.15),
+        observations=Observations.apart(),
         leaders=leaders,
     )
     return Reachability(parts), leaders

@@ -109,6 +109,28 @@ REQUESTS = {
     ApiKey.DESCRIBE_TOPIC_PARTITIONS: m.DescribeTopicPartitionsRequest(
         topics=[m.DescribedTopicName(name="t")]
     ),
+    ApiKey.ALTER_REPLICA_LOG_DIRS: m.AlterReplicaLogDirsRequest(
+        dirs=[
+            m.AlterReplicaLogDir(
+                path="/d", topics=[m.AlterReplicaLogDirTopic(name="t", partitions=[0])]
+            )
+        ]
+    ),
+    ApiKey.ALTER_PARTITION_REASSIGNMENTS: m.AlterPartitionReassignmentsRequest(
+        topics=[
+            m.ReassignableTopic(name="t", partitions=[m.ReassignablePartition(partition_index=0)])
+        ]
+    ),
+    ApiKey.LIST_PARTITION_REASSIGNMENTS: m.ListPartitionReassignmentsRequest(),
+    ApiKey.DESCRIBE_QUORUM: m.DescribeQuorumRequest(
+        topics=[
+            m.DescribeQuorumRequestTopic(
+                topic_name="__cluster_metadata",
+                partitions=[m.DescribeQuorumRequestPartition(partition_index=0)],
+            )
+        ]
+    ),
+    ApiKey.LIST_CONFIG_RESOURCES: m.ListConfigResourcesRequest(),
 }
 """One request of every API, with something in every list."""
 

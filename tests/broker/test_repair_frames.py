@@ -61,7 +61,9 @@ def test_answers_are_read_as_they_were_written():
     boundary = Boundary(
         group=GROUP, position=POSITION, voters=(NodeId(1),), state_files=(("image-9", 5, 77),)
     )
-    segment = SegmentEntry(base=LogPosition(), last_index=Index(9), size=400, ids_size=16)
+    segment = SegmentEntry(
+        base=LogPosition(), last_index=Index(9), size=400, ids_size=16, row_count=9
+    )
     manifest = Manifest(boundary=boundary, segments=(segment,))
     status = MemberStatus(
         term=Term(4),
@@ -84,7 +86,9 @@ def test_short_answers_are_refused(decode):
 
 
 def test_every_cut_manifest_is_refused():
-    segment = SegmentEntry(base=LogPosition(), last_index=Index(9), size=400, ids_size=16)
+    segment = SegmentEntry(
+        base=LogPosition(), last_index=Index(9), size=400, ids_size=16, row_count=9
+    )
     whole = encode_manifest(Manifest(boundary=Boundary(group=GROUP), segments=(segment,)))
 
     for size in range(len(whole)):

@@ -47,7 +47,7 @@ class HeldWorkers:
         self.submitted.clear()
         work, future = self.waiting.pop(0)
         if error is not None:
-            work.state = "full"
+            work.write.state = "full"
             future.set_exception(error)
             return
         future.set_result(work.run())
@@ -154,7 +154,7 @@ class Bench:
         """Wait until a round that found the disk full is tried again; return it."""
         async with asyncio.timeout(5):
             await self.workers.submitted.wait()
-        return self.workers.waiting[0][0]
+        return self.workers.waiting[0][0].write
 
 
 def bench_of(tmp_path, voters=(NODE,), journal=USUAL):
@@ -310,7 +310,7 @@ async def test_a_new_file_begins_with_the_boundary_that_was_synced_just_before(t
 
     await bench.sync()
 
-    (rollover, _) = bench.workers.waiting[0]
+    rollover = bench.workers.waiting[0][0].write
     assert rollover.frame.first
     assert rollover.content.boundaries == [boundary]
 
@@ -329,7 +329,7 @@ async def test_two_leaders_in_one_round_leave_the_log_of_the_second(tmp_path):
     await bench.turn()
 
     assert bench.owner.failures == []
-    (rollover, _) = bench.workers.waiting[0]
+    rollover = bench.workers.waiting[0][0].write
     assert rollover.frame.first
     ((_, _, copied),) = rollover.content.entries
     assert [(entry.index, entry.term) for entry in copied][-2:] == [(5, 1), (6, 2)]
@@ -368,7 +368,7 @@ async def test_without_space_for_a_new_file_the_current_one_goes_on(tmp_path):
     assert bench.owner.full[-1] is True
     bench.propose()
     await bench.turn()
-    (rollover, _) = bench.workers.waiting[0]
+    rollover = bench.workers.waiting[0][0].write
     assert rollover.frame.first
     await bench.idle()
     assert bench.owner.full[-1] is False

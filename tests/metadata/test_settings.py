@@ -148,6 +148,8 @@ def test_topic_without_settings_has_the_defaults():
         message_timestamp_before_max_ms=2**63 - 1,
         message_timestamp_after_max_ms=2**63 - 1,
         min_compaction_lag_ms=0,
+        max_compaction_lag_ms=2**63 - 1,
+        min_cleanable_dirty_ratio=0.5,
         delete_retention_ms=86_400_000,
         validate="batch",
         event_dedup_enable=False,
@@ -197,3 +199,22 @@ def test_node_settings_are_checked_by_their_own_table():
 
     with pytest.raises(RequestError, match="unknown setting 'retention"):
         check_node_settings({"retention.ms": "1"})
+
+
+def test_the_least_compaction_lag_is_not_above_the_most():
+    settings = {"min.compaction.lag.ms": "11", "max.compaction.lag.ms": "10"}
+
+    with pytest.raises(
+        RequestError, match=r"at most max.compaction.lag.ms, 10; found 11"
+    ) as raised:
+        check_topic_settings(settings, replication_factor=3)
+    assert raised.value.code is ErrorCode.INVALID_CONFIG
+    check_topic_settings({"cleanup.policy": "compact,delete"}, replication_factor=3)
+
+
+def test_what_must_be_compacted_in_time_ends_its_segment_in_time():
+    texts = {"segment.ms": "500", "max.compaction.lag.ms": "100"}
+
+    assert effective_settings(texts).segment_ms_max == 500
+    assert effective_settings(texts | {"cleanup.policy": "compact"}).segment_ms_max == 100
+    assert effective_settings({"cleanup.policy": "delete,compact"}).is_compacted

@@ -17,6 +17,7 @@ from trimaran.records.batch import (
     BatchHeader,
     Codec,
     add_sequence,
+    crc_matches,
     parse_header,
     renew_crc,
     set_log_append_time,
@@ -27,6 +28,7 @@ from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record
 
 POSITIONS = {
+    "base_offset": (0, 8),
     "batch_length": (8, 4),
     "magic": (16, 1),
     "crc": (17, 4),
@@ -115,7 +117,7 @@ def test_a_good_batch_passes_in_every_kind_of_buffer(kind: type) -> None:
     "fields",
     [
         {"magic": 1},
-        {"magic": 3},
+        {"base_offset": 55},
         {"batch_length": 20},
         {"batch_length": -1},
         {"record_count": 0},
@@ -132,6 +134,11 @@ def test_a_good_batch_passes_in_every_kind_of_buffer(kind: type) -> None:
 )
 def test_a_header_that_contradicts_itself_is_an_invalid_record(fields: dict[str, int]) -> None:
     assert error_of(changed(three_records(), **fields)) is ErrorCode.INVALID_RECORD
+
+
+@pytest.mark.parametrize("magic", [-1, 3, 9])
+def test_a_magic_that_nobody_defined_is_corrupt(magic: int) -> None:
+    assert error_of(changed(three_records(), magic=magic)) is ErrorCode.CORRUPT_MESSAGE
 
 
 @pytest.mark.parametrize(
@@ -180,7 +187,8 @@ def test_the_stamp_changes_offset_and_epoch_and_keeps_the_crc() -> None:
 
     stamp(memoryview(batch), base_offset=2**40, leader_epoch=9)
 
-    header = validate(batch, max_bytes=len(batch))
+    header = parse_header(batch)
+    assert crc_matches(batch, header)
     assert (header.base_offset, header.leader_epoch) == (2**40, 9)
     assert batch[16:] == before[16:]
     assert batch[8:12] == before[8:12]

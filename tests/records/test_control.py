@@ -1,15 +1,19 @@
 """Payloads of the entries that change what a replica stores."""
 
 import pytest
+from msgspec import structs
 
 from trimaran.errors import CorruptionError, ProtocolError
 from trimaran.ids import Index, Offset, Term
 from trimaran.records.control import (
+    Compaction,
     LogStart,
     StoredSettings,
     begins_segment,
+    decode_compaction,
     decode_log_start,
     decode_settings,
+    encode_compaction,
     encode_log_start,
     encode_settings,
     stored_settings_of,
@@ -77,3 +81,36 @@ def test_only_a_log_start_that_says_so_begins_a_segment():
     assert begins_segment(entry(EntryKind.LOG_START, cut))
     assert not begins_segment(entry(EntryKind.LOG_START, plain))
     assert not begins_segment(entry(EntryKind.COMMAND, cut))
+
+
+COMPACTION = Compaction(
+    generation=3, end=90, starts=(1, 40), tombstones=20, passes=((60, 1_000), (90, 2_000))
+)
+
+
+def test_a_compaction_is_read_as_it_was_written():
+    payload = encode_compaction(COMPACTION)
+
+    assert decode_compaction(payload) == COMPACTION
+    assert decode_compaction(memoryview(payload)) == COMPACTION
+    assert encode_compaction(decode_compaction(payload)) == payload
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\x02" + encode_compaction(COMPACTION)[1:],
+        encode_compaction(COMPACTION)[:-1],
+        encode_compaction(COMPACTION) + b"\x00",
+        encode_compaction(structs.replace(COMPACTION, starts=(40, 40))),
+        encode_compaction(structs.replace(COMPACTION, starts=(0, 40))),
+        encode_compaction(structs.replace(COMPACTION, starts=(91,))),
+        encode_compaction(structs.replace(COMPACTION, starts=())),
+        encode_compaction(structs.replace(COMPACTION, tombstones=91)),
+        encode_compaction(structs.replace(COMPACTION, generation=0)),
+    ],
+)
+def test_what_is_no_compaction_is_refused(payload):
+    with pytest.raises(ProtocolError, match="no compaction"):
+        decode_compaction(payload)

@@ -528,3 +528,26 @@ def test_the_group_asks_for_people_when_a_majority_lost_what_it_had_synced():
         assert bench.leader(METADATA_GROUP) is None
 
     Bench().run(scenario)
+
+
+@pytest.mark.parametrize("suffix", [".segment", ".rows"])
+def test_the_scrub_mends_the_last_segment_and_the_header_of_its_rows(suffix):
+    async def scenario(bench: Bench) -> None:
+        await bench.start()
+        await bench.produce(10)
+        await bench.flushed()
+        victim = bench.follower()
+        (path,) = bench.files(victim, suffix)
+        flip(victim, path, 40)
+        scrub = victim.broker._consensus.mending.scrub
+
+        await victim.process.start(scrub.scrub_all())
+        await bench.until(lambda: not victim.broker.statistics().mending.segments_in_repair)
+        await victim.process.start(scrub.scrub_all())
+
+        found = victim.broker.statistics().mending
+        assert (found.scrub.bad_entries, found.entries_repaired) == (1, 1)
+        (other,) = bench.files(bench.leader(), suffix)
+        assert victim.disk.file_node(path).content == bench.leader().disk.file_node(other).content
+
+    Bench().run(scenario)

@@ -245,6 +245,6 @@ def test_a_topics_segment_size_is_in_its_log_and_survives():
         assert len(await bench.same_files()) == 8
         for node in bench.nodes:
             assert bench.replica(node).storage.segment_bytes == 1 << 20
-            assert bench.partition(node).stored.segment_bytes == 1 << 20
+            assert bench.partition(node).rules.settings.segment_bytes == 1 << 20
 
     Bench(7).run(scenario)

@@ -9,8 +9,13 @@ import pytest
 
 from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import ClusterId, DiskId, GroupId, Index, NodeId, Offset, Term, TopicId, group_id
+from trimaran.records.batch import Codec, stamp
+from trimaran.records.building import build_batch
+from trimaran.records.control import Compaction
 from trimaran.records.entry import Entry, EntryKind, HardState, LogPosition
+from trimaran.records.iteration import Record, iterate_records
 from trimaran.storage.boundary import Boundary
+from trimaran.storage.compacted_list import compacted_file
 from trimaran.storage.files import Buffer
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal import JournalSettings, RoundContent
@@ -290,4 +295,163 @@ def kit():
         batch=batch,
         control=control,
         records=records,
+    )
+
+
+KEYS_BYTES = 1 << 20
+
+
+def keyed(index, offset, pairs, *, term=1, codec=Codec.NONE):
+    """Return a batch entry; `pairs` are (key, value)."""
+    records = [
+        Record(value, key, (), 10_000 + 10 * index + number)
+        for number, (key, value) in enumerate(pairs)
+    ]
+    batch = build_batch(records, codec=codec, producer_id=7, producer_epoch=0, base_sequence=index)
+    stamp(batch, base_offset=offset, leader_epoch=term)
+    return Entry(
+        index=Index(index),
+        term=Term(term),
+        kind=EntryKind.RECORDS,
+        offset=Offset(offset),
+        offset_count=len(pairs),
+        log_time_ms=1000 + index,
+        payload=bytes(batch),
+    )
+
+
+def written(seed, count=60, keys=9, codec=Codec.NONE):
+    """Return entries of small batches over a few keys, with tombstones and term changes."""
+    chance = Random(seed)
+    entries, offset = [], 0
+    for index in range(1, count + 1):
+        term = 1 + index // 20
+        if index == 1 or index % 20 == 0:
+            entries.append(
+                Entry(
+                    Index(index), Term(term), EntryKind.LEADER_START, Offset(offset), 0, 1000, b""
+                )
+            )
+            continue
+        pairs = []
+        for _ in range(chance.randrange(1, 5)):
+            value = None if chance.random() < 0.2 else chance.randbytes(40)
+            pairs.append((b"key-%d" % chance.randrange(keys), value))
+        entries.append(keyed(index, offset, pairs, term=term, codec=codec))
+        offset += len(pairs)
+    times = 0
+    for entry in entries:
+        times = entry.log_time_ms = max(times, entry.log_time_ms)
+    return entries
+
+
+def events_of(entries):
+    return [
+        (record.offset, record.timestamp_ms, record.key, record.value, record.headers)
+        for entry in entries
+        if entry.kind is EntryKind.RECORDS and len(entry.payload) > 0
+        for record in iterate_records(entry.payload)
+    ]
+
+
+def expected(entries, end, tombstones):
+    """Return the events that stay: the obviously right way."""
+    within = events_of([entry for entry in entries if entry.index <= end])
+    letting_go = {
+        record.offset
+        for entry in entries
+        if entry.kind is EntryKind.RECORDS and entry.index <= tombstones
+        for record in iterate_records(entry.payload)
+        if record.value is None
+    }
+    last_of = {key: offset for offset, _, key, _, _ in within}
+    final = within[-1][0]
+    kept = [
+        event
+        for event in within
+        if event[0] == final
+        or (event[2] is not None and last_of[event[2]] == event[0] and event[0] not in letting_go)
+    ]
+    return kept + events_of([entry for entry in entries if entry.index > end])
+
+
+def read_all(log):
+    """Return all stored events by reading on from each offset, as consumers do."""
+    found, offset = [], log.start_offset
+    while entries := log.plan_read_offset(offset, 300).run():
+        found += entries
+        offset = Offset(entries[-1].next_offset)
+        if offset >= log.next_offset:
+            break
+    return [event for event in events_of(found) if event[0] >= log.start_offset]
+
+
+def wanted(log, *, generation=1, tombstones=0, merged=1, end=None):
+    """Return a compaction of all finished segments, `merged` written as one."""
+    finished = [part for part in log.segments[:-1] if end is None or part.last.index <= end]
+    return Compaction(
+        generation=generation,
+        end=finished[-1].last.index,
+        starts=tuple(part.first_index for part in finished[::merged]),
+        tombstones=tombstones,
+        passes=(),
+    )
+
+
+def write(log, compaction, keys_bytes=KEYS_BYTES):
+    work = log.plan_compaction(compaction, keys_bytes_max=keys_bytes)
+    run_through(work)
+    return work
+
+
+def run_through(work):
+    while not work.done:
+        work.plan_step().run()
+
+
+def compact(driver, boundary, compaction, keys_bytes=KEYS_BYTES):
+    """Do all of it as the flusher does; return the new boundary."""
+    log = driver.log()
+    swap = log.plan_swap(write(log, compaction, keys_bytes))
+    swap.run()
+    old = compacted_file(boundary.state_files)
+    files = tuple(file for file in boundary.state_files if file != old)
+    after = Boundary(
+        group=boundary.group,
+        position=boundary.position,
+        voters=boundary.voters,
+        log_start_index=boundary.log_start_index,
+        log_start_offset=boundary.log_start_offset,
+        state_files=(*files, swap.state_file),
+    )
+    driver.round(boundaries=[after])
+    log.swapped(swap).run()
+    log.plan_drop_states([name for name, _, _ in after.state_files]).run()
+    return after
+
+
+def filled(driver, entries):
+    """Flush `entries` and bound them."""
+    first = driver.add()
+    position = driver.flush(*entries)
+    boundary = Boundary(group=first.group, position=position, voters=first.voters)
+    driver.round(boundaries=[boundary])
+    return boundary
+
+
+@pytest.fixture
+def ledger():
+    """Keyed batches, and compaction as the flusher does it."""
+    return SimpleNamespace(
+        KEYS_BYTES=KEYS_BYTES,
+        compact=compact,
+        events_of=events_of,
+        expected=expected,
+        filled=filled,
+        keyed=keyed,
+        read_all=read_all,
+        run_through=run_through,
+        wanted=wanted,
+        write=write,
+        written=written,
     )

@@ -461,7 +461,10 @@ def test_entries_must_follow(kit, log):
 )
 def test_only_our_own_names_are_segments(name):
     assert parse_segment_name(name) is None
-    assert parse_segment_name("0" * 19 + "7-" + "0" * 19 + "5.segment") == (7, 5)
+    assert parse_segment_name("0" * 19 + "7-" + "0" * 19 + "5.segment") == (7, 5, 0)
+    compacted = "0" * 19 + "7-" + "0" * 19 + "5-" + "0" * 9 + "3"
+    assert parse_segment_name(compacted + ".segment") == (7, 5, 3)
+    assert parse_segment_name(compacted[:-1] + "0.segment") is None
 
 
 def test_an_open_file_is_found_again_and_another_of_the_same_name_is_not(kit):

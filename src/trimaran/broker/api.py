@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self, TypeAlias
 
+from trimaran.broker.counters import PartitionCounters
 from trimaran.broker.fetch_sessions import FetchSessions
 from trimaran.broker.live_groups import LiveGroups
 from trimaran.config import NodeConfig
@@ -257,6 +258,10 @@ class Partition(Protocol):
     @property
     def size_bytes(self) -> int:
         """Bytes of batches in segments."""
+
+    @property
+    def counts(self) -> PartitionCounters:
+        """What went through it on this node."""
 
     @property
     def known_producers(self) -> Sequence[KnownProducer]:

@@ -10,6 +10,7 @@ Does not: ask, or change anything.
 
 import logging
 import re
+from dataclasses import replace
 from typing import Protocol
 
 from trimaran.broker.groups import GroupTable
@@ -35,14 +36,16 @@ from trimaran.raft.messages import AppendEntries
 from trimaran.records.entry import Entry, LogPosition
 from trimaran.storage.install import ReadPart
 from trimaran.storage.log_reads import SegmentsMovedError
-from trimaran.storage.partition_log import STATE_DIRECTORY
-from trimaran.storage.segment import DIGITS, group_directory
+from trimaran.storage.segment import DIGITS, GENERATION_DIGITS, group_directory
+from trimaran.storage.state_files import STATE_DIRECTORY
 
 log = logging.getLogger(__name__)
 
 PART_BYTES_MAX = 1 << 20
 """Longest part of a file, or bytes of entries, in one answer."""
-FILE_NAME = re.compile(rf"\d{{{DIGITS}}}-\d{{{DIGITS}}}\.(segment|rows|ids)")
+FILE_NAME = re.compile(
+    rf"\d{{{DIGITS}}}-\d{{{DIGITS}}}(-\d{{{GENERATION_DIGITS}}})?\.(segment|rows|ids)"
+)
 
 
 class ArchiveOwner(Protocol):
@@ -88,13 +91,13 @@ class Archive:
             return None
         match ask.kind:
             case RepairKind.MANIFEST:
-                return _manifest(replica)
+                return _manifest(replica, Index(ask.start))
             case RepairKind.FILE:
                 return await self._file(replica, ask)
             case RepairKind.ENTRIES:
                 return await self._entries(replica, Index(ask.start), ask.count)
             case _:
-                return await self._digest(replica, Index(ask.start))
+                return await self._digest(replica, Index(ask.start), ask.count)
 
     async def _file(self, replica: Replica, ask: RepairAsk) -> bytes | None:
         state_names = [f"{STATE_DIRECTORY}/{name}" for name, _, _ in replica.boundary.state_files]
@@ -119,11 +122,16 @@ class Archive:
             return None
         work = storage.plan_read_index(start, bytes_max)
         entries = await self._workers.submit(Lane.READS, work)
-        return _entries_body(work.previous, entries)
+        if start > storage.whole_from.index:
+            return _entries_body(work.previous, entries)
+        if entries[0].index != start:
+            return None  # compaction left nothing of it
+        before = replace(work.previous, index=Index(start - 1))
+        return _entries_body(before, entries[:1])
 
-    async def _digest(self, replica: Replica, start: Index) -> bytes | None:
+    async def _digest(self, replica: Replica, start: Index, generation: int) -> bytes | None:
         for segment in replica.storage.segments[:-1]:
-            if segment.first_index == start:
+            if segment.first_index == start and segment.generation == generation:
                 digest = await self._workers.submit(
                     Lane.READS, replica.storage.plan_digest(segment)
                 )
@@ -131,16 +139,24 @@ class Archive:
         return None
 
 
-def _manifest(replica: Replica) -> bytes | None:
-    if not replica.raft.has_own_commit or replica.damage is not None:
-        return None
+def _manifest(replica: Replica, end: Index) -> bytes | None:
+    """Return what a member whose log ends at `end` may start over from, None if nothing here.
+
+    Any sound member's files hold what is committed and nothing else. But only a leader's are known
+    to hold what the asker has acknowledged where they end before its log does.
+    """
     boundary = replica.boundary
+    is_enough = replica.raft.has_own_commit or boundary.position.index >= end
+    if replica.damage is not None or not is_enough:
+        return None
     segments = tuple(
         SegmentEntry(
             base=segment.base,
             last_index=segment.last.index,
             size=segment.size,
             ids_size=segment.ids_size,
+            generation=segment.generation,
+            row_count=segment.row_count,
         )
         for segment in replica.storage.segments
         if segment.first_index <= boundary.position.index

@@ -50,6 +50,7 @@ class Call:
 
     __slots__ = (
         "abandon",
+        "begun_s",
         "broker",
         "deadlines",
         "ended",
@@ -76,6 +77,8 @@ class Call:
         slot: Slot | None = None,
     ) -> None:
         self.broker = broker
+        self.begun_s = 0.0
+        """When it was decoded; only the session looks at it."""
         self.deadlines = deadlines
         self.parts = parts
         self.owner = owner

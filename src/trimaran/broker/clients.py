@@ -25,12 +25,14 @@ from trimaran.broker.api import Broker
 from trimaran.broker.calls import Call
 from trimaran.broker.client_limits import AddressCounts, RequestMemory
 from trimaran.broker.dispatch import Dispatcher
+from trimaran.broker.observations import Observations
 from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadline, Deadlines
 from trimaran.errors import ProtocolError, RequestError
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.codec import UnsupportedVersionError, decode_request
 from trimaran.protocol.connection import SCRATCH_BYTES, KafkaConnection
+from trimaran.protocol.messages import MetadataRequest
 from trimaran.records.entry import Payload
 
 REQUESTS_PER_TURN = 20
@@ -57,13 +59,20 @@ class ClientsStatistics:
 class Clients:
     """What all client sessions of a node share."""
 
-    def __init__(self, broker: Broker, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        observations: Observations | None = None,
+    ) -> None:
         """Start without sessions; `loop` is the running one."""
+        self.observations = observations or Observations.apart()
         self.broker = broker
         self.loop = loop
         self.deadlines = Deadlines(self.loop)
         self.parts = TopicParts(broker)
-        self.dispatcher = Dispatcher(broker)
+        self.dispatcher = Dispatcher(broker, counters=self.observations.counters)
         self.scratch = bytearray(SCRATCH_BYTES)
         self.sessions: dict[ClientSession, None] = {}
         self.addresses = AddressCounts()
@@ -128,6 +137,8 @@ class ClientSession(asyncio.Protocol):
     def __init__(self, clients: Clients) -> None:
         kafka = clients.broker.kafka
         self._clients = clients
+        self._counters = clients.observations.counters
+        self._now_s = clients.observations.now_s
         self._kafka = kafka
         self._connection = KafkaConnection(
             frame_bytes_max=kafka.request_bytes_max,
@@ -189,6 +200,7 @@ class ClientSession(asyncio.Protocol):
             return
         now_s = self._clients.deadlines.now_s()
         self._heard_s = now_s
+        self._counters.bytes_in += len(data)
         try:
             frames = self._connection.receive(data)
         except ProtocolError as error:
@@ -235,6 +247,7 @@ class ClientSession(asyncio.Protocol):
         assert call.slot is not None
         buffers = () if response is None else self._clients.dispatcher.encode(call, response)
         self._send(self._connection.fill(call.slot, buffers))
+        self._counters.answered(call.header.api_key, self._now_s() - call.begun_s)
         if not self._is_working:
             self._count_held()
         if not self._is_reading or self._frames:
@@ -252,7 +265,13 @@ class ClientSession(asyncio.Protocol):
         """Close with one line in the log; answers under way are sent before, unless `at_once`."""
         if self._is_closed:
             return
-        self._log(logging.WARNING, f"closed peer={self._peer}: {reason}")
+        self._clients.dispatcher.refusals.write(
+            logging.WARNING,
+            "closed peer=%s reason=%s",
+            self._peer,
+            reason,
+            now_s=self._clients.deadlines.now_s(),
+        )
         self._clients.closed_by_us_count += 1
         self._flush()
         self._is_closed = True
@@ -378,7 +397,10 @@ class ClientSession(asyncio.Protocol):
             peer=self._peer,
             slot=slot,
         )
+        call.begun_s = self._now_s()
+        self._counters.requests[request.header.api_key] += 1
         slot.on_overtaken = call.block
+        slot.is_patient = is_routine(request.body)
         self._open[call] = None
         clients.dispatcher.dispatch(call, request.body)
 
@@ -395,6 +417,7 @@ class ClientSession(asyncio.Protocol):
     def _flush(self) -> None:
         if self._out and not self._is_closed:
             out, self._out = self._out, []
+            self._counters.bytes_out += self._out_bytes
             self._out_bytes = 0
             self._transport.writelines(out)
 
@@ -427,8 +450,13 @@ class ClientSession(asyncio.Protocol):
         elif not self._open and now_s - self._heard_s >= kafka.idle_timeout_s:
             self.close(f"idle for {kafka.idle_timeout_s} s")
 
-    def _log(self, level: int, line: str) -> None:
-        self._clients.dispatcher.refusals.write(level, line, self._clients.deadlines.now_s())
+
+def is_routine(body: object) -> bool:
+    """Whether a request can wait for what was asked before it, as everything does in Kafka.
+
+    Clients ask for the nodes alone from time to time; a reader's long poll is not cut short for it.
+    """
+    return isinstance(body, MetadataRequest) and body.topics is not None and not body.topics
 
 
 def api_key_of(frame: memoryview) -> int:

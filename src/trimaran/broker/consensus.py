@@ -14,11 +14,13 @@ from typing import Protocol
 from trimaran.broker.elections import Elections
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.handover import Handover
+from trimaran.broker.happenings import HappeningKind
 from trimaran.broker.heartbeats import Heartbeats
 from trimaran.broker.inbox import Commands, Inbox
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.log_clock import LogClock
 from trimaran.broker.mending import Mending
+from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import (
     Hello,
     PeerLane,
@@ -75,6 +77,7 @@ class Consensus:
         self,
         *,
         owner: ConsensusOwner,
+        observations: Observations,
         config: NodeConfig,
         hello: Hello,
         groups: GroupTable,
@@ -85,8 +88,9 @@ class Consensus:
         """`hello` is this node's greeting on the control lane."""
         settings = config.replication
         self.node_id = hello.node_id
+        self.observations = observations
         self.groups = groups
-        self.leaders = LeaderTable()
+        self.leaders = LeaderTable(moved=self._leader_moved)
         self._owner, self._ports, self._tasks = owner, ports, tasks
         self._loop, self._log_clock = asyncio.get_running_loop(), LogClock()
         self.space = Space(
@@ -103,6 +107,7 @@ class Consensus:
             tasks=tasks,
             hello=hello,
             addresses=config.cluster.nodes,
+            observations=observations,
         )
         self.rounds = Rounds(
             owner=self,
@@ -112,16 +117,9 @@ class Consensus:
             batch_max_events=settings.batch_max_events,
             batch_linger_s=settings.batch_linger_ms / 1000,
             round_bytes_max=settings.round_bytes_max,
+            observations=observations,
         )
-        self.heartbeats = Heartbeats(
-            owner=self,
-            reachability=reachability,
-            node_id=self.node_id,
-            peers=self.peers.peers,
-            clock=ports.clock,
-            log_clock=self._log_clock,
-            settings=settings,
-        )
+        self.heartbeats = self._make_heartbeats(reachability, config)
         self.elections = Elections(
             owner=self, node_id=self.node_id, chance=ports.chance, settings=settings
         )
@@ -132,8 +130,28 @@ class Consensus:
             has_room=self.can_store,
             touched=self.touched,
         )
-        self.mending = Mending(self, config=config, hello=hello, ports=ports, tasks=tasks)
+        self.mending = Mending(
+            self,
+            config=config,
+            hello=hello,
+            ports=ports,
+            tasks=tasks,
+            start_over=self._start_over,
+        )
         self.inbox = self._make_inbox(owner)
+
+    def _make_heartbeats(self, reachability: Reachability, config: NodeConfig) -> Heartbeats:
+        """Return who sends and judges signs of life."""
+        return Heartbeats(
+            owner=self,
+            reachability=reachability,
+            node_id=self.node_id,
+            peers=self.peers.peers,
+            clock=self._ports.clock,
+            log_clock=self._log_clock,
+            settings=config.replication,
+            observations=self.observations,
+        )
 
     def _make_inbox(self, commands: Commands) -> Inbox:
         """Return who takes what peers say to the parts above."""
@@ -145,6 +163,7 @@ class Consensus:
             mending=self.mending,
             touched=self.touched,
             hand_over=self.handover.hand_over,
+            observations=self.observations,
         )
 
     # What groups ask for
@@ -187,6 +206,7 @@ class Consensus:
         """Leave a group: it was deleted, or it `starts_over` with its leader's files."""
         replica.removed = True
         self._owner.group_removed(replica)
+        self.observations.incidents.group_removed(replica.group)
         self.elections.forget(replica.group)
         self.heartbeats.led_changed(replica, is_leader=False)
         self.heartbeats.following_changed(replica)
@@ -224,13 +244,31 @@ class Consensus:
             text=f"the log ends at {replica.raft.log.last_index}, below what was acknowledged",
         )
         log.error("disk set back group=%s effect=no vote", replica.group.hex())
+        self._note(replica, HappeningKind.DAMAGE)
         self.rounds.store_damage(replica.group, replica.damage)
         self.heartbeats.following_changed(replica)
 
     def vote_changed(self, replica: Replica) -> None:
         """This node has its vote in the group back, or lost it: its leader is told."""
         self.heartbeats.following_changed(replica)
+        self._note(replica, HappeningKind.REPAIR if replica.raft.may_vote else HappeningKind.DAMAGE)
         self.touched(replica)
+
+    def _note(self, replica: Replica, kind: HappeningKind) -> None:
+        """Note that something happened to the group on this node."""
+        happenings = self.observations.happenings
+        happenings.gather(kind, replica.group, node=self.node_id, term=replica.raft.term)
+
+    def _start_over(self, replica: Replica) -> None:
+        """Take the leader's files instead of this node's; let another lead first."""
+        if replica.removed:
+            return
+        raft = replica.raft
+        if raft.is_leader:
+            others = [node for node in replica.node_ids if node != self.node_id]
+            any(self.handover.hand_over(replica, node) for node in others)
+        elif raft.leader is not None:
+            self._owner.install_asked(replica)
 
     def member_damaged(self, peer: Peer, replica: Replica) -> None:
         """A follower in a group led here says that it is damaged."""
@@ -246,11 +284,15 @@ class Consensus:
         raft = replica.raft
         end = Index(ready.committed_to + 1)
         self._owner.committed(replica, raft.log.bytes_between(ready.committed_from, end))
+        incidents = self.observations.incidents
+        if incidents.is_open:
+            incidents.committed(replica)
         if raft.is_leader:
             self.heartbeats.progressed(replica)
 
     def _role_changed(self, replica: Replica, role: Role) -> None:
         raft = replica.raft
+        self.observations.role_changed(replica, role)
         was_leader = self.leaders.hint(replica.group) == (self.node_id, raft.term)
         self.leaders.note(replica.group, raft.term, raft.leader, now_s=self._loop.time())
         if role is Role.LEADER:
@@ -282,8 +324,10 @@ class Consensus:
     async def _read_older(self, replica: Replica, older: OlderEntries) -> None:
         """Read entries that left memory for a follower that is far behind."""
         while not replica.removed:
-            if older.start < replica.storage.first_index:
-                replica.raft.start_install(older.peer, replica.storage.base)
+            whole_from = replica.storage.whole_from
+            if older.start <= whole_from.index:
+                # Below the log start, or in a compacted range: entries are missing there.
+                replica.raft.start_install(older.peer, whole_from)
                 break
             work = replica.storage.plan_read_index(older.start, OLDER_BYTES_MAX)
             try:
@@ -314,6 +358,7 @@ class Consensus:
             replica.group.hex(),
             replica.raft.term,
         )
+        self._note(replica, HappeningKind.WARNING)
         replica.raft.quorum_lost()
         replica.machine.majority_lost()
         self.rounds.touched(replica)
@@ -327,7 +372,14 @@ class Consensus:
     def leader_missing(self, replica: Replica) -> None:
         """The group's leader is gone, as far as this node can tell."""
         raft = replica.raft
+        self.observations.leader_lost(replica, self.leaders.hint(replica.group)[0])
         self.leaders.note(replica.group, raft.term, raft.leader, now_s=self._loop.time())
+
+    def _leader_moved(self, group: GroupId, term: Term, leader: NodeId) -> None:
+        """A group has a leader that it did not have."""
+        is_own = leader == self.node_id
+        kind = HappeningKind.ELECTION if is_own else HappeningKind.LEADER_MOVED
+        self.observations.happenings.gather(kind, group, node=leader, term=term)
 
     # Disk and end
 
@@ -339,9 +391,14 @@ class Consensus:
         """Without room for events this node leads nothing that another could lead."""
         if has_room:
             log.warning("disk has room again effect=events are accepted")
+            self._note_space("the disk has room again: events are accepted")
             return
         log.error("disk full effect=no events accepted, leaderships given up")
+        self._note_space("the disk is full: no events are accepted, leaderships are given up")
         self.handover.give_up_all()
+
+    def _note_space(self, text: str) -> None:
+        self.observations.happenings.add(HappeningKind.SPACE, node=self.node_id, text=text)
 
     def dormant_groups(self) -> Sequence[RecoveredGroup]:
         """Return the groups that this node only keeps, ordered."""

@@ -18,8 +18,11 @@ from typing import Any
 
 from trimaran.broker.api import Broker
 from trimaran.broker.calls import Call
+from trimaran.broker.counters import Counters
 from trimaran.broker.handlers import (
     alter_configs,
+    alter_partition_reassignments,
+    alter_replica_log_dirs,
     api_versions,
     create_partitions,
     create_topics,
@@ -31,6 +34,7 @@ from trimaran.broker.handlers import (
     describe_groups,
     describe_log_dirs,
     describe_producers,
+    describe_quorum,
     describe_topic_partitions,
     elect_leaders,
     fetch,
@@ -40,8 +44,10 @@ from trimaran.broker.handlers import (
     init_producer_id,
     join_group,
     leave_group,
+    list_config_resources,
     list_groups,
     list_offsets,
+    list_partition_reassignments,
     metadata,
     offset_commit,
     offset_delete,
@@ -50,7 +56,7 @@ from trimaran.broker.handlers import (
     produce,
     sync_group,
 )
-from trimaran.broker.refusals import RefusalLog, origin
+from trimaran.broker.refusals import ORIGIN, RefusalLog, origin
 from trimaran.broker.tasks import Tasks
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.api import ApiKey
@@ -94,6 +100,9 @@ ROUTES: Mapping[int, Route] = {
     ),
     ApiKey.DESCRIBE_CONFIGS: Route(describe_configs.handle, describe_configs.refuse),
     ApiKey.ALTER_CONFIGS: Route(alter_configs.handle, alter_configs.refuse),
+    ApiKey.ALTER_REPLICA_LOG_DIRS: Route(
+        alter_replica_log_dirs.handle, alter_replica_log_dirs.refuse
+    ),
     ApiKey.DESCRIBE_LOG_DIRS: Route(describe_log_dirs.handle, describe_log_dirs.refuse),
     ApiKey.CREATE_PARTITIONS: Route(create_partitions.handle, create_partitions.refuse),
     ApiKey.DELETE_GROUPS: Route(delete_groups.handle, delete_groups.refuse),
@@ -101,9 +110,17 @@ ROUTES: Mapping[int, Route] = {
     ApiKey.INCREMENTAL_ALTER_CONFIGS: Route(
         incremental_alter_configs.handle, incremental_alter_configs.refuse
     ),
+    ApiKey.ALTER_PARTITION_REASSIGNMENTS: Route(
+        alter_partition_reassignments.handle, alter_partition_reassignments.refuse
+    ),
+    ApiKey.LIST_PARTITION_REASSIGNMENTS: Route(
+        list_partition_reassignments.handle, list_partition_reassignments.refuse
+    ),
     ApiKey.OFFSET_DELETE: Route(offset_delete.handle, offset_delete.refuse),
+    ApiKey.DESCRIBE_QUORUM: Route(describe_quorum.handle, describe_quorum.refuse),
     ApiKey.DESCRIBE_CLUSTER: Route(describe_cluster.handle, describe_cluster.refuse),
     ApiKey.DESCRIBE_PRODUCERS: Route(describe_producers.handle, describe_producers.refuse),
+    ApiKey.LIST_CONFIG_RESOURCES: Route(list_config_resources.handle, list_config_resources.refuse),
     ApiKey.DESCRIBE_TOPIC_PARTITIONS: Route(
         describe_topic_partitions.handle, describe_topic_partitions.refuse
     ),
@@ -113,8 +130,14 @@ ROUTES: Mapping[int, Route] = {
 class Dispatcher:
     """Runs handlers for all client sessions of one node."""
 
-    def __init__(self, broker: Broker, *, routes: Mapping[int, Route] = ROUTES) -> None:
-        self.refusals = RefusalLog()
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        routes: Mapping[int, Route] = ROUTES,
+        counters: Counters | None = None,
+    ) -> None:
+        self.refusals = RefusalLog(counters or Counters())
         self._broker = broker
         self._routes = routes
         self._tasks = Tasks(broker.fail)
@@ -128,7 +151,7 @@ class Dispatcher:
             self.failed(call, error)
             return
         if isinstance(outcome, Coroutine):
-            self._tasks.spawn(self._finish(call, outcome), name=f"answer {origin(call)}")
+            self._tasks.spawn(self._finish(call, outcome), name="answer")
         elif outcome is not None:
             call.answer(outcome)
 
@@ -147,9 +170,8 @@ class Dispatcher:
             raise error
         if not isinstance(error, RequestError):
             name = type(error).__name__
-            logger.error(
-                "request failed %s error=%s: %s", origin(call), name, error, exc_info=error
-            )
+            text = f"request failed {ORIGIN} error=%s reason=%s"
+            logger.error(text, *origin(call), name, error, exc_info=error)
             call.owner.close("internal error")
         elif not call.ended:
             self._refuse(call, error)

@@ -79,6 +79,8 @@ class FetchSlot:
         self.size += size
         next_offset = end_offset(batches[-1])
         assert next_offset > self.next_offset
+        if self.partition is not None:
+            self.partition.counts.read(len(batches), next_offset - self.next_offset, size)
         self.next_offset = next_offset
 
 

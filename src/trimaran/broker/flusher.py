@@ -3,7 +3,8 @@
 A cycle, when enough waits or a while has passed: segment bytes and rows written, state files
 written, all of it synced; then one boundary per group in the next journal round; then the journal
 files that nobody needs any more are removed and the in-memory tail is cut to its budget. In this
-order a crash at any step loses nothing (design D5).
+order a crash at any step loses nothing (design D5). Compacted segments take their place in the same
+way, between two flushes: renamed and listed, boundary, old files removed.
 
 Invariants: a boundary never names what is not synced; memory above a boundary is never released.
 Does not: write the journal, or decide what a segment is.
@@ -17,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from trimaran.broker.observations import Observations
 from trimaran.broker.ports import Lane, Work, Workers
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import Rounds
@@ -26,6 +28,8 @@ from trimaran.ids import GroupId, Index
 from trimaran.records.control import decode_log_start
 from trimaran.records.entry import Entry, EntryKind, LogPosition
 from trimaran.storage.boundary import Boundary, StateFile
+from trimaran.storage.compacted_list import compacted_file
+from trimaran.storage.compaction import LogCompaction
 from trimaran.storage.journal import Journal
 
 T = TypeVar("T")
@@ -59,11 +63,13 @@ class Flusher:
         flush_bytes: int,
         flush_interval_s: float,
         flushed: Callable[[], None],
+        observations: Observations | None = None,
     ) -> None:
         """`tail_bytes_max` bounds what stays in memory below the boundaries, on the whole node.
 
         `flushed` is called whenever `unflushed_bytes` fell.
         """
+        self._observations = observations or Observations.apart()
         self._rounds = rounds
         self._journal = journal
         self._workers = workers
@@ -81,6 +87,7 @@ class Flusher:
         self._tail: deque[tuple[Replica, Index, int]] = deque()
         self._tail_bytes = 0
         self._released = 0
+        self._swaps: deque[tuple[Replica, LogCompaction, asyncio.Future[bool]]] = deque()
         self.cycles = 0
 
     def committed(self, replica: Replica, size: int) -> None:
@@ -94,6 +101,16 @@ class Flusher:
         self.unflushed_bytes += size
         if self._waiting_bytes >= self._flush_bytes:
             self._enough.set()
+
+    def swap(self, replica: Replica, compaction: LogCompaction) -> "asyncio.Future[bool]":
+        """Put what `compaction` wrote in its place; the future says whether that was done.
+
+        It is not if the group, or what was compacted, is gone.
+        """
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self._swaps.append((replica, compaction, done))
+        self._enough.set()
+        return done
 
     def group_removed(self, group: GroupId) -> None:
         """What the group still had to flush is not needed any more."""
@@ -110,6 +127,11 @@ class Flusher:
             self._unflushed[group] = left
         else:
             self._unflushed.pop(group, None)
+
+    @property
+    def tail_bytes(self) -> int:
+        """Bytes of entries below the boundaries that stay in memory."""
+        return self._tail_bytes
 
     async def run(self) -> None:
         """Flush for ever."""
@@ -130,6 +152,13 @@ class Flusher:
                 await self._flush(replica)
                 if replica.storage.last_index < replica.applied:
                     self._waiting.setdefault(replica.group, _Waiting(replica, waiting.since_s))
+        while self._swaps:
+            replica, compaction, done = self._swaps.popleft()
+            is_swapped = False
+            with suppress(_GroupDeletedError):
+                is_swapped = await self._swap(replica, compaction)
+            if not done.done():
+                done.set_result(is_swapped)
         if self._journal.generation != self._released or self._journal.file_count > 1:
             self._released = self._journal.generation
             submit = partial(self._workers.submit, Lane.SEGMENTS, self._journal.release())
@@ -164,6 +193,33 @@ class Flusher:
             files = await when_there_is_room(partial(self._write, replica, entries, states))
             await self._bound(replica, entries, files)
 
+    async def _swap(self, replica: Replica, compaction: LogCompaction) -> bool:
+        """Place, bound, remove; return whether there was something to place.
+
+        Raises:
+            _GroupDeletedError: the group was deleted meanwhile.
+        """
+        storage = replica.storage
+        swap = None if replica.removed else storage.plan_swap(compaction)
+        if swap is None:
+            return False
+        await when_there_is_room(partial(self._submit, replica, swap))
+        if replica.removed:
+            raise _GroupDeletedError
+        assert swap.state_file is not None
+        previous = replica.boundary
+        replaced = compacted_file(previous.state_files)
+        kept = [file for file in previous.state_files if file != replaced]
+        boundary = replace(previous, state_files=(*kept, swap.state_file))
+        is_synced = self._rounds.store_boundary(boundary, replica)
+        await is_synced
+        if replica.removed:
+            raise _GroupDeletedError
+        await self._submit(replica, storage.swapped(swap))
+        names = [name for name, _, _ in boundary.state_files]
+        await self._submit(replica, storage.plan_drop_states(names))
+        return True
+
     def _submit(self, replica: Replica, work: Work[T]) -> "asyncio.Future[T]":
         """Have `work` done on the group's files.
 
@@ -186,12 +242,15 @@ class Flusher:
             _GroupDeletedError: the group was deleted meanwhile.
         """
         flush = replica.storage.plan_flush(entries, states)
+        now_s = self._observations.now_s
+        begun_s = now_s()
         try:
             await self._submit(replica, flush)
         except DiskFullError:
             flush.abandon()
             raise
         flush.finish()
+        self._observations.counters.flush.add(now_s() - begun_s)
         return flush.state_files
 
     async def _bound(
@@ -219,11 +278,13 @@ class Flusher:
             self._tail.append((replica, entry.index, entry.size))
             size += entry.size
         self._tail_bytes += size
+        self._observations.counters.flushed_bytes += size
         self._forget(replica.group, size)
         self._cut_tail()
         self._flushed()
         if previous.state_files:
-            names = [name for name, _, _ in files]
+            # Those before too: were the journal's last round to rot, theirs is the boundary.
+            names = [name for name, _, _ in (*files, *previous.state_files)]
             await self._submit(replica, replica.storage.plan_drop_states(names))
         start = (boundary.log_start_index, boundary.log_start_offset)
         if start != (previous.log_start_index, previous.log_start_offset):

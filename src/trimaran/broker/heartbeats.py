@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from trimaran.broker.log_clock import LogClock
+from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import (
     Heartbeat,
     HeartbeatAnswer,
@@ -93,6 +94,8 @@ class PeerPulse:
         "missed",
         "not_following",
         "sent_s",
+        "timed_number",
+        "timed_s",
         "told",
     )
 
@@ -114,6 +117,9 @@ class PeerPulse:
         self.dropped: dict[GroupId, None] = {}
         self.sent_s: dict[int, float] = {}
         """When each unanswered heartbeat left, by number."""
+        self.timed_number = 0
+        """The heartbeat whose round trip is measured, and when it left; 0: the next one."""
+        self.timed_s = 0.0
         self.answered_number = 0
         self.answered_sent_s = NEVER_S
         """When the last heartbeat that it answered on this connection was sent."""
@@ -146,8 +152,10 @@ class Heartbeats:
         clock: Clock,
         log_clock: LogClock,
         settings: ReplicationSection,
+        observations: Observations | None = None,
     ) -> None:
         """Nothing is sent before `start`."""
+        self._observations = observations or Observations.apart()
         self._owner = owner
         self._reachability = reachability
         self._node_id = node_id
@@ -251,10 +259,15 @@ class Heartbeats:
             return 0.0
         return self._loop.time() - self._pulses[node].alive_since_s
 
+    def heard_ago_s(self, node: NodeId) -> float:
+        """Return how long ago `node`'s last heartbeat came, this node's own lateness left out."""
+        return self._loop.time() - self._pulses[node].heard_s
+
     def connected(self, node: NodeId) -> None:
         """The control lane to `node` is new: tell it everything, give it time."""
         pulse = self._pulses[node]
         pulse.told = None
+        pulse.timed_number = 0
         pulse.sent_s.clear()
         pulse.heard_s = pulse.alive_since_s = self._loop.time()
         pulse.is_silent = False
@@ -346,6 +359,8 @@ class Heartbeats:
         sent_s = pulse.sent_s.pop(answer.number, None)
         if sent_s is None or answer.number <= pulse.answered_number:
             return
+        if answer.number >= pulse.timed_number > 0:
+            self._measured(peer.node_id, pulse, answer.number)
         if pulse.answered_sent_s == NEVER_S:
             self._begin_anew(peer.node_id)
         pulse.answered_number = answer.number
@@ -367,6 +382,14 @@ class Heartbeats:
         pulse.excepted_since_s = excepted
         if peer.counts:
             self._answer_reads(peer.node_id, pulse)
+
+    def _measured(self, node: NodeId, pulse: PeerPulse, number: int) -> None:
+        """The heartbeat that was timed is answered, or a later one: then it was lost."""
+        if number == pulse.timed_number:
+            observations = self._observations
+            round_trip_s = observations.now_s() - pulse.timed_s
+            observations.counters.peer(node).round_trip.add(round_trip_s)
+        pulse.timed_number = 0
 
     def _take_exception(self, peer: Peer, replica: Replica, term: Term, refusal: Refusal) -> None:
         """`peer` does not follow, misses or holds damaged a group led here."""
@@ -488,6 +511,8 @@ class Heartbeats:
         dropped = list(pulse.dropped)
         pulse.dropped = {}
         pulse.sent_s[number] = self._loop.time()
+        if pulse.timed_number == 0:
+            pulse.timed_number, pulse.timed_s = number, self._observations.now_s()
         if len(pulse.sent_s) > UNANSWERED_MAX:
             del pulse.sent_s[next(iter(pulse.sent_s))]
         beat = Heartbeat(number, self._clock.wall_ms(), full, claims, dropped)

@@ -13,6 +13,7 @@ from typing import Protocol
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.heartbeats import Heartbeats
 from trimaran.broker.leaders import LeaderTable
+from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import (
     Frame,
     HandOver,
@@ -72,8 +73,10 @@ class Inbox:
         mending: Mender,
         touched: Callable[[Replica], None],
         hand_over: Callable[[Replica, NodeId], object],
+        observations: Observations | None = None,
     ) -> None:
         """`touched` is called with each group whose core was told something."""
+        self._incidents = (observations or Observations.apart()).incidents
         self._commands = commands
         self._hand_over = hand_over
         self._touched = touched
@@ -91,6 +94,7 @@ class Inbox:
                 case Messages():
                     for group, message in frame.messages:
                         self._message(peer, group, message)
+                    self._note_entries(peer, frame)
                 case Heartbeat():
                     self._heartbeats.receive(peer, frame)
                 case HeartbeatAnswer():
@@ -101,6 +105,12 @@ class Inbox:
                         self._leaders.note(group, term, leader, now_s=now_s)
                 case _:
                     self._asked(peer, frame)
+
+    def _note_entries(self, peer: Peer, frame: Messages) -> None:
+        """Note when entries came last from a leader; they travel with nothing else."""
+        last = frame.messages[-1][1] if frame.messages else None
+        if isinstance(last, AppendEntries) and last.entries:
+            self._incidents.appended(peer.node_id)
 
     def _asked(self, peer: Peer, frame: Frame) -> None:
         """Handle a frame that is about commands, leaderships or damage."""

@@ -1,9 +1,11 @@
-"""Groups that start over from a leader's files (design D11; the paper's InstallSnapshot).
+"""Groups that start over from another member's files (design D11; the paper's InstallSnapshot).
 
 A group is installed while it takes no part here: its files were found damaged, or its leader has no
 entries left that reach back to where this member's log ends. The manifest and then every file come
-in parts from the leader, one part on its way at a time and no faster than a set rate, so that
-neither memory nor the connection fills up. What came is checked whole before it replaces anything.
+in parts, one part on its way at a time and no faster than a set rate, so that neither memory nor
+the connection fills up. They come from the leader; while there is none, from any sound member whose
+files reach as far as this one's log: two members that start over leave the third without the
+majority to lead. What came is checked whole before it replaces anything.
 
     manifest, state files, segments  ->  staging  ->  checked, moved  ->  boundary in the journal
     ->  loaded, taken up again
@@ -16,6 +18,7 @@ Does not: decide which groups need it.
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -31,10 +34,9 @@ from trimaran.broker.repair_frames import (
 from trimaran.broker.rounds import Rounds
 from trimaran.broker.space import when_there_is_room
 from trimaran.errors import CorruptionError, DiskFullError, PeerError
-from trimaran.ids import GroupId, NodeId
+from trimaran.ids import GroupId, Index, NodeId
 from trimaran.records.entry import Entry
 from trimaran.storage.boundary import Boundary
-from trimaran.storage.partition_log import STATE_DIRECTORY
 from trimaran.storage.recovery import RecoveredGroup, Store
 from trimaran.storage.segment import (
     IDS_SUFFIX,
@@ -44,6 +46,7 @@ from trimaran.storage.segment import (
     new_segment,
 )
 from trimaran.storage.sidecar import row_position
+from trimaran.storage.state_files import STATE_DIRECTORY
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +142,7 @@ class Installs:
             DiskFullError: no space.
         """
         group = found.group
-        body = await self._asking.ask(node, RepairKind.MANIFEST, group)
+        body = await self._asking.ask(node, RepairKind.MANIFEST, group, start=_end_of(found))
         if body is None:
             return False
         manifest = decode_manifest(group, body)
@@ -215,12 +218,18 @@ def _files_of(manifest: Manifest) -> Iterator[tuple[str, int]]:
         yield stem + SEGMENT_SUFFIX, segment.size
         if segment.ids_size:
             yield stem + IDS_SUFFIX, segment.ids_size
-        yield stem + ROWS_SUFFIX, row_position(segment.last_index - segment.base.index)
+        yield stem + ROWS_SUFFIX, row_position(segment.row_count)
 
 
 def _stem(group: GroupId, segment: SegmentEntry) -> str:
-    path = new_segment(group, segment.base, 0).path
+    path = replace(new_segment(group, segment.base, 0), generation=segment.generation).path
     return path.removeprefix(group_directory(group) + "/")
+
+
+def _end_of(found: RecoveredGroup) -> Index:
+    """Return the last entry that this member has, or had, and may have acknowledged."""
+    last = found.entries[-1].index if found.entries else Index(0)
+    return max(last, found.boundary.position.index)
 
 
 def _fitting_tail(found: RecoveredGroup, boundary: Boundary) -> list[Entry]:

@@ -12,9 +12,13 @@ from trimaran.ids import GroupId, NodeId, Term
 class LeaderTable:
     """One row per group: term, leader, and since when there is none."""
 
-    __slots__ = ("_lost_s", "_rows", "_watchers")
+    __slots__ = ("_lost_s", "_moved", "_rows", "_told", "_watchers")
 
-    def __init__(self) -> None:
+    def __init__(self, *, moved: Callable[[GroupId, Term, NodeId], None] | None = None) -> None:
+        """`moved` is called when a group has a leader in a term in which it had none."""
+        self._moved = moved
+        self._told: dict[GroupId, Term] = {}
+        """The last term whose leader `moved` was told of."""
         self._rows: dict[GroupId, tuple[Term, NodeId | None]] = {}
         self._lost_s: dict[GroupId, float] = {}
         self._watchers: dict[object, Callable[[], None]] = {}
@@ -27,6 +31,9 @@ class LeaderTable:
         self._rows[group] = (term, leader)
         if leader is not None:
             self._lost_s.pop(group, None)
+            if self._moved is not None and term > self._told.get(group, 0):
+                self._told[group] = term
+                self._moved(group, term, leader)
         elif known_leader is not None:
             self._lost_s[group] = now_s
         self.notify()
@@ -34,6 +41,7 @@ class LeaderTable:
     def forget(self, group: GroupId) -> None:
         """The group was deleted."""
         self._rows.pop(group, None)
+        self._told.pop(group, None)
         self._lost_s.pop(group, None)
 
     def hint(self, group: GroupId) -> tuple[NodeId | None, Term]:

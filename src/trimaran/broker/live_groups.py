@@ -250,7 +250,8 @@ class LiveGroups:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_ms = when_ms
-        self._timer = self._loop.call_at(when_ms / 1000, self._due, when_ms)
+        # In the middle of that millisecond: at its begin the clock may round to the one before.
+        self._timer = self._loop.call_at((when_ms + 0.5) / 1000, self._due, when_ms)
 
     def _due(self, when_ms: int) -> None:
         if self._now_ms - when_ms > LATE_MS:

@@ -19,10 +19,11 @@ from trimaran.broker.controller import Controller
 from trimaran.broker.coordinator import Coordinator
 from trimaran.broker.deduplication import IDS_FILE, EventIds
 from trimaran.broker.epochs import LeaderEpochs
-from trimaran.broker.partition import SETTINGS_FILE, Partition
+from trimaran.broker.partition import Partition
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica, StateMachine
 from trimaran.broker.space import when_there_is_room
+from trimaran.broker.stored_rules import StoredRules
 from trimaran.broker.tasks import Tasks
 from trimaran.dedup.producers import ProducerTable
 from trimaran.errors import CorruptionError
@@ -50,9 +51,9 @@ from trimaran.metadata.topology import Topic
 from trimaran.raft.log import RaftLog
 from trimaran.raft.node import RaftNode
 from trimaran.raft.progress import RaftLimits
-from trimaran.records.control import StoredSettings, stored_settings_of
 from trimaran.records.entry import HardState
 from trimaran.storage.boundary import Boundary, StateFile
+from trimaran.storage.compacted_list import compacted_file
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.recovery import RecoveredGroup, Store
 
@@ -302,9 +303,7 @@ class Membership:
                 self._take_up_coordinator(created, GroupTable(), is_new=True)
             else:
                 now = image.topic_by_id(topic.topic_id) or topic  # settings may have changed
-                self._take_up(
-                    created, now, ProducerTable(), StoredSettings(), EventIds(), is_new=True
-                )
+                self._take_up(created, now, ProducerTable(), StoredRules(), EventIds(), is_new=True)
         self._made.set()
 
     def _is_foreign(self, image: Image) -> bool:
@@ -396,7 +395,7 @@ class Membership:
         found: RecoveredGroup,
         topic: Topic,
         producers: ProducerTable,
-        stored: StoredSettings,
+        rules: StoredRules,
         event_ids: EventIds,
         *,
         is_new: bool,
@@ -419,10 +418,11 @@ class Membership:
             storage=found.log,
             owner=self._consensus,
             workers=self._workers,
-            stored=stored,
+            rules=rules,
             event_ids=event_ids,
+            observations=self._consensus.observations,
         )
-        found.log.segment_bytes = stored.segment_bytes
+        found.log.segment_bytes = rules.settings.segment_bytes
         replica = self._replica(found, raft, partition)
         partition.bind(replica)
         self._partitions[group] = partition
@@ -512,19 +512,20 @@ class Membership:
         await when_there_is_room(partial(self._workers.submit, Lane.SEGMENTS, remove))
 
 
-def _read_states(found: RecoveredGroup) -> tuple[ProducerTable, StoredSettings, EventIds]:
+def _read_states(found: RecoveredGroup) -> tuple[ProducerTable, StoredRules, EventIds]:
     """Return a partition's state at its boundary. Raises CorruptionError."""
-    producers, stored = ProducerTable(), StoredSettings()
+    producers, rules = ProducerTable(), StoredRules()
+    listed = compacted_file(found.boundary.state_files)
     ids: list[tuple[StateFile, bytes]] = []
     for file in found.boundary.state_files:
         content = found.log.read_state(file)
-        if file[0].startswith(SETTINGS_FILE + "-"):
-            stored = stored_settings_of(content, source=file[0])
-        elif file[0].startswith(IDS_FILE + "-"):
+        if rules.restore(file, content) or file == listed:
+            continue
+        if file[0].startswith(IDS_FILE + "-"):
             ids.append((file, content))
         else:
             producers = ProducerTable.decode(content, source=file[0])
-    return producers, stored, EventIds.restore(ids)
+    return producers, rules, EventIds.restore(ids)
 
 
 def _read_table(found: RecoveredGroup) -> GroupTable:

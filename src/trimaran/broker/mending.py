@@ -13,7 +13,7 @@ Does not: find damage at start (storage does).
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,8 +103,12 @@ class Mending:
         hello: Hello,
         ports: Ports,
         tasks: Tasks,
+        start_over: Callable[[Replica], None],
     ) -> None:
-        """`hello` is this node's greeting; nothing runs before `start`."""
+        """`hello` is this node's greeting; nothing runs before `start`.
+
+        `start_over` takes a leader's files instead of this node's, once another node leads.
+        """
         self._owner = owner
         self._config = config
         self._ports = ports
@@ -125,6 +129,7 @@ class Mending:
             leaders=owner.leaders,
             workers=ports.workers,
             tasks=tasks,
+            start_over=start_over,
         )
         self.scrub = Scrub(
             owner=self.repairs,

@@ -16,14 +16,18 @@ from msgspec import structs
 
 from trimaran.broker.api import KafkaSettings, NodeEndpoint
 from trimaran.broker.clients import Clients
+from trimaran.broker.compaction import CompactionStatistics, Compactor
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
 from trimaran.broker.flusher import Flusher
+from trimaran.broker.gauges import BrokerGauges
 from trimaran.broker.group_cleaning import GroupCleaning
 from trimaran.broker.groups import GroupTable
+from trimaran.broker.happenings import tell_topics
 from trimaran.broker.kafka_services import COMMAND_TIMEOUT_S, KafkaServices
 from trimaran.broker.membership import Membership
 from trimaran.broker.mending import MendingStatistics
+from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import Hello, PeerLane, Propose, ProposeAnswer
 from trimaran.broker.peers import Peer
 from trimaran.broker.ports import Listener, Ports
@@ -80,6 +84,7 @@ class BrokerStatistics:
     unflushed_bytes: int
     lateness_s_max: float
     mending: MendingStatistics
+    compaction: CompactionStatistics
 
 
 class Broker:
@@ -104,8 +109,11 @@ class Broker:
             disk_id=identity.disk_id,
             cluster_id=self.cluster_id,
         )
+        self.observations = Observations.of(self.node_id, ports.clock)
+        """What the node notes of itself, for those that show it."""
         self._consensus = Consensus(
             owner=self,
+            observations=self.observations,
             config=config,
             hello=hello,
             groups=GroupTable(),
@@ -113,15 +121,7 @@ class Broker:
             ports=ports,
             tasks=self._tasks,
         )
-        self._flusher = Flusher(
-            rounds=self._consensus.rounds,
-            journal=store.journal,
-            workers=ports.workers,
-            tail_bytes_max=config.storage.tail_bytes,
-            flush_bytes=config.storage.flush_bytes,
-            flush_interval_s=config.storage.flush_interval_ms / 1000,
-            flushed=self._flushed,
-        )
+        self._flusher = self._make_flusher()
         self._membership = Membership(
             consensus=self._consensus,
             store=store,
@@ -137,9 +137,10 @@ class Broker:
             workers=ports.workers,
             interval_s=config.storage.retention_interval_ms / 1000,
         )
+        self._compactor = self._make_compactor()
         self._controller = Controller(owner=self, boot_id=self._boot_id)
         self._listeners: list[Listener] = []
-        services = KafkaServices(
+        self.services = KafkaServices(
             node_id=self.node_id,
             cluster_id=self.cluster_id,
             kafka=KafkaSettings.from_config(config),
@@ -149,7 +150,9 @@ class Broker:
             chance=ports.chance,
             fail=self.fail,
         )
-        self._clients = Clients(services, loop=asyncio.get_running_loop())
+        self._clients = Clients(
+            self.services, loop=asyncio.get_running_loop(), observations=self.observations
+        )
         self._ready = asyncio.Event()
         self.kafka_port = 0
         self.peer_port = 0
@@ -181,9 +184,35 @@ class Broker:
         self._tasks.spawn(self._flusher.run(), name="flusher")
         self._tasks.spawn(self._group_cleaning().run(), name="group-cleaning")
         self._tasks.spawn(self._retention.run(), name="retention")
+        self._tasks.spawn(self._compactor.run(), name="compaction")
         self._tasks.spawn(self._consensus.space.watch(), name="space")
         self._tasks.spawn(self._consensus.handover.run(), name="handover")
         self._tasks.spawn(self._register(), name="register")
+
+    def _make_flusher(self) -> Flusher:
+        storage = self._config.storage
+        return Flusher(
+            rounds=self._consensus.rounds,
+            journal=self._store.journal,
+            workers=self._ports.workers,
+            tail_bytes_max=storage.tail_bytes,
+            flush_bytes=storage.flush_bytes,
+            flush_interval_s=storage.flush_interval_ms / 1000,
+            flushed=self._flushed,
+            observations=self.observations,
+        )
+
+    def _make_compactor(self) -> Compactor:
+        settings = self._config.storage
+        return Compactor(
+            groups=self._consensus.groups,
+            workers=self._ports.workers,
+            swap=self._flusher.swap,
+            damage_found=self._consensus.damage_found,
+            bytes_per_s=settings.compaction_bytes_per_s,
+            keys_bytes_max=settings.compaction_keys_bytes,
+            interval_s=settings.compaction_interval_ms / 1000,
+        )
 
     def _group_cleaning(self) -> GroupCleaning:
         return GroupCleaning(
@@ -243,6 +272,37 @@ class Broker:
             unflushed_bytes=self._flusher.unflushed_bytes,
             lateness_s_max=self._consensus.heartbeats.lateness_s_max,
             mending=self._consensus.mending.statistics(),
+            compaction=self._compactor.statistics(),
+        )
+
+    def replica(self, group: GroupId) -> Replica | None:
+        """Return this node's member of a group, for those that show it."""
+        return self._consensus.groups.get(group)
+
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        """This node's members of all groups it takes part in, in the order it took them up."""
+        return self._consensus.groups.all()
+
+    @property
+    def gauges(self) -> BrokerGauges:
+        """What is true of the node now, as far as no group is concerned."""
+        consensus = self._consensus
+        alive = consensus.heartbeats.is_alive
+        return BrokerGauges(
+            clients=self._clients.statistics(),
+            journal_files=self._store.journal.file_count,
+            journal_bytes=self._store.journal.bytes,
+            unflushed_bytes=self._flusher.unflushed_bytes,
+            tail_bytes=self._flusher.tail_bytes,
+            free_bytes=consensus.space.free_bytes,
+            has_room=consensus.can_store(),
+            consumer_groups=sum(
+                len(one.table) for one in self._membership.coordinators() if one.is_leader
+            ),
+            peers_alive=tuple((node, alive(node)) for node in consensus.peers.peers),
+            log_time_ms=self.log_time_ms(),
+            mending=consensus.mending.statistics(),
         )
 
     def _leads_with_company(self) -> bool:
@@ -357,6 +417,8 @@ class Broker:
     def image_changed(self, results: Sequence[Result]) -> None:
         """The image has applied commands with these results."""
         self._membership.image_changed(self._controller.image, results)
+        if self._ready.is_set():  # before, what happened long ago is applied again
+            tell_topics(self.observations.happenings, results)
         if any(isinstance(result, TopicSettingsAltered) for result in results):
             self._retention.wake()
         self._consensus.peers.check_disks()

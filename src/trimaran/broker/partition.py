@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from trimaran.broker.counters import PartitionCounters
 from trimaran.broker.deduplication import (
     EventIds,
     fold_mark,
@@ -22,13 +23,16 @@ from trimaran.broker.deduplication import (
     wanted_settings,
 )
 from trimaran.broker.epochs import LeaderEpochs
+from trimaran.broker.keyed_batches import require_keys
 from trimaran.broker.log_starts import log_start_at
+from trimaran.broker.observations import Observations
 from trimaran.broker.partition_owner import PartitionOwner
 from trimaran.broker.pending import PendingAppend
 from trimaran.broker.ports import Workers
 from trimaran.broker.recompression import CODECS, LaterAppend, Recompression
 from trimaran.broker.replica import Replica
 from trimaran.broker.stored_reads import StoredReads, batches_of
+from trimaran.broker.stored_rules import StoredRules
 from trimaran.broker.time_search import TimeSearch
 from trimaran.broker.timestamps import LOG_APPEND_TIME_TYPE, judge_time, stamped
 from trimaran.dedup.id_judging import AllDuplicates
@@ -50,19 +54,12 @@ from trimaran.records.batch import (
     parse_header,
     validate,
 )
-from trimaran.records.control import (
-    StoredSettings,
-    decode_log_start,
-    decode_settings,
-    encode_log_start,
-    encode_settings,
-)
+from trimaran.records.control import decode_log_start, encode_log_start, encode_settings
 from trimaran.records.entry import Entry, EntryKind, Payload
 from trimaran.storage.boundary import StateFile
 from trimaran.storage.partition_log import PartitionLog
 
 PRODUCERS_FILE = "producers"
-SETTINGS_FILE = "settings"
 
 
 class Partition:
@@ -85,8 +82,9 @@ class Partition:
         storage: PartitionLog,
         owner: PartitionOwner,
         workers: Workers,
-        stored: StoredSettings = StoredSettings(),  # noqa: B008 - frozen
+        rules: StoredRules | None = None,
         event_ids: EventIds | None = None,
+        observations: Observations | None = None,
     ) -> None:
         """What is folded from the log is given as of the boundary; `bind` follows."""
         self.topic = topic
@@ -96,6 +94,9 @@ class Partition:
         self.log_start = log_start
         self.high_watermark = high_watermark
         self.leader_ready = False
+        self.counts = PartitionCounters()
+        self._observations = observations or Observations.apart()
+        self._is_ack_awaited = False
         self._owner = owner
         self._workers = workers
         self._producers = producers.copy()
@@ -104,14 +105,13 @@ class Partition:
         """Where `_flushed_producers` stands: ahead of the segments while they are written."""
         self.log_start_index = storage.log_start_index
         """First entry that is kept."""
-        self.stored = stored
-        """What a committed entry says that replicas store by; `settings` is what they should."""
-        self._flushed_stored = stored
+        self.rules = rules or StoredRules()
+        """What committed entries say that replicas store by; `settings` is what they should."""
         self.event_ids = event_ids or EventIds()
         """What is known of event ids, at the log's end."""
         self._settings_due = False
         """Whether this leader has not yet compared what is stored by with `settings`."""
-        self._control_index = Index(0)
+        self.control_index = Index(0)
         """The last control entry proposed here."""
         self._epochs = epochs
         self._commit_waiters: deque[PendingAppend] = deque()
@@ -185,6 +185,8 @@ class Partition:
             raise RequestError(ErrorCode.KAFKA_STORAGE_ERROR, "no space left for events")
         settings = self.settings
         header = validate(batch, max_bytes=settings.max_message_bytes)
+        if settings.is_compacted:
+            require_keys(batch)
         if self._settings_due:
             self._settle_settings()
         if settings.compression_type != "producer" or self._recompression.is_busy:
@@ -217,7 +219,7 @@ class Partition:
         if settings.checks_time:
             append_time_ms = judge_time(header, settings, log_time_ms)
         final: Payload | bytearray = batch
-        event_ids = b""
+        event_ids, events = b"", header.record_count
         if settings.event_dedup_enable:
             if self.event_ids.needs_rules(settings):
                 self.decide(EntryKind.SETTINGS, encode_settings(wanted_settings(settings)))
@@ -225,6 +227,7 @@ class Partition:
             if isinstance(judged, AllDuplicates):
                 return self._await_known(judged, header, log_time_ms, acks)
             final, event_ids = judged.batch, judged.event_ids
+            events -= judged.removed_count
         stored = stamped(final, log.next_offset, raft.term, append_time_ms)
         count = header.last_offset_delta + 1
         entry = self._propose(EntryKind.RECORDS, stored, count, log_time_ms, event_ids)
@@ -234,6 +237,10 @@ class Partition:
         self._epochs.appended(entry)
         self._replica.proposed(entry)
         self._owner.proposed(self._replica, header.record_count)
+        self.counts.stored(events, len(stored))
+        timing = self._observations.timing
+        if timing.replica is None:
+            timing.proposed(self._replica)
         pending = self._await_entry(entry, acks)
         pending.log_append_time_ms = append_time_ms
         return pending
@@ -283,7 +290,7 @@ class Partition:
     @property
     def may_decide(self) -> bool:
         """Whether this leader knows all that was decided before, and decided nothing since."""
-        is_settled = self._control_index <= self._replica.applied
+        is_settled = self.control_index <= self._replica.applied
         return self.leader_ready and is_settled and self.is_leader
 
     @property
@@ -316,11 +323,11 @@ class Partition:
         """A new leader's first events are stored as the topic says, not as the log did before."""
         self._settings_due = False
         wanted = wanted_settings(self.settings)
-        if wanted != self.stored:
+        if wanted != self.rules.settings:
             self.decide(EntryKind.SETTINGS, encode_settings(wanted))
 
     def decide(self, kind: EntryKind, payload: bytes) -> PendingAppend:
-        """Propose a LOG_START or SETTINGS entry; done when it is committed, and applied here.
+        """Propose a LOG_START, SETTINGS or COMPACTION entry; done when committed and applied here.
 
         Raises:
             RequestError: NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS.
@@ -330,7 +337,7 @@ class Partition:
         self.event_ids.fold(entry)
         self._epochs.appended(entry)
         self._replica.proposed(entry)
-        self._control_index = entry.index
+        self.control_index = entry.index
         self._owner.proposed(self._replica, 1)
         return self._await_entry(entry, acks=-1)
 
@@ -341,8 +348,8 @@ class Partition:
             self.log_start = max(self.log_start, start.offset)
             self.log_start_index = max(self.log_start_index, start.index)
             assert self.log_start <= entry.offset, "the log start never passes what is committed"
-        elif entry.kind is EntryKind.SETTINGS:
-            self.stored = decode_settings(entry.payload)
+        else:
+            self.rules.decided(entry)
 
     def _refusal(self) -> ErrorCode:
         """A transferring leader is as good as none; otherwise the uncommitted tail is full."""
@@ -499,6 +506,9 @@ class Partition:
         if self._raft.is_leader and last.term == self._raft.term:
             self.leader_ready = True
         waiters = self._commit_waiters
+        if self._is_ack_awaited and waiters and waiters[0].index <= last.index:
+            self._is_ack_awaited = False
+            self._observations.incidents.acknowledged(self.group)
         while waiters and waiters[0].index <= last.index:
             waiters.popleft().finish(None)
         if self._duplicate_waiters:
@@ -525,6 +535,7 @@ class Partition:
         """Wake readers and waiting requests: who leads has changed."""
         self._settings_due = True
         self.leader_ready = False
+        self._is_ack_awaited = self._observations.incidents.is_open
         self._notify()
 
     def majority_lost(self) -> None:
@@ -559,14 +570,11 @@ class Partition:
         """Move the flushed state on; return it as state files."""
         for entry in entries:
             self._fold_any(self._flushed_producers, entry)
-            if entry.kind is EntryKind.SETTINGS:
-                self._flushed_stored = decode_settings(entry.payload)
         self._flushed_index = entries[-1].index
         states = self.event_ids.flushed(self._flushed_index)
+        states.update(self.rules.flushed(entries, self._flushed_index))
         if len(self._flushed_producers) > 0:
             states[PRODUCERS_FILE] = self._flushed_producers.encode()
-        if self._flushed_stored != StoredSettings():
-            states[SETTINGS_FILE] = encode_settings(self._flushed_stored)
         return states
 
     _fold = staticmethod(fold_records)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from trimaran.broker.counters import PeerCounters
 from trimaran.broker.peer_frames import (
     Frame,
     FrameBuffer,
@@ -54,6 +55,8 @@ class PeerSession(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.hello: Hello | None = None
         """The other side's greeting; None until it was admitted."""
+        self.counters = PeerCounters()
+        """The node's own ones of this peer, once it was admitted."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio's callback; the dialing side greets."""
@@ -65,6 +68,7 @@ class PeerSession(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Asyncio's callback; whole frames go to the owner."""
+        self.counters.bytes_in += len(data)
         try:
             self._handle([read_frame(frame) for frame in self._buffer.feed(data)])
         except PeerError as error:
@@ -82,6 +86,7 @@ class PeerSession(asyncio.Protocol):
         """Queue one frame; dropped when the connection is closing."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(buffers)
+            self.counters.bytes_out += sum(map(len, buffers))
 
     def close(self, reason: str | None = None) -> None:
         """Close, telling the other side why if a `reason` is given."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
+from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import Frame, Hello, PeerLane, write_messages
 from trimaran.broker.peer_session import PeerSession
 from trimaran.broker.ports import Network
@@ -113,8 +114,10 @@ class Peers:
         tasks: Tasks,
         hello: Hello,
         addresses: Sequence[PeerAddress],
+        observations: Observations | None = None,
     ) -> None:
         """`hello` is this node's greeting on either lane; `addresses` holds all nodes'."""
+        self._counters = (observations or Observations.apart()).counters
         self._owner = owner
         self._network = network
         self._tasks = tasks
@@ -166,6 +169,8 @@ class Peers:
                 self._drop(peer, lane)
         peer.boot_id = hello.boot_id
         peer.sessions[hello.lane] = session
+        session.counters = self._counters.peer(peer.node_id)
+        session.counters.connections += 1
         asyncio.get_running_loop().call_soon(self._up, peer, hello.lane, session)
 
     def check_disks(self) -> None:

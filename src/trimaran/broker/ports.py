@@ -22,6 +22,12 @@ class Clock(Protocol):
     def wall_ms(self) -> int:
         """Return milliseconds since the Unix epoch; may jump."""
 
+    def precise_s(self) -> float:
+        """Return monotonic seconds of full resolution, for measuring and nothing else.
+
+        `loop.time()` may stand still within a turn. Also called in worker threads.
+        """
+
 
 class Chance(Protocol):
     """The only source of randomness."""
@@ -48,6 +54,8 @@ class Lane(Enum):
     READS = "reads"
     CODECS = "codecs"
     """Compressing batches again; seldom used."""
+    COMPACTION = "compaction"
+    """Writing segments again, with files of its own; seldom used."""
 
 
 class Workers(Protocol):

@@ -10,9 +10,12 @@ from typing import Protocol
 
 from trimaran.broker.elections import Elections
 from trimaran.broker.groups import GroupTable
+from trimaran.broker.happenings import HappeningKind
 from trimaran.broker.heartbeats import Heartbeats
 from trimaran.broker.inbox import Inbox
+from trimaran.broker.incidents import Cause
 from trimaran.broker.leaders import LeaderTable
+from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import Frame, PeerLane, write_leaders
 from trimaran.broker.peers import Peer
 from trimaran.broker.replica import Replica
@@ -30,6 +33,7 @@ class Parts(Protocol):
     elections: Elections
     leaders: LeaderTable
     inbox: Inbox
+    observations: Observations
 
     def touched(self, replica: Replica) -> None:
         """Something was put into the group's core."""
@@ -48,6 +52,8 @@ class Reachability:
         self._parts = parts
         self._silenced: dict[NodeId, list[tuple[GroupId, Term]]] = {}
         """What silent nodes led of groups that this node is no member of."""
+        self._noted_up: dict[NodeId, bool] = {}
+        """Nodes last noted as there: going silent and then breaking is one happening."""
         self._loop = asyncio.get_running_loop()
 
     def peer_frames(self, peer: Peer, frames: Sequence[Frame]) -> None:
@@ -59,6 +65,7 @@ class Reachability:
         parts = self._parts
         if lane is PeerLane.CONTROL:
             parts.heartbeats.connected(peer.node_id)
+            self._back(peer.node_id, "connected")
             parts.leaders.notify()
             own = parts.node_id
             led = [(group, term, own) for group, term in parts.leaders.led_by(own)]
@@ -79,6 +86,7 @@ class Reachability:
         parts = self._parts
         if lane is PeerLane.CONTROL:
             parts.inbox.forget_sender(peer.node_id)
+            self._lost(peer.node_id, Cause.CONNECTION_BROKE)
             parts.heartbeats.disconnected(peer.node_id)
             parts.elections.connection_broke(parts.groups.all(), peer.node_id)
             self._lead_lost(peer.node_id)
@@ -89,6 +97,7 @@ class Reachability:
     def peer_silent(self, node: NodeId) -> None:
         """`node` was silent for the shortest election time-out."""
         log.warning("peer silent peer=%s", node)
+        self._lost(node, Cause.SILENT)
         self._parts.inbox.forget_sender(node)
         self._parts.elections.fell_silent(self._parts.groups.all(), node)
         self._silenced[node] = self._lead_lost(node)
@@ -97,6 +106,7 @@ class Reachability:
     def peer_heard(self, node: NodeId) -> None:
         """`node` is heard of again: clients are told that it is there, and what it still leads."""
         log.info("peer heard again peer=%s", node)
+        self._back(node, "heard of again")
         for group, term in self._silenced.pop(node, ()):
             self._parts.leaders.note(group, term, node, now_s=self._loop.time())
         self._parts.leaders.notify()
@@ -108,6 +118,23 @@ class Reachability:
     def fail(self, error: BaseException) -> None:
         """End the process."""
         self._parts.fail(error)
+
+    def _lost(self, node: NodeId, cause: Cause) -> None:
+        """Note that `node` is gone, or counts as gone."""
+        observations = self._parts.observations
+        heard_ago_s = self._parts.heartbeats.heard_ago_s(node)
+        observations.incidents.peer_lost(node, cause, heard_ago_s=heard_ago_s)
+        text = "its connection broke" if cause is Cause.CONNECTION_BROKE else "it fell silent"
+        if self._noted_up.pop(node, False):
+            observations.happenings.add(HappeningKind.NODE_DOWN, node=node, text=text)
+
+    def _back(self, node: NodeId, text: str) -> None:
+        """Note that `node` is there again."""
+        observations = self._parts.observations
+        observations.incidents.peer_back(node)
+        if not self._noted_up.get(node, False):
+            self._noted_up[node] = True
+            observations.happenings.add(HappeningKind.NODE_UP, node=node, text=text)
 
     def _campaign_where_leaderless(self, peer: Peer) -> None:
         """A voter more can be reached: groups that wait for a majority need not wait longer."""

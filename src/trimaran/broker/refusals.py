@@ -1,17 +1,18 @@
 """One log line for each thing a client was refused, and a bound on how many.
 
-Line: `refused api=Produce version=9 peer=10.0.0.7:51234 client='c' code=CORRUPT_MESSAGE: what`.
+Line: `refused api=Produce version=9 peer=10.0.0.7:51234 client='c' code=CORRUPT_MESSAGE reason=...`
 What happens in every healthy cluster (a moved leader, an unknown topic asked for) is logged at
 debug level; what only a wrong client sends, at warning level.
 
 Invariant: at most LINES_PER_SECOND_MAX lines a second for all clients together; the next line says
-how many were left out, so that a client in a loop fills no disk.
+how many were left out (`left_out`), so that a client in a loop fills no disk.
 Does not: decide what to answer.
 """
 
 import logging
 
 from trimaran.broker.calls import Call, told
+from trimaran.broker.counters import Counters
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.api import api_name
 
@@ -39,19 +40,23 @@ ROUTINE_CODES = frozenset(
 """Refusals that say nothing bad about the client: debug level."""
 
 
-def origin(call: Call) -> str:
-    """Return which request of whom `call` is, as log lines have it."""
+ORIGIN = "api=%s version=%s peer=%s client=%r"
+"""Which request of whom, in log lines; `origin` gives the arguments."""
+
+
+def origin(call: Call) -> tuple[str, int, str, str]:
+    """Return which request of whom `call` is: API, version, peer, client id."""
     header = call.header
-    return (
-        f"api={api_name(header.api_key)} version={header.api_version} peer={call.peer} "
-        f"client={(header.client_id or '')[:CLIENT_ID_CHARACTERS_MAX]!r}"
-    )
+    client = (header.client_id or "")[:CLIENT_ID_CHARACTERS_MAX]
+    return api_name(header.api_key), header.api_version, call.peer, client
 
 
 class RefusalLog:
     """Counts and writes refusals of one node."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters) -> None:
+        """`counters` counts refusals by API and code."""
+        self._counters = counters
         self.refused_count = 0
         self._second = 0
         self._lines_in_second = 0
@@ -60,15 +65,22 @@ class RefusalLog:
     def refused(self, call: Call, error: RequestError) -> ErrorCode:
         """Note that (part of) a request was refused; return the code to answer."""
         self.refused_count += 1
+        self._counters.refused(call.header.api_key, error.code)
         routine = error.code in ROUTINE_CODES
         if routine and not logger.isEnabledFor(logging.DEBUG):
             return error.code
-        line = f"refused {origin(call)} code={error.code.name}: {told(error)}"
-        self.write(logging.DEBUG if routine else logging.WARNING, line, call.deadlines.now_s())
+        self.write(
+            logging.DEBUG if routine else logging.WARNING,
+            f"refused {ORIGIN} code=%s reason=%s",
+            *origin(call),
+            error.code.name,
+            told(error),
+            now_s=call.deadlines.now_s(),
+        )
         return error.code
 
-    def write(self, level: int, line: str, now_s: float) -> None:
-        """Log `line` unless this second has had its share of lines."""
+    def write(self, level: int, text: str, *arguments: object, now_s: float) -> None:
+        """Log `text` unless this second has had its share of lines."""
         second = int(now_s)
         if second != self._second:
             self._second = second
@@ -78,6 +90,7 @@ class RefusalLog:
             return
         self._lines_in_second += 1
         if self._left_out_count > 0:
-            line += f" ({self._left_out_count} earlier lines left out)"
+            text += " left_out=%s"
+            arguments = (*arguments, self._left_out_count)
             self._left_out_count = 0
-        logger.log(level, "%s", line)
+        logger.log(level, text, *arguments)

@@ -12,7 +12,7 @@ Does not: find damage by itself (scrub), or bring whole files back (install).
 import asyncio
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from trimaran.broker.asking import Asking
 from trimaran.broker.leaders import LeaderTable
@@ -33,6 +33,9 @@ LOOK_BYTES = 1 << 20
 """Read at a time while a segment is looked through."""
 RETRY_S = 1.0
 """Pause after no member could give a bad entry."""
+VAIN_MAX = 5
+"""So often it is tried in a compacted segment before the group starts over: the members' bytes may
+differ there, or they have compacted further by now, and then no entry of theirs fits."""
 
 
 class Repairs:
@@ -46,13 +49,18 @@ class Repairs:
         leaders: LeaderTable,
         workers: Workers,
         tasks: Tasks,
+        start_over: Callable[[Replica], None],
     ) -> None:
-        """Nothing is repaired before damage is reported."""
+        """Nothing is repaired before damage is reported.
+
+        `start_over` is asked for where a compacted segment has an entry that no member can give.
+        """
         self._node_id = node_id
         self._asking = asking
         self._leaders = leaders
         self._workers = workers
         self._tasks = tasks
+        self._start_over = start_over
         self._running: dict[tuple[GroupId, str], asyncio.Future[None]] = {}
         self.found = 0
         """Bad entries found since the start."""
@@ -82,7 +90,7 @@ class Repairs:
     async def _repair(self, replica: Replica, path: str) -> None:
         """Look through the segment and put back what is bad, until nothing is."""
         done = self._running[replica.group, path]
-        number = 0
+        number = vain_count = 0
         while (segment := _segment_at(replica, path)) is not None and number < segment.row_count:
             work = replica.storage.plan_scrub(segment, number, LOOK_BYTES)
             try:
@@ -96,6 +104,9 @@ class Repairs:
                 continue
             self.found += 1
             if not await self._put_back(replica, part.bad_index):
+                vain_count += 1
+                if segment.generation and vain_count % VAIN_MAX == 0:
+                    self._start_over(replica)
                 await asyncio.sleep(RETRY_S)
         del self._running[replica.group, path]
         if not done.done():

@@ -32,7 +32,7 @@ _ANSWER = struct.Struct(">QB")
 _READMIT = struct.Struct(">QI")
 _READMITTED = struct.Struct(">20sQQ")
 _COUNT = struct.Struct(">I")
-_SEGMENT = struct.Struct(">QQQqQQQ")
+_SEGMENT = struct.Struct(">QQQqQQQIQ")
 _DIGEST = struct.Struct(">Q32s")
 _STATUS = struct.Struct(">QQQQQB")
 DIGEST_BYTES = 32
@@ -94,6 +94,9 @@ class SegmentEntry:
     last_index: Index
     size: int
     ids_size: int
+    generation: int = 0
+    """Of a compacted one."""
+    row_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +185,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
                 segment.last_index,
                 segment.size,
                 segment.ids_size,
+                segment.generation,
+                segment.row_count,
             )
         )
     return b"".join(parts)
@@ -207,9 +212,11 @@ def decode_manifest(group: GroupId, body: bytes) -> Manifest:
 
 
 def _segment(fields: tuple[int, ...]) -> SegmentEntry:
-    index, term, next_offset, log_time_ms, last_index, size, ids_size = fields
+    index, term, next_offset, log_time_ms, last_index, size, ids_size, generation, rows = fields
     if last_index < index:
         raise ValueError(f"a segment ends at entry {last_index}, before it begins")
+    if not rows <= last_index - index or (generation == 0 and rows != last_index - index):
+        raise ValueError(f"a segment of {last_index - index} entries has {rows} rows")
     return SegmentEntry(
         base=LogPosition(
             index=Index(index),
@@ -220,6 +227,8 @@ def _segment(fields: tuple[int, ...]) -> SegmentEntry:
         last_index=Index(last_index),
         size=size,
         ids_size=ids_size,
+        generation=generation,
+        row_count=rows,
     )
 
 

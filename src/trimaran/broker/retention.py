@@ -66,14 +66,14 @@ class Retention:
             return
         try:
             target = wanted_settings(partition.settings)
-            if partition.stored != target:
+            if partition.rules.settings != target:
                 partition.decide(EntryKind.SETTINGS, encode_settings(target))
                 return
             now_ms = partition.log_time_ms
             start = retained_from(_kept(replica, partition), partition.settings, now_ms)
             if start is not None:
                 partition.decide(EntryKind.LOG_START, encode_log_start(start))
-            elif partition.settings.segment_ms < LONG_MAX:
+            elif partition.settings.segment_ms_max < LONG_MAX:
                 await self._roll(replica, partition, now_ms)
         except RequestError:
             pass  # not the leader any more, or no majority: whoever leads next looks again
@@ -82,14 +82,16 @@ class Retention:
         """End the last segment if its first entry is too old."""
         if not replica.storage.segments:
             return
+        if partition.control_index > replica.storage.last_index:
+            return  # what was decided last may end the segment already
         segment = replica.storage.segments[-1]
         settings = partition.settings
-        if now_ms - segment.base.log_time_ms <= settings.segment_ms:
+        if now_ms - segment.base.log_time_ms <= settings.segment_ms_max:
             return
         if segment.base.next_offset >= partition.high_watermark:
             return  # it has no events
         first_ms = await self._first_time(replica, segment)
-        if first_ms is None or now_ms - first_ms <= settings.segment_ms:
+        if first_ms is None or now_ms - first_ms <= settings.segment_ms_max:
             return
         if _may_decide(partition, replica):
             start = LogStart(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from trimaran.broker.observations import Observations
 from trimaran.broker.peers import Peers
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica
@@ -68,12 +69,31 @@ class RoundStatistics:
     sync_s_max: float
 
 
+class _TimedWrite:
+    """A round's write and when its thread began and ended it."""
+
+    __slots__ = ("_now_s", "begun_s", "ended_s", "submitted_s", "write")
+
+    def __init__(self, write: RoundWrite, observations: Observations) -> None:
+        self.write = write
+        self._now_s = observations.now_s
+        self.begun_s = self.ended_s = self.submitted_s = self._now_s()
+
+    def run(self) -> None:
+        """Write and sync, in a thread."""
+        self.begun_s = self._now_s()
+        self.write.run()
+        self.ended_s = self._now_s()
+
+
 class _Round:
     """What one journal round holds, and who waits for it."""
 
-    __slots__ = ("boundaries", "damaged", "fences", "items", "removed", "repaired")
+    __slots__ = ("boundaries", "bytes", "damaged", "fences", "items", "removed", "repaired")
 
     def __init__(self) -> None:
+        self.bytes = 0
+        """Of its entries; set when the round is closed."""
         self.items: list[tuple[Replica, Ready]] = []
         self.boundaries: list[tuple[Boundary, Bounded | None, asyncio.Future[None]]] = []
         self.removed: list[tuple[GroupId, asyncio.Future[None]]] = []
@@ -138,8 +158,10 @@ class Rounds:
         batch_max_events: int,
         batch_linger_s: float,
         round_bytes_max: int,
+        observations: Observations | None = None,
     ) -> None:
         """`round_bytes_max`: one sync takes this much, or one batch."""
+        self._observations = observations or Observations.apart()
         self._owner = owner
         self._journal = journal
         self._workers = workers
@@ -157,6 +179,7 @@ class Rounds:
         self._rollover_refused = False
         """The disk had no room for a new file: the current one takes a round in between."""
         self._rounds = self._entries = self._events = 0
+        self._events_counted = 0
         self._sync_s_total = self._sync_s_max = 0.0
 
     def statistics(self) -> RoundStatistics:
@@ -279,7 +302,12 @@ class Rounds:
                 peer.queue(replica.group, message)
         if ready.must_sync:
             self._next.items.append((replica, ready))
+        timing = self._observations.timing
+        if replica is timing.replica:
+            timing.handed_out(ready)
         replica.handle(ready)
+        if replica is timing.replica:
+            timing.handled(replica)
         self._owner.ready_handled(replica, ready)
 
     def _start_round(self) -> None:
@@ -303,7 +331,8 @@ class Rounds:
     def _take_round(self) -> "_Round":
         """Take up to round_bytes_max of what waits, groups with a term or vote to store first."""
         taken, self._next = self._next, _Round()
-        if sum(map(_size, taken.items)) <= self._round_bytes_max:
+        taken.bytes = sum(map(_size, taken.items))
+        if taken.bytes <= self._round_bytes_max:
             return taken
         urgent = {
             replica.group: None for replica, ready in taken.items if ready.hard_state is not None
@@ -318,18 +347,20 @@ class Rounds:
                 break
             count += 1
         taken.items = first + rest[:count]
+        taken.bytes = sum(map(_size, taken.items))
         self._next.items = rest[count:]
         return taken
 
     def _submit(self, write: RoundWrite, content: "_Round") -> None:
-        started = self._loop.time()
-        future = self._workers.submit(Lane.JOURNAL, write)
+        timed = _TimedWrite(write, self._observations)
+        self._observations.timing.closed(timed.submitted_s)
+        future = self._workers.submit(Lane.JOURNAL, timed)
 
         def done(finished: "asyncio.Future[None]") -> None:
             if finished.cancelled():
                 return
             try:
-                self._finished(write, content, finished.exception(), started)
+                self._finished(write, content, finished.exception(), timed)
             except BaseException as error:
                 self._owner.fail(error)
                 raise
@@ -337,7 +368,11 @@ class Rounds:
         future.add_done_callback(done)
 
     def _finished(
-        self, write: RoundWrite, content: "_Round", error: BaseException | None, started: float
+        self,
+        write: RoundWrite,
+        content: "_Round",
+        error: BaseException | None,
+        timed: _TimedWrite,
     ) -> None:
         if isinstance(error, DiskFullError):
             self._put_back(write, content)
@@ -348,10 +383,13 @@ class Rounds:
         self._owner.disk_full(self._rollover_refused)
         self._rollover_refused = False
         self._running = False
-        self._count(content.items, self._loop.time() - started)
+        self._count(content, timed)
         for replica, ready in content.items:
             replica.round_finished(ready)
             self._dirty[replica.group] = replica
+        timing = self._observations.timing
+        if timing.replica is not None:
+            timing.synced(self._observations.now_s())
         content.settle()
         self._turn()
 
@@ -374,11 +412,28 @@ class Rounds:
         self._running = False
         self._schedule()
 
-    def _count(self, items: list[tuple[Replica, Ready]], seconds: float) -> None:
-        self._rounds += 1
-        self._entries += sum(len(ready.entries) for _, ready in items)
+    def _count(self, content: "_Round", timed: _TimedWrite) -> None:
+        observations = self._observations
+        now_s = observations.now_s()
+        observations.synced(
+            submitted_s=timed.submitted_s,
+            begun_s=timed.begun_s,
+            ended_s=timed.ended_s,
+            now_s=now_s,
+        )
+        seconds = now_s - timed.submitted_s
         self._sync_s_total += seconds
         self._sync_s_max = max(self._sync_s_max, seconds)
+        self._rounds += 1
+        self._entries += sum(len(ready.entries) for _, ready in content.items)
+        counters = observations.counters
+        if content.items:
+            counters.round_groups.add(len(content.items))
+        if content.bytes > 0:
+            counters.round_bytes.add(content.bytes)
+        if self._events > self._events_counted:
+            counters.round_events.add(self._events - self._events_counted)
+            self._events_counted = self._events
 
     def _live_groups(self) -> list[LiveGroup]:
         live = [_live_group(replica) for replica in self._owner.live_replicas()]

@@ -1,11 +1,11 @@
 """Cold segments are read again and again, so that damage is found while others have what it hit.
 
-A pass goes through the finished segments of every group, slowly: each entry is checked, then the
-digest of the segment's rows is compared with the other members'. A bad entry is repaired; members
-that differ although each passes its own checks cannot both be right, and nobody here can tell who
-is: that is logged and counted, for people.
+A pass goes through the segments of every group, slowly: each entry is checked; of those that are
+finished the digest of the rows is compared with the other members'. A bad entry is repaired;
+members that differ although each passes its own checks cannot both be right, and nobody here can
+tell who is: that is logged and counted, for people.
 
-Does not: look at the last segment of a group, whose entries are read and sent anyway.
+Does not: look at what is not in segments yet; the journal is read at each start.
 """
 
 import asyncio
@@ -98,12 +98,13 @@ class Scrub:
     async def scrub_all(self) -> None:
         """Go through everything once."""
         for replica in list(self._groups.all()):
-            for segment in replica.storage.segments[:-1]:
-                await self._scrub(replica, segment)
+            segments = replica.storage.segments
+            for segment in segments:
+                await self._scrub(replica, segment, is_finished=segment is not segments[-1])
         self._passes += 1
 
-    async def _scrub(self, replica: Replica, segment: Segment) -> None:
-        """Check one segment; it may go while we do."""
+    async def _scrub(self, replica: Replica, segment: Segment, *, is_finished: bool) -> None:
+        """Check one segment as it is now; it may grow, or go, while we do."""
         number = 0
         was_bad = False
         while number < segment.row_count:
@@ -125,7 +126,7 @@ class Scrub:
             self._bytes += part.read_bytes
             await asyncio.sleep(max(part.read_bytes, ROW_BYTES_MIN) / self._bytes_per_s)
         self._segments += 1
-        if not was_bad:
+        if is_finished and not was_bad:
             await self._compare(replica, segment)
 
     async def _compare(self, replica: Replica, segment: Segment) -> None:
@@ -145,7 +146,11 @@ class Scrub:
             if node == self._node_id:
                 continue
             body = await self._asking.ask(
-                node, RepairKind.DIGEST, replica.group, start=segment.first_index
+                node,
+                RepairKind.DIGEST,
+                replica.group,
+                start=segment.first_index,
+                count=segment.generation,
             )
             if body is not None:
                 self._judge(replica, segment, own, node, body)

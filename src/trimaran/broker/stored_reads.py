@@ -21,6 +21,11 @@ class Reader(Protocol):
     log_start: Offset
     """First offset that is served, as it is now."""
 
+    def read(
+        self, offset: Offset, bytes_max: int
+    ) -> "Sequence[Payload] | asyncio.Future[Sequence[Payload]]":
+        """Return committed batches from `offset` on. Raises RequestError."""
+
 
 class StoredReads:
     """The stored part of one partition."""
@@ -48,7 +53,14 @@ class StoredReads:
             StorageError: in the future.
         """
         found: asyncio.Future[Sequence[Payload]] = asyncio.get_running_loop().create_future()
+        self._begin(offset, bytes_max, found)
+        return found
+
+    def _begin(
+        self, offset: Offset, bytes_max: int, found: "asyncio.Future[Sequence[Payload]]"
+    ) -> None:
         work = self._workers.submit(Lane.READS, self._storage.plan_read_offset(offset, bytes_max))
+        compacted, behind = self._storage.generation, self._storage.next_offset
 
         def done(finished: "asyncio.Future[list[Entry]]") -> None:
             if found.done():
@@ -57,14 +69,45 @@ class StoredReads:
             if isinstance(error, CorruptionError):
                 self._damage_found(error)
             if isinstance(error, SegmentsMovedError):
+                is_there = offset >= self._storage.start_offset
+                if is_there and self._storage.generation != compacted:
+                    self._begin(offset, bytes_max, found)  # compaction wrote it again meanwhile
+                    return
                 error = self._moved(offset, error)
             if error is not None:
                 found.set_exception(error)
-            else:
-                found.set_result(batches_of(finished.result()))
+                return
+            batches = batches_of(finished.result())
+            if batches or behind <= offset:
+                found.set_result(batches)
+            else:  # compaction left nothing from there on in the segments
+                self._read_on(behind, bytes_max, found)
 
         work.add_done_callback(done)
-        return found
+
+    def _read_on(
+        self, offset: Offset, bytes_max: int, found: "asyncio.Future[Sequence[Payload]]"
+    ) -> None:
+        """Read what follows the segments as they were."""
+        try:
+            more = self._owner.read(offset, bytes_max)
+        except RequestError as error:
+            found.set_exception(error)
+            return
+        if not isinstance(more, asyncio.Future):
+            found.set_result(more)
+            return
+
+        def done(finished: "asyncio.Future[Sequence[Payload]]") -> None:
+            error = finished.exception()
+            if found.done():
+                return
+            if error is not None:
+                found.set_exception(error)
+            else:
+                found.set_result(finished.result())
+
+        more.add_done_callback(done)
 
     def _moved(self, offset: Offset, error: SegmentsMovedError) -> RequestError:
         """What was to be read is gone: below the log start, or replaced by an install."""

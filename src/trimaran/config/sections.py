@@ -192,6 +192,18 @@ class HttpSection(Section):
 
     host: _Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: _PortOrAny = Field(default=8_080, description="Port to listen on; 0 picks a free one.")
+    enabled: bool = Field(
+        default=True, description="Whether REST, metrics and the dashboard are served at all."
+    )
+    body_bytes_max: int = Field(
+        default=8 * MIB,
+        ge=64 * KIB,
+        le=64 * MIB,
+        description="Longest body of a request; a longer one is refused (413).",
+    )
+    streams_max: int = Field(
+        default=256, ge=1, le=10_000, description="Open WebSockets; more are closed."
+    )
 
 
 class ReplicationSection(Section):
@@ -323,7 +335,7 @@ class StorageSection(Section):
 
     tail_bytes: int = Field(
         default=32 * MIB,
-        ge=MIB,
+        ge=64 * KIB,
         le=16 * GIB,
         description="Recent entries of all partitions kept in memory for followers and readers.",
     )
@@ -350,6 +362,24 @@ class StorageSection(Section):
         ge=10,
         le=3_600_000,
         description="How often retention and segment age of led partitions are looked at.",
+    )
+    compaction_interval_ms: int = Field(
+        default=15_000,
+        ge=10,
+        le=3_600_000,
+        description="How often partitions of compacted topics are looked at.",
+    )
+    compaction_bytes_per_s: int = Field(
+        default=16 * MIB,
+        ge=64 * KIB,
+        le=16 * GIB,
+        description="How fast compaction reads and writes, both counted.",
+    )
+    compaction_keys_bytes: int = Field(
+        default=64 * MIB,
+        ge=MIB,
+        le=64 * GIB,
+        description="Memory for keys while compacting; with more a log is read more than once.",
     )
     open_files_max: int = Field(
         default=512, ge=16, le=65_536, description="Segment files held open; the oldest close."

@@ -1,30 +1,88 @@
-"""The topics that members of protocol type `consumer` say they want.
+"""What members of protocol type `consumer` tell each other through JoinGroup and SyncGroup.
 
-Kafka's ConsumerProtocolSubscription: version i16, then an array of strings (i32 count, i16 lengths)
-in every version; what follows is not looked at. Does not: know other protocol types.
+    Subscription  version i16, topics [string], ...
+    Assignment    version i16, partitions [(topic string, [i32])], ...
+
+Arrays have an i32 count, strings an i16 length. What follows is not looked at.
+Does not: know other protocol types.
 """
 
 import struct
+from typing import TypeAlias
 
-_HEAD = struct.Struct(">hi")
-_LENGTH = struct.Struct(">h")
+_SHORT = struct.Struct(">h")
+_INT = struct.Struct(">i")
+
+TopicPartitions: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def subscribed_topics(metadata: bytes) -> tuple[str, ...] | None:
     """Return the topics in a member's subscription; None if it is not one."""
+    reader = _Reader(metadata)
     try:
-        version, count = _HEAD.unpack_from(metadata)
-        position = _HEAD.size
-        if version < 0 or not 0 <= count <= len(metadata):
-            return None
-        topics = []
-        for _ in range(count):
-            (length,) = _LENGTH.unpack_from(metadata, position)
-            position += _LENGTH.size
-            if length < 0 or position + length > len(metadata):
-                return None
-            topics.append(metadata[position : position + length].decode())
-            position += length
-    except (struct.error, UnicodeDecodeError):
+        return _topics(reader)[1]
+    except (struct.error, ValueError):
         return None
-    return tuple(topics)
+
+
+def read_assignment(assignment: bytes) -> TopicPartitions | None:
+    """Return what a leader gave a member, nothing for no bytes; None if it is no assignment."""
+    if not assignment:
+        return ()
+    reader = _Reader(assignment)
+    try:
+        if reader.int16() < 0:
+            return None
+        return reader.topic_partitions()
+    except (struct.error, ValueError):
+        return None
+
+
+def _topics(reader: "_Reader") -> tuple[int, tuple[str, ...]]:
+    version = reader.int16()
+    if version < 0:
+        raise ValueError("negative version")
+    return version, tuple(reader.string() for _ in range(reader.count()))
+
+
+class _Reader:
+    """Reads a message from its start; ValueError or struct.error where there is none."""
+
+    __slots__ = ("_data", "_position")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def int16(self) -> int:
+        (value,) = _SHORT.unpack_from(self._data, self._position)
+        self._position += _SHORT.size
+        return int(value)
+
+    def int32(self) -> int:
+        (value,) = _INT.unpack_from(self._data, self._position)
+        self._position += _INT.size
+        return int(value)
+
+    def count(self) -> int:
+        count = self.int32()
+        if not 0 <= count <= len(self._data):
+            raise ValueError(f"{count} items in {len(self._data)} bytes")
+        return count
+
+    def take(self, length: int) -> bytes:
+        end = self._position + length
+        if length < 0 or end > len(self._data):
+            raise ValueError(f"{length} bytes at {self._position} of {len(self._data)}")
+        taken = self._data[self._position : end]
+        self._position = end
+        return taken
+
+    def string(self) -> str:
+        return self.take(self.int16()).decode()
+
+    def topic_partitions(self) -> TopicPartitions:
+        return tuple(
+            (self.string(), tuple(self.int32() for _ in range(self.count())))
+            for _ in range(self.count())
+        )

@@ -75,7 +75,6 @@ TOPIC_SETTINGS: Table = table_of(
         name="cleanup.policy",
         kind=Kind.LIST,
         default="delete",
-        effect=_WAITING,
         choices=("delete", "compact"),
         doc="delete: old segments go by retention; compact: the last event of each key stays.",
     ),
@@ -137,7 +136,6 @@ TOPIC_SETTINGS: Table = table_of(
         name="min.compaction.lag.ms",
         kind=Kind.LONG,
         default="0",
-        effect=_WAITING,
         low=0,
         high=LONG_MAX,
         doc="An event stays uncompacted at least this long.",
@@ -146,7 +144,6 @@ TOPIC_SETTINGS: Table = table_of(
         name="max.compaction.lag.ms",
         kind=Kind.LONG,
         default=str(LONG_MAX),
-        effect=_WAITING,
         low=1,
         high=LONG_MAX,
         doc="An event is looked at by compaction at the latest after this.",
@@ -155,7 +152,6 @@ TOPIC_SETTINGS: Table = table_of(
         name="min.cleanable.dirty.ratio",
         kind=Kind.DOUBLE,
         default="0.5",
-        effect=_WAITING,
         low=0,
         high=1,
         doc="Part of a log that must be uncompacted before compaction starts.",
@@ -164,7 +160,6 @@ TOPIC_SETTINGS: Table = table_of(
         name="delete.retention.ms",
         kind=Kind.LONG,
         default="86400000",
-        effect=_WAITING,
         low=0,
         high=LONG_MAX,
         doc="How long a tombstone stays in a compacted topic.",
@@ -242,12 +237,26 @@ class TopicSettings:
     message_timestamp_before_max_ms: int
     message_timestamp_after_max_ms: int
     min_compaction_lag_ms: int
+    max_compaction_lag_ms: int
+    min_cleanable_dirty_ratio: float
     delete_retention_ms: int
     validate: str
     event_dedup_enable: bool
     event_dedup_header: str
     event_dedup_window_ms: int
     event_dedup_max_ids: int
+
+    @property
+    def is_compacted(self) -> bool:
+        """Whether only the last event of each key is kept for long."""
+        return "compact" in self.cleanup_policy
+
+    @property
+    def segment_ms_max(self) -> int:
+        """Age at which a segment is finished: what is to be compacted in time must be (Kafka)."""
+        if self.is_compacted:
+            return min(self.segment_ms, self.max_compaction_lag_ms)
+        return self.segment_ms
 
     @property
     def checks_time(self) -> bool:
@@ -280,12 +289,19 @@ def check_topic_settings(settings: Mapping[str, str], *, replication_factor: int
 
     Raises:
         RequestError: INVALID_CONFIG that names every setting that is unknown, out of range, not
-            there yet, or asks for more replicas in sync than a majority.
+            there yet, asks for more replicas in sync than a majority, or contradicts another.
     """
     assert replication_factor > 0
     check(TOPIC_SETTINGS, settings)
     majority = replication_factor // 2 + 1
-    asked = effective_settings(settings).min_insync_replicas
+    effective = effective_settings(settings)
+    if effective.min_compaction_lag_ms > effective.max_compaction_lag_ms:
+        raise RequestError(
+            ErrorCode.INVALID_CONFIG,
+            f"min.compaction.lag.ms: expected at most max.compaction.lag.ms,"
+            f" {effective.max_compaction_lag_ms}; found {effective.min_compaction_lag_ms}",
+        )
+    asked = effective.min_insync_replicas
     if asked > majority:
         raise RequestError(
             ErrorCode.INVALID_CONFIG,

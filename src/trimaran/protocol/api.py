@@ -36,14 +36,19 @@ class ApiKey(IntEnum):
     OFFSET_FOR_LEADER_EPOCH = 23
     DESCRIBE_CONFIGS = 32
     ALTER_CONFIGS = 33
+    ALTER_REPLICA_LOG_DIRS = 34
     DESCRIBE_LOG_DIRS = 35
     CREATE_PARTITIONS = 37
     DELETE_GROUPS = 42
     ELECT_LEADERS = 43
     INCREMENTAL_ALTER_CONFIGS = 44
+    ALTER_PARTITION_REASSIGNMENTS = 45
+    LIST_PARTITION_REASSIGNMENTS = 46
     OFFSET_DELETE = 47
+    DESCRIBE_QUORUM = 55
     DESCRIBE_CLUSTER = 60
     DESCRIBE_PRODUCERS = 61
+    LIST_CONFIG_RESOURCES = 74
     DESCRIBE_TOPIC_PARTITIONS = 75
 
 
@@ -100,7 +105,7 @@ _ROWS: Final = (
         key=ApiKey.LIST_OFFSETS,
         name="ListOffsets",
         min_version=1,
-        max_version=9,
+        max_version=11,
         flexible_from=6,
         handler="list_offsets",
     ),
@@ -252,6 +257,15 @@ _ROWS: Final = (
         handler="alter_configs",
     ),
     Api(
+        key=ApiKey.ALTER_REPLICA_LOG_DIRS,
+        name="AlterReplicaLogDirs",
+        min_version=1,
+        max_version=2,
+        flexible_from=2,
+        handler="alter_replica_log_dirs",
+        note="there is one directory",
+    ),
+    Api(
         key=ApiKey.DESCRIBE_LOG_DIRS,
         name="DescribeLogDirs",
         min_version=1,
@@ -293,6 +307,23 @@ _ROWS: Final = (
         handler="incremental_alter_configs",
     ),
     Api(
+        key=ApiKey.ALTER_PARTITION_REASSIGNMENTS,
+        name="AlterPartitionReassignments",
+        min_version=0,
+        max_version=1,
+        flexible_from=0,
+        handler="alter_partition_reassignments",
+        note="replicas do not move yet",
+    ),
+    Api(
+        key=ApiKey.LIST_PARTITION_REASSIGNMENTS,
+        name="ListPartitionReassignments",
+        min_version=0,
+        max_version=0,
+        flexible_from=0,
+        handler="list_partition_reassignments",
+    ),
+    Api(
         key=ApiKey.OFFSET_DELETE,
         name="OffsetDelete",
         min_version=0,
@@ -300,6 +331,14 @@ _ROWS: Final = (
         flexible_from=1,
         handler="offset_delete",
         note="never flexible",
+    ),
+    Api(
+        key=ApiKey.DESCRIBE_QUORUM,
+        name="DescribeQuorum",
+        min_version=0,
+        max_version=1,
+        flexible_from=0,
+        handler="describe_quorum",
     ),
     Api(
         key=ApiKey.DESCRIBE_CLUSTER,
@@ -316,6 +355,14 @@ _ROWS: Final = (
         max_version=0,
         flexible_from=0,
         handler="describe_producers",
+    ),
+    Api(
+        key=ApiKey.LIST_CONFIG_RESOURCES,
+        name="ListConfigResources",
+        min_version=0,
+        max_version=1,
+        flexible_from=0,
+        handler="list_config_resources",
     ),
     Api(
         key=ApiKey.DESCRIBE_TOPIC_PARTITIONS,

@@ -42,7 +42,7 @@ _SIZE_BYTES = 4
 class Slot:
     """The place of one answer in the order of answers."""
 
-    __slots__ = ("_buffers", "filled", "on_overtaken", "request_bytes")
+    __slots__ = ("_buffers", "filled", "is_patient", "on_overtaken", "request_bytes")
 
     def __init__(self, request_bytes: int) -> None:
         self.request_bytes = request_bytes
@@ -50,6 +50,8 @@ class Slot:
         self.on_overtaken: Callable[[], None] | None = None
         """Called when a later answer is ready and waits for this one: who waits on purpose (a
         Metadata parked during an election) can answer now."""
+        self.is_patient = False
+        """Whether nobody in front has to hurry for its answer, which is a matter of routine."""
         self._buffers: Sequence[Payload | bytearray] = ()
 
     @property
@@ -187,7 +189,7 @@ class KafkaConnection:
         are told (`Slot.on_overtaken`); such a callback may fill its slot at once.
         """
         slot.hold(buffers)
-        if buffers and self._slots[0] is not slot:
+        if buffers and not slot.is_patient and self._slots[0] is not slot:
             self._tell_overtaken(slot)
         leaving: list[Payload | bytearray] = []
         while self._slots and self._slots[0].filled:
@@ -200,7 +202,7 @@ class KafkaConnection:
     def is_overtaken(self, slot: Slot) -> bool:
         """Whether a later answer is ready and waits for `slot`'s."""
         later = islice(self._slots, self._slots.index(slot) + 1, None)
-        return any(other.has_answer for other in later)
+        return any(other.has_answer and not other.is_patient for other in later)
 
     def _tell_overtaken(self, slot: Slot) -> None:
         """Call `on_overtaken` of the earlier slots that wait, once each."""

@@ -180,10 +180,12 @@ def validate(buffer: Payload | bytearray, *, max_bytes: int) -> BatchHeader:
     that need the header only. Whether zstd may be used (Produce 7) is the handler's question.
 
     Raises:
-        RequestError: CORRUPT_MESSAGE if the CRC is wrong, MESSAGE_TOO_LARGE above `max_bytes`,
-            else INVALID_RECORD.
+        RequestError: CORRUPT_MESSAGE if CRC or magic are wrong, MESSAGE_TOO_LARGE above
+            `max_bytes`, else INVALID_RECORD.
     """
     header = parse_header(buffer)
+    if not 0 <= header.magic <= MAGIC:
+        raise RequestError(ErrorCode.CORRUPT_MESSAGE, f"there is no magic {header.magic}")
     if header.magic != MAGIC:
         raise _invalid(f"magic: expected {MAGIC}, found {header.magic}")
     if header.size != len(buffer):
@@ -250,6 +252,8 @@ def _header_problem(header: BatchHeader) -> str | None:
         problem = _attributes_problem(header)
         if problem is not None:
             return problem
+    if header.base_offset != 0:
+        return f"base offset: expected 0 from a producer, found {header.base_offset}"
     if header.record_count <= 0:
         return f"record count: expected at least 1, found {header.record_count}"
     if header.last_offset_delta + 1 != header.record_count:

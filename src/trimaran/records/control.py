@@ -13,8 +13,14 @@ SETTINGS: what a replica stores by, from the next entry on.
     0       1     format version, 1
     1       rest  MessagePack map; a setting of default value is left out
 
-Both only ever go forward: of two log starts the higher index and the higher offset hold, whichever
-came last. Does not: apply anything.
+COMPACTION: a range of the log that every replica writes again, without what later events replaced.
+
+    0       1     format version, 1
+    1       rest  MessagePack map with the fields of `Compaction`
+
+Log starts only ever go forward: of two the higher index and the higher offset hold, whichever came
+last. So do compactions: the one with the highest generation says all that is still to be done.
+Does not: apply anything.
 """
 
 import struct
@@ -59,8 +65,31 @@ class StoredSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     dedup_ids_max: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
+PASSES_MAX = 64
+"""Earlier passes that a compaction remembers for the sake of tombstones."""
+SEGMENTS_PER_COMPACTION_MAX = 65_536
+
+
+class Compaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a range of a log is to be written again as; all indexes are of entries."""
+
+    generation: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+    """One more than that of the compaction before."""
+    end: Annotated[int, msgspec.Meta(ge=1)]
+    """The last entry of the range, which is the last one of a segment; it begins with the log."""
+    starts: Annotated[
+        tuple[int, ...], msgspec.Meta(min_length=1, max_length=SEGMENTS_PER_COMPACTION_MAX)
+    ]
+    """The first entries of the segments to be written, ascending."""
+    tombstones: Annotated[int, msgspec.Meta(ge=0)]
+    """Up to this entry tombstones go; it never goes back."""
+    passes: Annotated[tuple[tuple[int, int], ...], msgspec.Meta(max_length=PASSES_MAX)]
+    """(end, log time in ms) of compactions, this one last, after which tombstones still wait."""
+
+
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER = msgspec.msgpack.Decoder(StoredSettings)
+_COMPACTION_DECODER = msgspec.msgpack.Decoder(Compaction)
 
 
 def encode_log_start(start: LogStart) -> bytes:
@@ -106,6 +135,30 @@ def decode_settings(payload: Payload) -> StoredSettings:
         return _DECODER.decode(memoryview(payload)[1:])
     except msgspec.DecodeError as error:
         raise ProtocolError(f"no settings: {error}") from error
+
+
+def encode_compaction(compaction: Compaction) -> bytes:
+    """Return the payload of a COMPACTION entry; equal compactions give equal bytes."""
+    return bytes((FORMAT_VERSION,)) + _ENCODER.encode(compaction)
+
+
+def decode_compaction(payload: Payload) -> Compaction:
+    """Return what a COMPACTION entry says.
+
+    Raises:
+        ProtocolError: the bytes are no compaction of this version.
+    """
+    if len(payload) == 0 or payload[0] != FORMAT_VERSION:
+        raise ProtocolError(f"{len(payload)} bytes are no compaction of version {FORMAT_VERSION}")
+    try:
+        found = _COMPACTION_DECODER.decode(memoryview(payload)[1:])
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"no compaction: {error}") from error
+    starts = found.starts
+    ascend = all(starts[at] < starts[at + 1] for at in range(len(starts) - 1))
+    if not ascend or not 1 <= starts[0] <= starts[-1] <= found.end or found.tombstones > found.end:
+        raise ProtocolError(f"no compaction: its range ends at {found.end}")
+    return found
 
 
 def stored_settings_of(content: bytes, *, source: str) -> StoredSettings:

@@ -21,7 +21,12 @@ from trimaran.protocol.messages import (
     DeleteTopicState,
     MetadataResponseTopic,
 )
-from trimaran.sim.client import PartitionConsumer, PartitionProducer, retrying
+from trimaran.sim.client import (
+    TOPIC_IDS_FROM,
+    PartitionConsumer,
+    PartitionProducer,
+    retrying,
+)
 from trimaran.sim.history import History, Outcome, ReadRecord
 from trimaran.sim.kafka import KafkaClient, RetryError
 
@@ -31,8 +36,6 @@ THINK_S = 0.05
 PAUSE_S = 0.3
 TIMEOUT_MS = 2_000
 UNKNOWN = bytes(16)
-TOPIC_IDS_FROM = 13
-"""Fetch names topics by id from this version on: an old topic is never read for a new one."""
 
 
 class TopicChurn:
@@ -63,6 +66,7 @@ class TopicChurn:
             client = self._make_client(NAMES[self.rounds % len(NAMES)], notes)
             client.name = f"{client.name}.{self.rounds}"
             client.creates = False
+            # Named by id an old topic is never read for a new one.
             client.versions[ApiKey.FETCH] = max(client.versions[ApiKey.FETCH], TOPIC_IDS_FROM)
             await self._use_one(client, notes)
             self._history.oddities += notes.oddities

@@ -1,10 +1,11 @@
 """Simulated producers and consumers, which write down what they did and saw.
 
 An idempotent producer has up to five batches under way to each partition and sends all of them
-again, in order, when one fails: what every Kafka client does. A plain producer sends one at a time
-and never again; it takes a new name with each connection, because only within one does TCP keep
-the order. With acks=1 or 0 nothing is promised: such records end as UNKNOWN. A consumer reads a
-partition from its start and goes on where it stopped.
+again, in order, when one fails: what every Kafka client does; at times it hangs up before the
+answer. A plain producer sends one at a time and never again; it takes a new name with each
+connection, because only within one does TCP keep the order. With acks=1 or 0 nothing is promised:
+such records end as UNKNOWN. A consumer reads a partition from its start and goes on where it
+stopped.
 
 Does not: judge what it sees (`checkers` do).
 """
@@ -39,6 +40,8 @@ from trimaran.sim.history import Outcome, ReadRecord, SentRecord
 from trimaran.sim.kafka import REQUEST_TIMEOUT_S, KafkaClient, KafkaConnection, RetryError
 
 INFLIGHT_MAX = 5
+IMPATIENT = 0.04
+"""Share of an idempotent producer's turns after which it hangs up and sends again."""
 BACK_OFF_S = (0.02, 0.2)
 RECORDS_MAX = 20
 VALUE_BYTES_MAX = 400
@@ -48,7 +51,8 @@ LATEST = -1
 ALL_REPLICAS = -1
 LEADER_ONLY = 1
 NOBODY = 0
-_TOPIC_IDS_FROM = 13
+TOPIC_IDS_FROM = 13
+"""Fetch names topics by id from this version on."""
 _SILENCE = ProduceResponse(
     responses=[TopicProduceResponse("", [PartitionProduceResponse(0, base_offset=-1)])]
 )
@@ -76,15 +80,22 @@ class PartitionProducer:
         idempotent: bool = False,
         acks: int = ALL_REPLICAS,
         batches_max: int | None = None,
+        value_bytes_max: int = VALUE_BYTES_MAX,
+        is_alone: bool = False,
     ) -> None:
-        """Send a batch every `think_s` on average until `stop`, or until there were so many."""
+        """Send a batch every `think_s` on average until `stop`, or until there were so many.
+
+        `is_alone`: the cluster has one node, so that acks=1 promises what acks=all does.
+        """
         assert not idempotent or acks == ALL_REPLICAS
+        self._is_promised = acks == ALL_REPLICAS or (acks == LEADER_ONLY and is_alone)
         self._client = client
         self._partition = partition
         self._idempotent = idempotent
         self._think_s = think_s
         self._acks = acks
         self._batches_left = batches_max
+        self._value_bytes_max = value_bytes_max
         self._name = client.name
         self._connection_count = 0
         self._inflight: deque[list[SentRecord]] = deque()
@@ -124,6 +135,7 @@ class PartitionProducer:
                 self._fill()
                 while len(answers) < len(self._inflight):
                     answers.append(self._send(connection, self._inflight[len(answers)]))
+                self._lose_patience()
                 if answers:
                     async with asyncio.timeout(REQUEST_TIMEOUT_S):
                         response = await answers.popleft()
@@ -131,6 +143,15 @@ class PartitionProducer:
                 await asyncio.sleep(self._client.chance.expovariate(1.0 / self._think_s))
         finally:
             connection.close()
+
+    def _lose_patience(self) -> None:
+        """Hang up at times right after sending: what was sent is on its way all the same.
+
+        Raises:
+            RetryError: everything under way is to be sent again, at once.
+        """
+        if self._idempotent and self._client.chance.random() < IMPATIENT:
+            raise RetryError("the client has no patience")
 
     async def _init_producer_id(self) -> None:
         response = await self._client.ask_anyone(ApiKey.INIT_PRODUCER_ID, InitProducerIdRequest())
@@ -150,7 +171,7 @@ class PartitionProducer:
         chance = self._client.chance
         batch = []
         for _ in range(chance.randint(1, RECORDS_MAX)):
-            fill = b"." * chance.randrange(VALUE_BYTES_MAX)
+            fill = b"." * chance.randrange(self._value_bytes_max)
             value = make_value(f"{self._name}/{self._partition}", self._count, fill)
             record = SentRecord(self._name, self._partition, self._count, value, self._idempotent)
             self._count += 1
@@ -184,9 +205,8 @@ class PartitionProducer:
         history = self._client.history
         if answer.error_code == ErrorCode.NONE:
             now_s = asyncio.get_running_loop().time()
-            promised = self._acks == ALL_REPLICAS
             for delta, record in enumerate(self._inflight.popleft()):
-                record.outcome = Outcome.ACKED if promised else Outcome.UNKNOWN
+                record.outcome = Outcome.ACKED if self._is_promised else Outcome.UNKNOWN
                 record.acked_s = now_s
                 self.last = record
                 record.offset = answer.base_offset + delta if answer.base_offset >= 0 else -1
@@ -248,7 +268,7 @@ class PartitionConsumer:
         version = self._client.versions[ApiKey.FETCH]
         partition = FetchPartition(self._partition, self.position, FETCH_BYTES)
         topic = FetchTopic(partitions=[partition])
-        if version >= _TOPIC_IDS_FROM:
+        if version >= TOPIC_IDS_FROM:
             topic.topic_id = self._client.topic_id  # type: ignore[assignment]
         else:
             topic.topic = self._client.topic

@@ -17,6 +17,7 @@ from trimaran.broker.replica import Replica
 from trimaran.config import NodeConfig
 from trimaran.config.sections import (
     ClusterSection,
+    GroupSection,
     JournalSection,
     KafkaSection,
     NodeSection,
@@ -24,6 +25,7 @@ from trimaran.config.sections import (
     StorageSection,
     TopicSection,
 )
+from trimaran.errors import CorruptionError
 from trimaran.ids import ClusterId, DiskId, NodeId
 from trimaran.sim.disk import Disk
 from trimaran.sim.files import ProcessEnded, SimFiles
@@ -45,6 +47,14 @@ BOOT_S = (0.2, 1.0)
 RECOVERY_S_MAX = 3.0
 """Longest time that the disk is said to have taken to open a store: all at once, at the end."""
 MIB = 1024 * 1024
+TAIL_BYTES = (64 * 1024, MIB)
+"""Of the log in memory, on each node: one of these for all nodes of a run."""
+FLUSH_MS = 500
+RETENTION_LOOK_MS = 500
+COMPACTION_LOOK_MS = 400
+SCRUB_S = 5
+SESSION_MS_MIN = 500
+COORDINATORS = 2
 STORE = StoreSettings(
     journal=JournalSettings(file_bytes=MIB, round_bytes=MIB // 4, total_bytes_max=16 * MIB),
     segment_bytes=MIB // 4,
@@ -92,6 +102,10 @@ class SimNode:
         """Whether its process was asked to stop (SIGTERM) and has not ended yet."""
         self.recovery_fuse: int | None = None
         """Disk calls after which the next process dies while it opens its store."""
+        self.recovery_ends_in_power_cut = False
+        """Whether that death is the machine's."""
+        self.refused_starts = 0
+        """How often in a row a process ended because it could not read its own disk."""
         self._loop = loop
 
     @property
@@ -117,6 +131,8 @@ class SimCluster:
         self.failures: list[NodeFailure] = []
         self.damage: list[str] = []
         """What stores found damaged at their start."""
+        self.damaged_names: dict[str, str] = {}
+        """The first such finding of each machine, by its name."""
         self.blocking_calls: list[str] = []
         """Disk calls on the event loop of dead processes."""
         self.started_s = loop.now_s
@@ -125,6 +141,7 @@ class SimCluster:
         """What happened to processes so far, by name."""
         self._seed = seed
         self._chance = Random(f"{seed}/cluster")
+        self._tail_bytes = Random(f"{seed}/tail").choice(TAIL_BYTES)
         numbers = range(1, node_count + 1)
         self._addresses = tuple(
             PeerAddress(id=NodeId(number), host=f"node-{number}", peer_port=PEER_PORT)
@@ -215,7 +232,10 @@ class SimCluster:
         """Put an empty disk into the machine, formatted to join; its process must be dead."""
         assert not node.is_running
         node.disk.wipe()
+        node.disk.planned.clear()
+        node.disk.conditions.capacity = None
         node.disk_number += 1
+        node.refused_starts = 0
         format_store(SimFiles(node.disk, who=f"{node.name}/format"), self._identity(node))
 
     def views(self) -> Iterator[ReplicaView]:
@@ -256,7 +276,16 @@ class SimCluster:
             cluster=ClusterSection(nodes=self._addresses),
             kafka=KafkaSection(host=node.name, port=KAFKA_PORT),
             journal=JournalSection(file_bytes=MIB, bytes_max=8 * MIB),
-            storage=StorageSection(tail_bytes=MIB, free_space_reserve_bytes=0),
+            storage=StorageSection(
+                tail_bytes=self._tail_bytes,
+                free_space_reserve_bytes=0,
+                flush_interval_ms=FLUSH_MS,
+                retention_interval_ms=RETENTION_LOOK_MS,
+                compaction_interval_ms=COMPACTION_LOOK_MS,
+                compaction_bytes_per_s=MIB // 2,
+                scrub_interval_s=SCRUB_S,
+            ),
+            group=GroupSection(session_timeout_min_ms=SESSION_MS_MIN, coordinators=COORDINATORS),
             topic=TopicSection(num_partitions=2),
         )
 
@@ -286,8 +315,10 @@ class SimCluster:
             self._note("recovery")
         for line in store.damage:
             self.damage.append(line)
+            self.damaged_names.setdefault(node.name, line)
             self.log.add(node.name, f"damage: {line}")
         await asyncio.sleep(min(node.disk.take_spent_s(), RECOVERY_S_MAX))
+        node.refused_starts = 0
         node.broker = Broker(config=self._config(node), store=store, ports=ports)
         await node.broker.start()
         files.blocking_allowed = False
@@ -299,8 +330,13 @@ class SimCluster:
         if isinstance(error, ProcessEnded):
             self.log.add(node.name, "killed while it opened its store")
             self._note("death in recovery")
+            if node.recovery_ends_in_power_cut:
+                self._note("power cut in recovery")
+                self.cut_power(node)
             process.die(Death.KILLED)
             return
+        if node.broker is None and isinstance(error, CorruptionError):
+            node.refused_starts += 1
         failure = NodeFailure(
             node=node.name, at_s=self.loop.now_s, error=error, at_start=node.broker is None
         )

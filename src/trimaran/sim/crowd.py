@@ -2,8 +2,8 @@
 
 | client | does, on every partition of the topic |
 |---|---|
-| client-1 | idempotent producer; reader of the tail |
-| client-2 | idempotent producer; reader from the start |
+| client-1 | idempotent producer; reader of the tail; member of a group; writes a compacted topic |
+| client-2 | idempotent producer; reader from the start; member of the group; trims a topic |
 | client-3 | plain producer, acks=all; reader from the start; sends again by event id alone |
 | client-4 | plain producer, acks=1 or 0 (drawn); makes and deletes topics of its own |
 
@@ -24,13 +24,18 @@ from trimaran.sim.client import (
     PartitionProducer,
 )
 from trimaran.sim.cluster import SimCluster
+from trimaran.sim.group_member import GroupMember
 from trimaran.sim.history import History
 from trimaran.sim.id_sender import TOPIC as IDS_TOPIC
 from trimaran.sim.id_sender import IdSender
 from trimaran.sim.kafka import KafkaClient
+from trimaran.sim.keyed_writer import TOPIC as LEDGER
+from trimaran.sim.keyed_writer import KeyedWriter
 from trimaran.sim.network import HostNetwork
 from trimaran.sim.process import Process
 from trimaran.sim.tail import TailReader
+from trimaran.sim.trimmer import TOPIC as TRIMMED_TOPIC
+from trimaran.sim.trimmer import Trimmer
 
 TOPIC = "events"
 PARTITIONS = 2
@@ -38,8 +43,8 @@ CLIENTS_MAX = 4
 THINK_S = (0.15, 0.3, 0.5)
 """Mean pause between two batches of a producer: one of these for all producers of a run."""
 TAIL_ANEW_S = 3.0
-TOPICS_COME_AND_GO = True
-"""Whether the fourth client makes and deletes topics."""
+FEATURE = 0.5
+"""Share of the seeds that use each of: a compacted topic, a consumer group, a trimmed topic."""
 
 
 class Crowd:
@@ -52,6 +57,8 @@ class Crowd:
         self.churn: TopicChurn | None = None
         self.tails: list[TailReader] = []
         self.id_sender: IdSender | None = None
+        self.trimmer: Trimmer | None = None
+        self.members: list[GroupMember] = []
         self._cluster = cluster
         self._history = history
         self._seed = seed
@@ -90,6 +97,7 @@ class Crowd:
                     think_s=think_s,
                     idempotent=number <= 2,
                     acks=weak_acks if number == 4 else ALL_REPLICAS,
+                    is_alone=len(self._cluster.nodes) == 1,
                 )
                 self._start(process, "producer", producer.run(), producer.stop)
                 if number == 1:
@@ -100,15 +108,25 @@ class Crowd:
                     into = self._history.reads.setdefault((name, partition), [])
                     consumer = PartitionConsumer(client, partition, into=into)
                     self._start(process, "consumer", consumer.run(), consumer.stop)
+            if number == 1 and self._has("keyed writer"):
+                self._start_keyed_writer(process)
+            if number <= 2 and self._has("group"):
+                self._start_member(process)
+            if number == 2 and self._has("trimmer"):
+                self._start_trimmer(process)
             if number == 3:
                 self._start_id_sender(process, think_s)
-            if number == 4 and TOPICS_COME_AND_GO:
+            if number == 4:
                 self._start_churn(process)
 
     def stop(self) -> None:
         """Ask everybody to end: no new batches, no more reads."""
         for stop in self._stops:
             stop()
+
+    def _has(self, feature: str) -> bool:
+        """Whether this seed uses `feature`."""
+        return Random(f"{self._seed}/{feature}").random() < FEATURE
 
     def _start_churn(self, process: Process) -> None:
         churn = TopicChurn(
@@ -123,6 +141,26 @@ class Crowd:
         client.creates = False
         self.id_sender = IdSender(client, self._history, think_s=think_s)
         self._start(process, "id sender", self.id_sender.run(), self.id_sender.stop)
+
+    def _start_keyed_writer(self, process: Process) -> None:
+        notes = History(answers=self._history.answers)
+        client = self._client_of(process, LEDGER, notes)
+        client.creates = False
+        writer = KeyedWriter(client, self._history)
+        self._start(process, "keyed writer", writer.run(), writer.stop)
+
+    def _start_member(self, process: Process) -> None:
+        client = self._client_of(process, TOPIC, self._history)
+        member = GroupMember(client, range(PARTITIONS))
+        self.members.append(member)
+        self._start(process, "group member", member.run(), member.stop)
+
+    def _start_trimmer(self, process: Process) -> None:
+        notes = History(answers=self._history.answers)
+        client = self._client_of(process, TRIMMED_TOPIC, notes)
+        client.creates = False
+        self.trimmer = Trimmer(client, self._history)
+        self._start(process, "trimmer", self.trimmer.run(), self.trimmer.stop)
 
     def _client_of(self, process: Process, topic: str, history: History) -> KafkaClient:
         self._client_count += 1

@@ -83,7 +83,12 @@ def torn_sectors(site: Site, chance: Random) -> bool:
 
 
 def wiped_disk(site: Site, chance: Random) -> bool:
-    """Replace the damaged node's disk by an empty one, formatted to join."""
+    """Replace the damaged node's disk by an empty one, formatted to join.
+
+    Not where that node is all there is: nobody promises to outlive the loss of a majority's disks.
+    """
+    if len(site.nodes) == 1:
+        return False
     victim = _liar(site, chance)
     site.cluster.kill(victim)
     site.cluster.replace_disk(victim)

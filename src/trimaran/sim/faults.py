@@ -1,8 +1,9 @@
 """What goes wrong, and when: a mix of faults drawn per seed, then a narrowing, then a heal.
 
 A quarter of all seeds have no faults at all. The others draw which kinds they have and how often
-they strike; victims are random nodes or, half of the time, whoever leads something. Whoever is dead
-is started again after a while, as an init system would. Faults overlap.
+they strike, and some of them the kinds that make one node's disk lie; victims are random nodes or,
+half of the time, whoever leads something. Whoever is dead is started again after a while, as an
+init system would. Faults overlap.
 
 Each kind strikes by a clock and a chance of its own, so that leaving one out changes nothing about
 the others: that is what makes a failing seed small again (`shrink`).
@@ -38,13 +39,16 @@ SLOW_FOR_GOOD_S = 0.5
 FAULTS = MACHINE_FAULTS | NETWORK_FAULTS | DISK_FAULTS | STORAGE_DAMAGE
 STORAGE_DAMAGE_KINDS: tuple[str, ...] = tuple(STORAGE_DAMAGE)
 """Kinds that make the disk of one node lie: what it stored is not what it reads."""
-STORAGE_DAMAGE_DRAWN = False
-"""Whether seeds draw those kinds too. Named ones (`kinds`) strike anyway."""
+LYING_SEEDS = 0.3
+"""Share of the seeds with faults that have some of those, too."""
+LYING_KINDS_MAX = 2
+REFUSED_STARTS = 2
+"""After so many starts that a rotten disk kept from succeeding, it is replaced by an empty one."""
 KINDS: tuple[str, ...] = tuple(FAULTS)
-DRAWN_KINDS = (
-    KINDS if STORAGE_DAMAGE_DRAWN else tuple(MACHINE_FAULTS | NETWORK_FAULTS | DISK_FAULTS)
-)
-"""What seeds draw from."""
+HONEST_KINDS: tuple[str, ...] = tuple(MACHINE_FAULTS | NETWORK_FAULTS | DISK_FAULTS)
+"""Kinds after which a disk still reads what was synced."""
+DISK_REPLACED = "rotten disk replaced"
+"""What people do about a node that says that it cannot start."""
 MEASURED_KINDS = ("failed sync", "full disk", "misdirected write", POWER_CUT_IN_WRITE)
 """Kinds that wait for the disk to be used: the disk counts them when they happen."""
 
@@ -148,6 +152,9 @@ class FaultInjector:
                 if node.is_running:
                     due.pop(node.name, None)
                     continue
+                if node is self.site.damaged and node.refused_starts >= REFUSED_STARTS:
+                    self._cluster.replace_disk(node)
+                    self._struck[DISK_REPLACED] = self._struck.get(DISK_REPLACED, 0) + 1
                 start_s = due.setdefault(node.name, now_s + self._chance.uniform(*RESTART_S))
                 if now_s >= start_s:
                     self._cluster.restart(node)
@@ -172,10 +179,13 @@ def draw_mix(seed: str, kinds: Sequence[str] | None) -> FaultMix:
     """Return what strikes in a run of `seed`; `kinds` replaces the kinds, at the same pace."""
     chance = Random(f"{seed}/mix")
     drawn: list[str] = []
+    lying: list[str] = []
     interval_s = chance.choice(INTERVALS_S)
     if chance.random() >= CALM_SEEDS:
-        drawn = chance.sample(DRAWN_KINDS, chance.randint(1, KINDS_MAX))
-    named = drawn if kinds is None else list(kinds)
+        drawn = chance.sample(HONEST_KINDS, chance.randint(1, KINDS_MAX))
+        if chance.random() < LYING_SEEDS:
+            lying = chance.sample(STORAGE_DAMAGE_KINDS, chance.randint(1, LYING_KINDS_MAX))
+    named = [*drawn, *lying] if kinds is None else list(kinds)
     assert all(kind in FAULTS for kind in named), f"kinds are {list(FAULTS)}"
     return FaultMix(tuple(sorted(named)), interval_s * (len(drawn) or CALM_KINDS))
 

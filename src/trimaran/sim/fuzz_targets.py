@@ -195,7 +195,13 @@ def _repair_frame(_: str, data: bytearray) -> None:
 def peer_bodies() -> Target:
     """Return the target of what repair answers carry."""
     boundary = sample_boundary()
-    segment = SegmentEntry(base=POSITION, last_index=Index(9), size=100, ids_size=16)
+    segment = SegmentEntry(
+        base=POSITION,
+        last_index=Index(9),
+        size=100,
+        ids_size=16,
+        row_count=9 - POSITION.index,
+    )
     status = MemberStatus(
         term=Term(3),
         last_term=Term(2),

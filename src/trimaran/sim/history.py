@@ -64,6 +64,47 @@ class ReadRecord:
 
 
 @dataclass(slots=True)
+class OffsetNote:
+    """A commit of a group's offset, or an answer to the question where it stands."""
+
+    group: str
+    partition: int
+    offset: int
+    """-1 in an answer: nothing committed."""
+    is_commit: bool
+    asked_s: float
+    done_s: float = inf
+    """When it was acknowledged or answered; inf if nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationNote:
+    """What a member was told when it had joined and synced."""
+
+    group: str
+    generation: int
+    leader: str
+    member: str
+    partitions: tuple[int, ...]
+    asked_s: float
+    """When it asked to join."""
+    joined_s: float
+    """When that was answered."""
+
+
+@dataclass(slots=True)
+class KeyedRecord:
+    """One record sent to a compacted topic."""
+
+    key: bytes
+    value: bytes | None
+    """None: a tombstone."""
+    outcome: Outcome = Outcome.PENDING
+    offset: int = -1
+    """Where the answer says it is."""
+
+
+@dataclass(slots=True)
 class History:
     """Everything the clients of one run did and saw."""
 
@@ -79,6 +120,14 @@ class History:
     """How often each error came, by name."""
     consumed: list[checking.Operation] = field(default_factory=list)
     """What readers did, in order: seeks, polls, ends of logs asked for."""
+    offsets: list[OffsetNote] = field(default_factory=list)
+    """What was done about the offsets of consumer groups."""
+    generations: list[GenerationNote] = field(default_factory=list)
+    """Which generations members of consumer groups belonged to."""
+    keyed: list[KeyedRecord] = field(default_factory=list)
+    """What was sent to `keyed_topic`, in order."""
+    keyed_topic: str = ""
+    """The compacted topic, if there is one."""
     _batches: int = 0
     _readers: int = 0
 

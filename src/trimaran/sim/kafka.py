@@ -40,6 +40,14 @@ _VERSIONS = {
     ApiKey.INIT_PRODUCER_ID: (0, 4),
     ApiKey.CREATE_TOPICS: (7, 7),
     ApiKey.DELETE_TOPICS: (6, 6),
+    ApiKey.DELETE_RECORDS: (0, 2),
+    ApiKey.FIND_COORDINATOR: (1, 3),
+    ApiKey.JOIN_GROUP: (4, 9),
+    ApiKey.SYNC_GROUP: (3, 5),
+    ApiKey.HEARTBEAT: (3, 4),
+    ApiKey.LEAVE_GROUP: (3, 5),
+    ApiKey.OFFSET_COMMIT: (2, 9),
+    ApiKey.OFFSET_FETCH: (2, 7),
 }
 """Lowest and highest version that clients draw; Metadata 12 and CreateTopics 7 tell topic ids."""
 

@@ -34,7 +34,7 @@ def kill_all(site: Site, _chance: Random) -> bool:
 
 
 def kill_in_recovery(site: Site, chance: Random) -> bool:
-    """Kill one node, and its next process while that opens the store; sometimes the power goes."""
+    """Kill one node, and its next process while that opens the store, or cut its power there."""
     victim = site.victim(chance)
     if not (victim.is_running and site.may_die(victim)):
         return False
@@ -43,6 +43,7 @@ def kill_in_recovery(site: Site, chance: Random) -> bool:
     else:
         site.cluster.kill(victim)
     victim.recovery_fuse = chance.randrange(RECOVERY_CALLS_MAX)
+    victim.recovery_ends_in_power_cut = chance.random() < 0.5
     return True
 
 

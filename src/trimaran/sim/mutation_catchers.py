@@ -18,7 +18,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import trimaran
-from trimaran.sim.run import run_seed
+from trimaran.sim.report import options_of
+from trimaran.sim.run import run
 from trimaran.sim.search import Search
 from trimaran.sim.search_bounds import PLANS
 
@@ -53,7 +54,7 @@ def core_seeds(checkout: Path) -> Callable[[int], str]:
 def simulated_seed(seed: int) -> str:
     """Run one simulated cluster; return the first violation, empty if there is none."""
     try:
-        report = run_seed(seed)
+        report = run(options_of(seed))
     except Exception as error:  # noqa: BLE001  (whatever a run dies of is a finding)
         return described(error)
     if report.passed:
@@ -85,9 +86,9 @@ def attempts(catcher: str, first: str, count: int, checkout: Path) -> Iterator[t
         for name in list(PLANS) if first == "all" else [first]:
             yield name, searched_plan(name)
         return
-    run = core_seeds(checkout) if catcher == "core" else simulated_seed
+    run_one = core_seeds(checkout) if catcher == "core" else simulated_seed
     for seed in range(int(first), int(first) + count):
-        yield str(seed), run(seed)
+        yield str(seed), run_one(seed)
 
 
 def first_failure(outcomes: Iterable[tuple[str, str]], *, stalls_needed: int) -> tuple[str, str]:

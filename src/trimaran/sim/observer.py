@@ -1,7 +1,8 @@
 """Counts what happens inside the cluster: elections, truncations, installs, repairs.
 
 Looks at all replicas often, as checkers do, and compares with its last look. Elections are counted
-by terms, so none is missed between two looks; the others are a lower bound.
+by terms, so none is missed between two looks; the others are a lower bound: what a process did
+right before its death is not seen.
 
 Does not: judge.
 """
@@ -10,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trimaran.ids import GroupId, Index, Term
-from trimaran.sim.cluster import ReplicaView
+from trimaran.sim.cluster import ReplicaView, SimNode
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     last_index: Index
     last_term: Term
-    is_damaged: bool
 
 
 class Observer:
@@ -27,9 +27,12 @@ class Observer:
         self.truncations = 0
         """Followers that dropped entries which another leader's replaced."""
         self.installs = 0
-        """Followers that started over from a boundary above their log's end."""
+        """Groups that started over from a leader's files."""
         self.repairs = 0
+        """Stored entries that were fetched from a peer and written again."""
+        self.readmissions = 0
         """Replicas without vote, for damage, that got it back."""
+        self._mended: dict[tuple[str, int], tuple[int, int, int]] = {}
         self._terms: dict[GroupId, Term] = {}
         self._seen: dict[tuple[str, int, GroupId], _Seen] = {}
 
@@ -47,19 +50,31 @@ class Observer:
             if raft.term > self._terms.get(group, 0):
                 self._terms[group] = raft.term
             key = (view.node, view.incarnation, group)
-            found = _Seen(log.last_index, log.last_term, not raft.may_vote)
+            found = _Seen(log.last_index, log.last_term)
             known = self._seen.setdefault(key, found)
             if found != known:
                 self._compare(known, view)
                 self._seen[key] = found
 
     def _compare(self, known: _Seen, view: ReplicaView) -> None:
-        raft = view.replica.raft
-        log = raft.log
-        self.repairs += known.is_damaged and raft.may_vote
-        if known.last_index < log.before.index:
-            self.installs += 1
-        elif log.last_index < known.last_index or (
-            log.term_at(known.last_index) not in (known.last_term, None)
+        log = view.replica.raft.log
+        if known.last_index >= log.before.index and (
+            log.last_index < known.last_index
+            or log.term_at(known.last_index) not in (known.last_term, None)
         ):
             self.truncations += 1
+
+    def look_at_nodes(self, nodes: Sequence[SimNode]) -> None:
+        """Count what the living nodes mended since the last look."""
+        for node in nodes:
+            if node.broker is None:
+                continue
+            mending = node.broker._consensus.mending
+            installs = 0 if mending.installs is None else mending.installs.count
+            found = (installs, mending.repairs.count, mending.readmission.count)
+            known = self._mended.setdefault((node.name, node.incarnation), (0, 0, 0))
+            if found != known:
+                self.installs += found[0] - known[0]
+                self.repairs += found[1] - known[1]
+                self.readmissions += found[2] - known[2]
+                self._mended[node.name, node.incarnation] = found

@@ -35,6 +35,10 @@ class SimClock:
         elapsed_s = (self._loop.now_s - START_S) * (1.0 + self._drift)
         return EPOCH_MS + int(elapsed_s * 1000.0) + self.offset_ms
 
+    def precise_s(self) -> float:
+        """Return virtual time."""
+        return self._loop.now_s
+
     def jump(self, delta_ms: int) -> None:
         """Move the clock, forward or back."""
         self.offset_ms += delta_ms

@@ -22,7 +22,7 @@ from typing import Any
 
 from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import Offset, split_group_id
-from trimaran.sim.checkers import ALL, OneLeaderPerTerm, evidence_of
+from trimaran.sim.checkers import ALL, Compaction, OneLeaderPerTerm, evidence_of
 from trimaran.sim.client import PartitionConsumer
 from trimaran.sim.cluster import NodeFailure, SimCluster, SimNode
 from trimaran.sim.crowd import PARTITIONS, Crowd
@@ -49,8 +49,6 @@ CHECK_S = 0.01
 START_LIMIT_S = 30.0
 LIVENESS_LIMIT_S = 30.0
 """After the heal: until every batch is settled, and again until every replica has caught up."""
-DAMAGED_LIMIT_S = 5.0
-"""The same for a node whose disk lied: that it does not catch up is no surprise."""
 ORDERLY_STOP_S = (4.0, 8.0)
 """When one node is restarted in order, calm runs included."""
 VIOLATIONS_MAX = 50
@@ -228,17 +226,13 @@ class SeedRun:
                     await self._read_replica(node, partition, Offset(consumer.position))
 
     async def _read_replica(self, node: SimNode, partition: int, end: Offset) -> None:
-        """Read one node's own copy; a disk that lied may refuse."""
+        """Read one node's own copy; one whose disk lied has mended it, or has a new one."""
         work = read_node(self.cluster, node, partition, end, self.history)
-        limit_s = DAMAGED_LIMIT_S if self._is_damaged(node.name) else LIVENESS_LIMIT_S
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(LIVENESS_LIMIT_S):
                 await work
         except TimeoutError:
             self._violation(f"liveness: {node.name} did not catch up to {partition}:{end}")
-        except StorageError as error:
-            kind = "liveness" if self._is_damaged(node.name) else "read"
-            self._violation(f"{kind}: {node.name} cannot read {partition}: {error}")
         except Exception as error:  # noqa: BLE001  (whatever a read dies of is a finding)
             self._violation(f"read: {node.name}: {error!r} {_place(error)}")
         else:
@@ -257,6 +251,7 @@ class SeedRun:
                 if not gone or split_group_id(view.replica.group)[0] not in gone
             ]
             self.observer.look(found)
+            self.observer.look_at_nodes(self.cluster.nodes)
             views = [evidence_of(view) for view in found]
             for checker in self.checkers:
                 for line in checker.step(views):
@@ -275,6 +270,9 @@ class SeedRun:
                 kind = "liveness: " if self._is_damaged(ended.node) else ""
                 what = f"{ended.error!r} {_place(ended.error)}"
                 self._violation(f"{kind}{ended.node} ended by itself at {ended.at_s:.3f} s: {what}")
+        for name, line in self.cluster.damaged_names.items():
+            if not self._is_damaged(name):
+                self._violation(f"{name} found damage on a disk that never lied: {line}")
 
     def _ended_rightly(self, ended: NodeFailure) -> bool:
         """A failed sync ends a process; a full disk only keeps one from starting (D11)."""
@@ -305,10 +303,17 @@ class SeedRun:
             "truncation": self.observer.truncations,
             "install": self.observer.installs,
             "repair": self.observer.repairs,
+            "readmission": self.observer.readmissions,
             "topic made and deleted": churn.rounds if churn is not None else 0,
             "known event sent again": self.crowd.id_sender.duplicates
             if self.crowd.id_sender
             else 0,
+            "log start moved": self.crowd.trimmer.deletions if self.crowd.trimmer else 0,
+            "group generation": sum(member.stays for member in self.crowd.members),
+            "offset committed": sum(member.commits for member in self.crowd.members),
+            "compacted segment": sum(
+                item.segment_count for item in self.checkers if isinstance(item, Compaction)
+            ),
             "tail stretch": sum(tail.stretches for tail in self.crowd.tails),
         }
         counts |= {name: count for name, count in disks.items() if name not in faults}

@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from time import monotonic
 
-from trimaran.sim.faults import DRAWN_KINDS
+from trimaran.sim.faults import KINDS
 from trimaran.sim.report import SECONDS, RunOptions, SeedReport, missing, table
 from trimaran.sim.run import run
 
@@ -83,8 +83,8 @@ class Results:
 
     def summary(self) -> str:
         """Return the table over all seeds, what never happened, and how failures are repeated."""
-        lines = [table(self.reports, expected=DRAWN_KINDS)]
-        never = missing(self.reports, expected=DRAWN_KINDS)
+        lines = [table(self.reports, expected=KINDS)]
+        never = missing(self.reports, expected=KINDS)
         lines.append(f"never happened: {', '.join(never) or 'nothing'}")
         for report in self.reports:
             if report.seed in self.failed:

@@ -22,9 +22,10 @@ from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import File, Files
 from trimaran.storage.log_recovery import LogRecovery, recover_log, tidy_log
 from trimaran.storage.open_files import OpenFiles
-from trimaran.storage.partition_log import STATE_DIRECTORY, LogFiles, StoredLog
+from trimaran.storage.partition_log import LogFiles, StoredLog
 from trimaran.storage.scrub import ScrubPart
 from trimaran.storage.segment import GROUPS_DIRECTORY, SEGMENT_SUFFIX, group_directory
+from trimaran.storage.state_files import STATE_DIRECTORY
 
 STAGING_DIRECTORY = "staging"
 CHECK_BYTES = 4 << 20

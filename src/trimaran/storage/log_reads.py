@@ -20,6 +20,7 @@ from trimaran.storage.segment import (
     read_entries,
     read_row,
     read_rows,
+    row_number,
 )
 from trimaran.storage.sidecar import Row
 
@@ -53,7 +54,7 @@ class LogRead:
         entries = read_entries(self._files, segment, chosen) if chosen else []
         if not records_only:
             return entries
-        return [entry for entry in entries if entry.kind is EntryKind.RECORDS]
+        return [entry for entry in entries if _is_batch(entry.kind, len(entry.payload))]
 
     def _moved(self, error: StorageError, segment: Segment) -> StorageError:
         """Return what a failed read means: files that are not there any more, or the disk."""
@@ -82,15 +83,17 @@ class ReadIndex(LogRead):
     def run(self) -> list[Entry]:
         """Return at least one entry, else up to `bytes_max` bytes of payload, of one segment.
 
+        Of a compacted segment: what is left of its entries at and behind the start.
+
         Raises:
             SegmentsMovedError: the log start has passed `start` meanwhile.
             CorruptionError: the first entry fails its check.
             StorageError: the disk cannot be read.
         """
         segment = next(part for part in self._segments if self._start <= part.last.index)
-        number = self._start - segment.first_index
-        assert number >= 0, "the first segment reaches down to the start"
+        assert self._start >= segment.first_index, "the first segment reaches down to the start"
         try:
+            number = row_number(self._files, segment, self._start)
             self.previous = (
                 read_row(self._files, segment, number - 1).log_position if number else segment.base
             )
@@ -120,18 +123,36 @@ class ReadOffset(LogRead):
             CorruptionError: the first entry fails its check.
             StorageError: the disk cannot be read.
         """
-        if not self._segments:
-            return []
-        segment = self._segments[0]
-        # The first row behind either takes offsets itself, so it is a batch.
+        for segment in self._segments:
+            try:
+                entries = self._read_segment(segment)
+            except StorageError as error:
+                raise self._moved(error, segment) from error
+            if entries:
+                return entries
+        return []
+
+    def _read_segment(self, segment: Segment) -> list[Entry]:
+        """Return what there is from the offset on: of a compacted segment perhaps nothing."""
         reached = max(self._offset, segment.base.next_offset)
-        try:
-            number = find_row(self._files, segment, lambda row: row.next_offset > reached)
-            entries = self._read_from(segment, number, self._bytes_max, records_only=True)
-        except StorageError as error:
-            raise self._moved(error, segment) from error
-        assert entries
+        number = find_row(self._files, segment, lambda row: row.next_offset > reached)
+        entries: list[Entry] = []
+        while not entries and number < segment.row_count:
+            if segment.generation:
+                number = self._skip_empty(segment, number)
+            if number < segment.row_count:
+                entries = self._read_from(segment, number, self._bytes_max, records_only=True)
+                number += 1
         return entries
+
+    def _skip_empty(self, segment: Segment, number: int) -> int:
+        """Return the first row from `number` on whose batch has records; the row count if none."""
+        while number < segment.row_count:
+            for row in read_rows(self._files, segment, number, ROWS_PER_READ_MAX):
+                if _is_batch(row.kind, row.size):
+                    return number
+                number += 1
+        return number
 
 
 class FindTime(LogRead):
@@ -181,7 +202,7 @@ class FindTime(LogRead):
 
     def _search_row(self, segment: Segment, number: int) -> tuple[Offset, int] | None:
         row = read_row(self._files, segment, number)
-        if row.kind is not EntryKind.RECORDS:
+        if not _is_batch(row.kind, row.size):
             return None
         entry = read_entries(self._files, segment, [row])[0]
         try:
@@ -194,13 +215,18 @@ class FindTime(LogRead):
         return Offset(found[0]), found[1]
 
 
+def _is_batch(kind: EntryKind, size: int) -> bool:
+    """Whether readers see it; compaction leaves rows of batches of which nothing is left."""
+    return kind is EntryKind.RECORDS and size > 0
+
+
 def _choose(rows: list[Row], bytes_max: int, *, records_only: bool) -> list[Row]:
     """Return the rows to read: up to `bytes_max`, but always one that counts."""
     chosen = 0
     counted = False
     size = 0
     for row in rows:
-        counts = row.kind is EntryKind.RECORDS or not records_only
+        counts = _is_batch(row.kind, row.size) or not records_only
         size += row.size
         if counted and size > bytes_max:
             break

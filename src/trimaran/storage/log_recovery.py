@@ -8,34 +8,34 @@ the boundary, nothing is cut and nothing deleted.
 Does not: repair.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from trimaran.errors import CorruptionError, StorageError
-from trimaran.ids import GroupId, Index, Offset, Term
+from trimaran.ids import GroupId, Index, Term
 from trimaran.records.entry import LogPosition
 from trimaran.storage.boundary import Boundary
+from trimaran.storage.compacted_list import CompactedSegment, compacted_file, decode_compacted
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.epochs import LeaderEpochs
 from trimaran.storage.files import Files
 from trimaran.storage.open_files import OpenFiles
-from trimaran.storage.partition_log import (
-    STATE_DIRECTORY,
-    LogFiles,
-    StoredLog,
-    read_state_file,
-)
+from trimaran.storage.partition_log import LogFiles, StoredLog
 from trimaran.storage.segment import (
-    DIGITS,
+    COMPACTING_DIRECTORY,
     IDS_SUFFIX,
     ROWS_SUFFIX,
     SEGMENT_SUFFIX,
     Segment,
+    SegmentName,
     find_row,
     group_directory,
     parse_segment_name,
     read_row,
 )
 from trimaran.storage.sidecar import ROW_BYTES, Row, decode_rows_head, row_position
+from trimaran.storage.state_files import STATE_DIRECTORY, read_state_file
 
 
 @dataclass(slots=True)
@@ -50,12 +50,7 @@ class LogRecovery:
     """Paths of files that belong to nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A segment as its file name tells it."""
-
-    first_index: Index
-    first_offset: Offset
+_CompactedByName: TypeAlias = Mapping[SegmentName, CompactedSegment]
 
 
 def recover_log(shared: LogFiles, boundary: Boundary) -> LogRecovery:
@@ -87,7 +82,8 @@ def tidy_log(files: Files, found: LogRecovery) -> None:
 
 
 def _recover_segments(shared: LogFiles, boundary: Boundary, found: LogRecovery) -> None:
-    named = _needed(shared.files, boundary, found)
+    compacted = _compacted(shared.files, boundary)
+    named = _needed(shared.files, boundary, compacted, found)
     end = boundary.position
     if not named:
         found.stored.position = end
@@ -102,7 +98,10 @@ def _recover_segments(shared: LogFiles, boundary: Boundary, found: LogRecovery) 
     for number, name in enumerate(named):
         following = named[number + 1] if number + 1 < len(named) else None
         last_index = Index(following.first_index - 1) if following else end.index
-        segment = _check_segment(shared, boundary.group, name, last_index, found)
+        if name in compacted:
+            segment = _check_compacted(shared, boundary.group, compacted[name], found)
+        else:
+            segment = _check_segment(shared, boundary.group, name, last_index, found)
         last = segment.last
         if following is not None and last.next_offset != following.first_offset:
             raise CorruptionError(segment.path, 0, "the next segment starts at another offset")
@@ -116,12 +115,28 @@ def _recover_segments(shared: LogFiles, boundary: Boundary, found: LogRecovery) 
         _add_epochs(shared.reads, segment, found.stored.epochs)
 
 
-def _needed(files: Files, boundary: Boundary, found: LogRecovery) -> list[_Named]:
-    """Return the segments that hold what the boundary covers; note the others for removal."""
+def _compacted(files: Files, boundary: Boundary) -> _CompactedByName:
+    """Return the compacted segments that the boundary names. Raises CorruptionError."""
+    state_file = compacted_file(boundary.state_files)
+    if state_file is None:
+        return {}
+    content = read_state_file(files, boundary.group, state_file)
+    return {row.name: row for row in decode_compacted(content, source=state_file[0])}
+
+
+def _needed(
+    files: Files, boundary: Boundary, compacted: _CompactedByName, found: LogRecovery
+) -> list[SegmentName]:
+    """Return the segments that hold what the boundary covers; note the others for removal.
+
+    Those that the boundary names as compacted stand for whatever else is in their ranges; others
+    with a generation were never finished, or are replaced.
+    """
     directory = group_directory(boundary.group)
     every = sorted(
-        (_Named(*parsed) for parsed in map(parse_segment_name, files.list(directory)) if parsed),
-        key=lambda name: name.first_index,
+        name
+        for name in map(parse_segment_name, files.list(directory))
+        if name is not None and (name in compacted or _is_appended(name, compacted))
     )
     end = boundary.position.index
     needed = [name for name in every if name.first_index <= end]
@@ -130,20 +145,29 @@ def _needed(files: Files, boundary: Boundary, found: LogRecovery) -> list[_Named
     if needed and boundary.log_start_index > end and not _reaches(files, boundary, needed[-1]):
         # Started over at a boundary from a peer: what was stored before is below the log start.
         needed.clear()
-    stems = {_stem(name) for name in needed}
+    stems = {name.stem for name in needed}
     for file_name in files.list(directory):
         stem, dot, suffix = file_name.partition(".")
         known = dot + suffix in (SEGMENT_SUFFIX, ROWS_SUFFIX, IDS_SUFFIX)
-        if known and stem not in stems:
+        if (known and stem not in stems) or file_name == COMPACTING_DIRECTORY:
             found.removals.append(f"{directory}/{file_name}")
     if not needed and boundary.log_start_index <= end:
         raise CorruptionError(directory, 0, f"no segment holds entry {boundary.log_start_index}")
     return needed
 
 
-def _reaches(files: Files, boundary: Boundary, name: _Named) -> bool:
-    """Whether the segment has rows up to the boundary."""
-    path = f"{group_directory(boundary.group)}/{_stem(name)}{ROWS_SUFFIX}"
+def _is_appended(name: SegmentName, compacted: _CompactedByName) -> bool:
+    """Whether it is as it was appended, and no compacted one has taken its place."""
+    return name.generation == 0 and not any(
+        row.base_index < name.first_index <= row.last_index for row in compacted.values()
+    )
+
+
+def _reaches(files: Files, boundary: Boundary, name: SegmentName) -> bool:
+    """Whether the segment, one as it was appended, has rows up to the boundary."""
+    if name.generation:
+        return False
+    path = f"{group_directory(boundary.group)}/{name.stem}{ROWS_SUFFIX}"
     if not files.exists(path):
         return False
     file = files.open(path)
@@ -153,16 +177,40 @@ def _reaches(files: Files, boundary: Boundary, name: _Named) -> bool:
         file.close()
 
 
-def _stem(name: _Named) -> str:
-    return f"{name.first_index:0{DIGITS}d}-{name.first_offset:0{DIGITS}d}"
+def _check_compacted(
+    shared: LogFiles, group: GroupId, listed: CompactedSegment, found: LogRecovery
+) -> Segment:
+    """Return the compacted segment, its files checked by size, header and last row."""
+    segment = listed.segment(group, next(shared.serials))
+    payload_path, _, rows_path = segment.paths
+    rows_size = _size(shared.reads, rows_path, segment.serial)
+    size = _size(shared.reads, payload_path, segment.serial)
+    head = shared.reads.get(rows_path, segment.serial).pread(ROW_BYTES, 0)
+    if decode_rows_head(head, group, segment.generation) != segment.base:
+        raise CorruptionError(rows_path, 0, "the header fails its check")
+    expected = row_position(segment.row_count)
+    if rows_size < expected or size < segment.size:
+        raise CorruptionError(
+            payload_path,
+            size,
+            f"{size} bytes and {rows_size} of rows, expected {segment.size} and {expected}",
+        )
+    last = read_row(shared.reads, segment, segment.row_count - 1)
+    if last.log_position != segment.last or last.end != segment.size:
+        raise CorruptionError(rows_path, rows_size - ROW_BYTES, "the last row is another one")
+    if rows_size > expected:
+        found.cuts.append((rows_path, expected))
+    if size > segment.size:
+        found.cuts.append((payload_path, segment.size))
+    return segment
 
 
 def _check_segment(
-    shared: LogFiles, group: GroupId, name: _Named, last_index: Index, found: LogRecovery
+    shared: LogFiles, group: GroupId, name: SegmentName, last_index: Index, found: LogRecovery
 ) -> Segment:
     """Return the segment that ends with `last_index`, its files checked by size and last row."""
     serial = next(shared.serials)
-    path = f"{group_directory(group)}/{_stem(name)}"
+    path = f"{group_directory(group)}/{name.stem}"
     rows_size = _size(shared.reads, path + ROWS_SUFFIX, serial)
     size = _size(shared.reads, path + SEGMENT_SUFFIX, serial)
     head = shared.reads.get(path + ROWS_SUFFIX, serial).pread(ROW_BYTES, 0)

@@ -2,7 +2,10 @@
 
 Replicas' segments are equal byte by byte, so an entry from a peer goes exactly where the damaged
 one was. A row that stands decides what the entry must be; where the row is damaged too, the rows
-around it decide where the entry is.
+around it decide where the entry is. In a compacted segment only an entry whose row stands can be
+put back: peers' bytes may differ there, and which entries there were only rows tell.
+
+With a segment's first entry the header of its rows is written again, from what is known of it.
 
 Invariants: bytes that pass their check are only ever overwritten with the same bytes.
 Does not: find damage, or fetch from peers.
@@ -13,11 +16,12 @@ from collections.abc import Sequence
 from trimaran.errors import CorruptionError
 from trimaran.records.entry import Entry
 from trimaran.storage.open_files import OpenFiles
-from trimaran.storage.segment import ROWS_SUFFIX, Segment, read_row
+from trimaran.storage.segment import ROWS_SUFFIX, Segment, read_row, row_number
 from trimaran.storage.sidecar import (
     NO_TIMESTAMP,
     Row,
     encode_row,
+    encode_rows_head,
     make_row,
     row_position,
     row_seed,
@@ -54,7 +58,7 @@ class LogRepair:
             self._files.sync(path)
 
     def _put_back(self, segment: Segment, entry: Entry) -> None:
-        number = entry.index - segment.first_index
+        number = row_number(self._files, segment, entry.index)
         before = read_row(self._files, segment, number - 1) if number else None
         row = make_row(
             segment.group,
@@ -68,6 +72,9 @@ class LogRepair:
         self._files.write(payload_path, segment.serial).pwrite([entry.payload], row.position)
         if row.ids_bytes and segment.ids_size:
             self._files.write(ids_path, segment.serial).pwrite([entry.event_ids], row.ids_position)
+        if number == 0:
+            head = encode_rows_head(segment.group, segment.base, segment.generation)
+            self._files.write(rows_path, segment.serial).pwrite([head], 0)
         encoded = encode_row(row, row_seed(segment.group))
         self._files.write(rows_path, segment.serial).pwrite([encoded], row_position(number))
 
@@ -77,6 +84,8 @@ class LogRepair:
         try:
             found = read_row(self._files, segment, number)
         except CorruptionError:
+            if segment.generation:
+                raise
             end = self._end_of(segment, number)
             if end is not None and end != row.end:
                 text = f"entry {row.index} ends at {row.end} and does not fit, expected {end}"

@@ -11,24 +11,24 @@ Does not: hold entries, know terms and votes, or choose when to write and sync.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from trimaran.errors import CorruptionError
-from trimaran.ids import GroupId, Index, Offset, Term
-from trimaran.records.checksum import crc32c
-from trimaran.records.control import begins_segment, decode_settings
+from trimaran.ids import Index, Offset, Term
+from trimaran.records.control import Compaction, begins_segment, decode_settings
 from trimaran.records.entry import Entry, EntryKind, LogPosition
 from trimaran.storage.boundary import Boundary, StateFile
+from trimaran.storage.compacted_list import COMPACTED_FILE, compacted_file
+from trimaran.storage.compaction import CompactionSwap, LogCompaction
 from trimaran.storage.epochs import LeaderEpochs
 from trimaran.storage.files import Files
-from trimaran.storage.frames import NEW_SUFFIX, read_whole, replace_whole
+from trimaran.storage.frames import NEW_SUFFIX
 from trimaran.storage.log_reads import FindTime, ReadIndex, ReadOffset, SearchBatch
 from trimaran.storage.log_repair import LogRepair
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.scrub import RowsDigest, ScrubPart
 from trimaran.storage.segment import Segment, SegmentAppend, group_directory, new_segment
+from trimaran.storage.state_files import StateDrop, StateWrite, read_state_file
 
-STATE_DIRECTORY = "state"
 SEGMENT_BYTES = 64 << 20
 """Default size of a segment."""
 PIECE_BYTES = 256 << 10
@@ -243,56 +243,12 @@ class LogDrop:
         self.done = True
 
 
-class StateWrite:
-    """Writes one state file. Made by `PartitionLog.plan_write_state`."""
-
-    __slots__ = ("_content", "_directory", "_files", "_name")
-
-    def __init__(self, files: Files, group: GroupId, name: str, content: bytes) -> None:
-        """Write `content` as `name` into the group's directory."""
-        self._files = files
-        self._directory = group_directory(group)
-        self._name = name
-        self._content = content
-
-    def run(self) -> StateFile:
-        """Write and sync, in a thread; return what the boundary must name.
-
-        Raises:
-            DiskFullError: no space; nothing is changed.
-            StorageError: the disk failed.
-        """
-        directory = f"{self._directory}/{STATE_DIRECTORY}"
-        if not self._files.exists(directory):
-            self._files.make_directory(directory)
-            self._files.sync_directory(self._directory)
-        replace_whole(self._files, f"{directory}/{self._name}", self._content)
-        return self._name, len(self._content), crc32c(self._content)
-
-
-class StateDrop:
-    """Deletes state files that no boundary names. Made by `PartitionLog.plan_drop_states`."""
-
-    __slots__ = ("_directory", "_files", "_keep")
-
-    def __init__(self, files: Files, group: GroupId, keep: Iterable[str]) -> None:
-        """Keep the files of these names."""
-        self._files = files
-        self._directory = f"{group_directory(group)}/{STATE_DIRECTORY}"
-        self._keep = tuple(keep)
-
-    def run(self) -> None:
-        """Delete, in a thread. Raises StorageError."""
-        for name in self._files.list(self._directory):
-            if name not in self._keep:
-                self._files.remove(f"{self._directory}/{name}")
-
-
 class PartitionLog:
     """One group's stored log. One owner on the loop."""
 
     __slots__ = (
         "_base",
+        "_compacted",
         "_epochs",
         "_reset",
         "_segments",
@@ -316,6 +272,7 @@ class PartitionLog:
         self._segments = stored.segments
         self._base = stored.position
         self._epochs = stored.epochs
+        self._compacted = compacted_file(boundary.state_files)
         self._unsynced: dict[Index, Segment] = {}
         self._writing: LogWrite | None = None
         self._reset: LogDrop | None = None
@@ -391,9 +348,12 @@ class PartitionLog:
     ) -> LogFlush:
         """Append `entries`, write state files as of the last of them, and sync all of it.
 
-        A state file of an earlier flush may stand for itself: it is kept.
+        A state file of an earlier flush may stand for itself: it is kept. So is the list of
+        compacted segments, which is the log's own.
         """
         assert not self._unsynced, "flushes leave nothing behind"
+        if self._compacted is not None:
+            states = {**states, COMPACTED_FILE: self._compacted}
         return LogFlush(self, self.plan_append(entries), states)
 
     def plan_sync(self) -> LogSync:
@@ -505,11 +465,78 @@ class PartitionLog:
         self._segments = ()
         self._base = self.last_position = self.synced_position = position
         self._unsynced.clear()
+        self._compacted = None
         self._epochs.clear()
         self.log_start_index = log_start_index or Index(position.index + 1)
         self.start_offset = position.next_offset
         self._reset = LogDrop(self, gone)
         return self._reset
+
+    # Compaction (compaction.py)
+
+    @property
+    def generation(self) -> int:
+        """Generation of the newest compacted segment; 0: none."""
+        return max((segment.generation for segment in self._segments), default=0)
+
+    @property
+    def whole_from(self) -> LogPosition:
+        """The entry behind which every entry is stored: the end of the last compacted segment."""
+        for segment in reversed(self._segments):
+            if segment.generation:
+                return segment.last
+        return self.base
+
+    def plan_compaction(self, wanted: Compaction, *, keys_bytes_max: int) -> LogCompaction | None:
+        """Write the range that `wanted` names again; None if that was done or cannot be yet.
+
+        All of the range must be stored, and its last segment finished.
+        """
+        sources = tuple(part for part in self._segments if part.last.index <= wanted.end)
+        if self.last_index <= wanted.end or not sources or len(sources) == len(self._segments):
+            return None
+        if all(segment.generation >= wanted.generation for segment in sources):
+            return None
+        return LogCompaction(self._shared.files, sources, wanted, keys_bytes_max=keys_bytes_max)
+
+    def plan_swap(self, compaction: LogCompaction) -> CompactionSwap | None:
+        """Put what `compaction` wrote in its place; None if nothing of that is there any more.
+
+        Of what the log start has passed meanwhile nothing comes back. The next boundary must name
+        the list that the work writes; then `swapped`.
+        """
+        assert compaction.done
+        here = {segment.serial: number for number, segment in enumerate(self._segments)}
+        segments = list(self._segments)
+        gone: list[Segment] = []
+        for part in reversed(compaction.written):
+            numbers = [here.get(source.serial) for source in part.sources]
+            if None in numbers:
+                continue
+            start, end = here[part.sources[0].serial], here[part.sources[-1].serial] + 1
+            assert end - start == len(numbers)
+            segments[start:end] = [replace(part.segment, serial=next(self._shared.serials))]
+            gone += part.sources
+        if not gone:
+            return None
+        name = f"{COMPACTED_FILE}-{compaction.wanted.generation}"
+        if self._compacted is not None and self._compacted[0] == name:
+            name += "-0"  # the boundary's own list must stay what it is
+        return CompactionSwap(
+            self._shared.files,
+            name=name,
+            before=self._segments,
+            gone=tuple(gone),
+            segments=tuple(segments),
+        )
+
+    def swapped(self, swap: CompactionSwap) -> LogDrop:
+        """The boundary that names the new list is synced: read the new segments from now on."""
+        assert self._segments is swap.before, "nothing was written or dropped meanwhile"
+        assert swap.state_file is not None
+        self._segments = swap.segments
+        self._compacted = swap.state_file
+        return LogDrop(self, swap.gone)
 
     def _appended(self, write: LogWrite) -> None:
         assert write is self._writing
@@ -553,15 +580,3 @@ class PartitionLog:
 
 def _name_of(state: tuple[str, bytes | StateFile]) -> str:
     return state[0]
-
-
-def read_state_file(files: Files, group: GroupId, state_file: StateFile) -> bytes:
-    """Return a state file's content, checked. Raises CorruptionError, StorageError."""
-    name, size, checksum = state_file
-    path = f"{group_directory(group)}/{STATE_DIRECTORY}/{name}"
-    if not files.exists(path):
-        raise CorruptionError(path, 0, "the state file is missing")
-    content = read_whole(files, path)
-    if len(content) != size or crc32c(content) != checksum:
-        raise CorruptionError(path, 0, "the state file is not the one that the boundary names")
-    return content

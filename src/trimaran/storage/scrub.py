@@ -15,11 +15,12 @@ from trimaran.ids import Index
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.segment import (
     ROWS_PER_READ_MAX,
+    ROWS_SUFFIX,
     Segment,
     read_entries,
     read_rows,
 )
-from trimaran.storage.sidecar import Row, encode_row, row_seed
+from trimaran.storage.sidecar import ROW_BYTES, Row, encode_row, encode_rows_head, row_seed
 
 DIGEST_BYTES = 32
 
@@ -32,7 +33,10 @@ class ScrubbedPart:
     """Row number to go on with; the row count at the segment's end."""
     read_bytes: int
     bad_index: Index | None = None
-    """The entry that fails its check: the last one looked at."""
+    """The entry that fails its check: the last one looked at.
+
+    In a compacted segment, if its row fails, the one behind the row before.
+    """
     reason: str = ""
     """File, position and check, if there is a bad entry."""
 
@@ -58,6 +62,8 @@ class ScrubPart:
         """
         segment, number = self._segment, self._number
         try:
+            if number == 0:
+                _check_head(self._files, segment)
             rows = _up_to(
                 read_rows(self._files, segment, number, ROWS_PER_READ_MAX), self._bytes_max
             )
@@ -66,7 +72,7 @@ class ScrubPart:
             return ScrubbedPart(
                 next_number=number + 1,
                 read_bytes=0,
-                bad_index=Index(segment.first_index + number),
+                bad_index=_index_of(self._files, segment, number),
                 reason=str(error),
             )
         read_bytes = sum(row.size for row in rows[: len(entries)])
@@ -74,7 +80,10 @@ class ScrubPart:
 
 
 class RowsDigest:
-    """The digest of a segment's rows, each of them checked. Runs on the lane of reads."""
+    """The digest of a segment's rows, each of them checked. Runs on the lane of reads.
+
+    Of a compacted segment it is the one over its records: their bytes may be packed differently.
+    """
 
     __slots__ = ("_files", "_segment")
 
@@ -91,6 +100,8 @@ class RowsDigest:
             StorageError: the disk cannot be read.
         """
         segment = self._segment
+        if segment.generation:
+            return segment.digest
         seed = row_seed(segment.group)
         digest = blake2b(digest_size=DIGEST_BYTES)
         number = 0
@@ -99,6 +110,27 @@ class RowsDigest:
             digest.update(b"".join(encode_row(row, seed) for row in rows))
             number += len(rows)
         return digest.digest()
+
+
+def _check_head(files: OpenFiles, segment: Segment) -> None:
+    """Compare the header of the segment's rows with what is known. Raises CorruptionError."""
+    path = segment.path + ROWS_SUFFIX
+    found = bytes(files.get(path, segment.serial).pread(ROW_BYTES, 0))
+    if found != encode_rows_head(segment.group, segment.base, segment.generation):
+        raise CorruptionError(path, 0, "the header of the rows fails its check")
+
+
+def _index_of(files: OpenFiles, segment: Segment, number: int) -> Index:
+    """Return the entry that row `number`, which may be bad, stands for."""
+    if segment.generation == 0:
+        return Index(segment.first_index + number)
+    for at, distance in ((number, 0), (number - 1, 1)):
+        try:
+            if at >= 0:
+                return Index(read_rows(files, segment, at, 1)[0].index + distance)
+        except CorruptionError:
+            continue
+    return segment.first_index
 
 
 def _up_to(rows: list[Row], bytes_max: int) -> list[Row]:

@@ -1,11 +1,13 @@
 """One segment: the payloads of consecutive entries, nothing else, and its rows.
 
 A group's files are in `groups/<group>/`, named by the segment's first index and first offset, 20
-digits each: `<index>-<offset>.segment`, `.rows` (sidecar.py), `.ids`. A segment is the payloads of
-all kinds, one behind the other. An entry starts a new segment if the current one has entries and
-would grow beyond `segment_bytes` with it, or if it is a LOG_START that says so: that follows from
-the log alone (`segment_bytes` is an entry itself), so that replicas cut at the same places and
-their files are equal byte by byte.
+digits each: `<index>-<offset>.segment`, `.rows` (sidecar.py), `.ids`. Of a segment that compaction
+wrote again the generation follows, 10 digits: `<index>-<offset>-<generation>.segment`, `.rows`. A
+segment is the payloads of all kinds, one behind the other. An entry starts a new segment if the
+current one has entries and would grow beyond `segment_bytes` with it, or if it is a LOG_START that
+says so: that follows from the log alone (`segment_bytes` is an entry itself), so that replicas cut
+at the same places and their files are equal byte by byte. Compacted ones of one generation hold the
+same records.
 
 Invariants: a `Segment` describes what is written; what is in the files behind it does not count.
 Does not: know other segments (partition_log.py), or sync.
@@ -13,6 +15,7 @@ Does not: know other segments (partition_log.py), or sync.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from trimaran.errors import CorruptionError
 from trimaran.ids import GroupId, Index, Offset, group_name
@@ -37,7 +40,10 @@ GROUPS_DIRECTORY = "groups"
 SEGMENT_SUFFIX = ".segment"
 ROWS_SUFFIX = ".rows"
 IDS_SUFFIX = ".ids"
+COMPACTING_DIRECTORY = "compacting"
+"""In a group's directory: segments that compaction has not finished; removed at start."""
 DIGITS = 20
+GENERATION_DIGITS = 10
 ROWS_PER_READ_MAX = 512
 
 
@@ -46,16 +52,33 @@ def group_directory(group: GroupId) -> str:
     return f"{GROUPS_DIRECTORY}/{group_name(group)}"
 
 
-def parse_segment_name(name: str) -> tuple[Index, Offset] | None:
-    """Return first index and offset of a segment's file name, None for any other name."""
+class SegmentName(NamedTuple):
+    """What a segment's file names say."""
+
+    first_index: Index
+    first_offset: Offset
+    generation: int = 0
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix."""
+        stem = f"{self.first_index:0{DIGITS}d}-{self.first_offset:0{DIGITS}d}"
+        return f"{stem}-{self.generation:0{GENERATION_DIGITS}d}" if self.generation else stem
+
+
+def parse_segment_name(name: str) -> SegmentName | None:
+    """Return what the name of a segment's payloads says, None for any other name."""
     stem, dot, suffix = name.partition(".")
-    index, dash, offset = stem.partition("-")
-    digits = index + offset
-    if dot + suffix != SEGMENT_SUFFIX or not dash or not digits.isascii() or not digits.isdigit():
+    parts = stem.split("-")
+    digits = "".join(parts)
+    if dot + suffix != SEGMENT_SUFFIX or not digits.isascii() or not digits.isdigit():
         return None
-    if len(index) != DIGITS or len(offset) != DIGITS:
+    if [len(part) for part in parts] not in ([DIGITS] * 2, [DIGITS, DIGITS, GENERATION_DIGITS]):
         return None
-    return Index(int(index)), Offset(int(offset))
+    index, offset, *generation = [int(part) for part in parts]
+    if generation == [0]:
+        return None
+    return SegmentName(Index(index), Offset(offset), *generation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +96,12 @@ class Segment:
     """Bytes of payload."""
     ids_size: int = 0
     max_timestamp_ms: int = NO_TIMESTAMP
+    generation: int = 0
+    """The compaction that wrote it; 0: as its entries were appended."""
+    kept_count: int = 0
+    """Entries that a compacted one still has."""
+    digest: bytes = b""
+    """Over the records of a compacted one (compaction.py)."""
 
     @property
     def first_index(self) -> Index:
@@ -81,14 +110,18 @@ class Segment:
 
     @property
     def row_count(self) -> int:
-        """Entries."""
-        return self.last.index - self.base.index
+        """Entries that it has."""
+        return self.kept_count if self.generation else self.last.index - self.base.index
+
+    @property
+    def name(self) -> SegmentName:
+        """What its file names say."""
+        return SegmentName(self.first_index, self.base.next_offset, self.generation)
 
     @property
     def path(self) -> str:
         """The files' common path, without suffix."""
-        name = f"{self.first_index:0{DIGITS}d}-{self.base.next_offset:0{DIGITS}d}"
-        return f"{group_directory(self.group)}/{name}"
+        return f"{group_directory(self.group)}/{self.name.stem}"
 
     @property
     def paths(self) -> tuple[str, str, str]:
@@ -229,16 +262,46 @@ def read_rows(files: OpenFiles, segment: Segment, number: int, count: int) -> li
     seed = row_seed(segment.group)
     rows: list[Row] = []
     for at in range(count):
-        index = Index(segment.first_index + number + at)
+        index = None if segment.generation else Index(segment.first_index + number + at)
         row = decode_row(data[at * ROW_BYTES : (at + 1) * ROW_BYTES], seed, index)
-        if row is None or row.end > segment.size:
+        if row is None or row.end > segment.size or not _ascends(rows, row):
             if rows:
                 break
+            named = f"entry {index}" if index is not None else f"number {number}"
             raise CorruptionError(
-                path, position + at * ROW_BYTES, f"the row of entry {index} fails its check"
+                path, position + at * ROW_BYTES, f"the row of {named} fails its check"
             )
         rows.append(row)
     return rows
+
+
+def _ascends(rows: Sequence[Row], row: Row) -> bool:
+    return not rows or rows[-1].index < row.index
+
+
+def row_number(files: OpenFiles, segment: Segment, index: Index) -> int:
+    """Return the number of the first row at or behind entry `index`, which is in the segment.
+
+    Raises:
+        CorruptionError: a row that was looked at fails its check.
+        StorageError: the file cannot be read.
+    """
+    assert segment.first_index <= index <= segment.last.index
+    if segment.generation == 0:
+        return index - segment.first_index
+    return find_row(files, segment, _Reaches(index))
+
+
+class _Reaches:
+    """Whether a row is at or behind an entry."""
+
+    __slots__ = ("_index",)
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def __call__(self, row: Row) -> bool:
+        return row.index >= self._index
 
 
 def read_entries(files: OpenFiles, segment: Segment, rows: Sequence[Row]) -> list[Entry]:

@@ -1,7 +1,8 @@
 """The rows beside a segment: one for each entry, so that an index leads to bytes and a check.
 
-A `.rows` file is a header and rows of 80 bytes each; row n belongs to the segment's n-th entry.
-All numbers are big-endian.
+A `.rows` file is a header and rows of 80 bytes each; row n belongs to the segment's n-th entry. In
+a compacted segment entries are missing: rows ascend by index, the last one is always there, and a
+batch of which nothing is left has no bytes. All numbers are big-endian.
 
 Header, which also tells what comes before the segment:
 
@@ -13,7 +14,8 @@ Header, which also tells what comes before the segment:
     40        4      its term
     44        8      its log time, ms
     52        8      offset of the segment's first event
-    60        16     zeros
+    60        4      generation: 0 as it was appended, else the compaction that wrote it again
+    64        12     zeros
     76        4      CRC-32C of the bytes before
 
 Row:
@@ -47,7 +49,7 @@ from trimaran.ids import GroupId, Index, Offset, Term
 from trimaran.records.checksum import crc32c
 from trimaran.records.entry import Entry, EntryKind, LogPosition, Payload
 
-ROWS_HEAD = struct.Struct(">8sI20sQIqq16x")
+ROWS_HEAD = struct.Struct(">8sI20sQIqqI12x")
 ROWS_MAGIC = b"TRIMROWS"
 ROWS_VERSION = 1
 ROW = struct.Struct(">QqQqqQIIIIIIB3x")
@@ -173,19 +175,22 @@ def encode_row(row: Row, seed: int) -> bytes:
     return covered + CHECKSUM.pack(crc32c(covered, seed))
 
 
-def decode_row(data: bytes | memoryview, seed: int, index: Index) -> Row | None:
-    """Return the row of entry `index` in the first 80 bytes of `data`, None if it is not that."""
+def decode_row(data: bytes | memoryview, seed: int, index: Index | None) -> Row | None:
+    """Return the row of entry `index` in the first 80 bytes of `data`, None if it is not that.
+
+    Without `index` the row of any entry will do.
+    """
     if len(data) < ROW_BYTES:
         return None
     if CHECKSUM.unpack_from(data, ROW.size)[0] != crc32c(data[: ROW.size], seed):
         return None
     fields = ROW.unpack_from(data)
-    if fields[0] != index or fields[12] not in KINDS:
+    if fields[0] != (fields[0] if index is None else index) or fields[12] not in KINDS:
         return None
     return Row(*(*fields[:12], EntryKind(fields[12])))
 
 
-def encode_rows_head(group: GroupId, base: LogPosition) -> bytes:
+def encode_rows_head(group: GroupId, base: LogPosition, generation: int = 0) -> bytes:
     """Return the header of the rows of a segment whose first entry follows `base`."""
     covered = ROWS_HEAD.pack(
         ROWS_MAGIC,
@@ -195,18 +200,21 @@ def encode_rows_head(group: GroupId, base: LogPosition) -> bytes:
         base.term,
         base.log_time_ms,
         base.next_offset,
+        generation,
     )
     return covered + CHECKSUM.pack(crc32c(covered))
 
 
-def decode_rows_head(data: bytes, group: GroupId) -> LogPosition | None:
-    """Return what comes before the segment, None if `data` is not this group's header."""
+def decode_rows_head(data: bytes, group: GroupId, generation: int = 0) -> LogPosition | None:
+    """Return what comes before the segment, None if `data` is not this segment's header."""
     if len(data) < ROW_BYTES or CHECKSUM.unpack_from(data, ROWS_HEAD.size)[0] != crc32c(
         data[: ROWS_HEAD.size]
     ):
         return None
-    magic, version, found_group, index, term, log_time, offset = ROWS_HEAD.unpack_from(data)
-    if magic != ROWS_MAGIC or version != ROWS_VERSION or found_group != group:
+    magic, version, found_group, index, term, log_time, offset, written_by = ROWS_HEAD.unpack_from(
+        data
+    )
+    if (magic, version, found_group, written_by) != (ROWS_MAGIC, ROWS_VERSION, group, generation):
         return None
     return LogPosition(
         index=Index(index), term=Term(term), next_offset=Offset(offset), log_time_ms=log_time

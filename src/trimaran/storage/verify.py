@@ -14,6 +14,7 @@ from trimaran.errors import CorruptionError, StorageError
 from trimaran.ids import GroupId, group_name
 from trimaran.records.entry import Entry, HardState
 from trimaran.storage.boundary import Boundary
+from trimaran.storage.compaction import RecordsDigest
 from trimaran.storage.damage import Damage
 from trimaran.storage.files import Files
 from trimaran.storage.group_list import GROUP_LIST_PATH, read_group_list
@@ -67,13 +68,18 @@ class DumpedGroup:
         """Yield every entry of the segments in order, and a finding in place of each bad one."""
         before: Entry | None = None
         for segment in self._found.stored.segments:
+            is_whole = True
             for item in _segment_items(self._shared.reads, segment):
                 if isinstance(item, Entry):
                     problem = _order_problem(before, item)
                     if problem is not None:
                         yield Finding(path=segment.path, position=0, text=problem)
                     before = item
+                else:
+                    is_whole = False
                 yield item
+            if segment.generation and is_whole:
+                yield from _digest_findings(self._shared.reads, segment)
 
 
 class DataDirectory:
@@ -162,6 +168,13 @@ def verify_store(files: Files) -> list[Finding]:
         directory.close()
 
 
+def _digest_findings(files: OpenFiles, segment: Segment) -> Iterator[Finding]:
+    """Yield that a compacted segment has other records than its list says."""
+    if RecordsDigest(files, segment).run() != segment.digest:
+        text = f"the records are not those of generation {segment.generation}"
+        yield Finding(path=segment.path, position=0, text=text)
+
+
 def _segment_items(files: OpenFiles, segment: Segment) -> Iterator[Entry | Finding]:
     number = 0
     while number < segment.row_count:
@@ -188,11 +201,12 @@ def _rows_to_read(rows: list[Row]) -> list[Row]:
 
 def _order_problem(before: Entry | None, entry: Entry) -> str | None:
     """Return what of an entry goes back behind the one before it, None if nothing does."""
-    if before is None or before.index + 1 != entry.index:
+    if before is None or before.index > entry.index:
         return None
     if entry.term < before.term:
         return f"the term descends at entry {entry.index}"
-    if entry.offset != before.next_offset:
+    is_next = before.index + 1 == entry.index
+    if entry.offset != before.next_offset if is_next else entry.offset < before.next_offset:
         return f"the offset of entry {entry.index} is not {before.next_offset}"
     if entry.log_time_ms < before.log_time_ms:
         return f"the log time descends at entry {entry.index}"

@@ -62,6 +62,12 @@ def test_a_topic_has_its_own_settings_and_defaults(broker, client):
     assert found["min.insync.replicas"] == ("1", 5)
 
 
+def test_no_keys_mean_every_setting(broker, client):
+    broker.add_topic("flights")
+
+    assert describe(client, 2, "flights", keys=[]) == describe(client, 2, "flights")
+
+
 def test_a_resource_asked_for_many_times_is_described_once(broker, client):
     broker.add_topic("flights")
     resource = DescribeConfigsResource(resource_type=2, resource_name="flights")
@@ -115,7 +121,8 @@ def test_a_nodes_settings_come_from_its_file_unless_altered(broker, client):
 
     result = describe(client, 4, "1")
 
-    assert {row.name: (row.value, row.config_source) for row in result.configs} == {
+    changeable = [row for row in result.configs if not row.read_only]
+    assert {row.name: (row.value, row.config_source) for row in changeable} == {
         "auto.create.topics.enable": ("false", 3),
         "num.partitions": ("8", 4),
         "default.replication.factor": ("1", 2),
@@ -146,3 +153,12 @@ def test_what_cannot_be_described_is_told(client, kind, name, code):
 
     assert result.error_code == code
     assert (result.resource_type, result.resource_name, result.configs) == (kind, name, ())
+
+
+def test_a_node_tells_where_it_listens_and_that_it_is_fixed(broker, client):
+    result = describe(client, 4, "1", keys=["advertised.listeners", "node.id"])
+
+    assert [(row.name, row.value, row.read_only, row.config_source) for row in result.configs] == [
+        ("advertised.listeners", f"PLAINTEXT://{broker.image.nodes[0].host}:9092", True, 4),
+        ("node.id", "1", True, 4),
+    ]

@@ -67,3 +67,9 @@ async def test_without_a_metadata_leader_the_client_is_told(broker, client):
     broker.next_producer_id = time_out
 
     assert (await ask(client)).error_code == ErrorCode.REQUEST_TIMED_OUT
+
+
+async def test_an_empty_transactional_id_is_none_at_all(client):
+    answer = await ask(client, transactional_id="", transaction_timeout_ms=1000)
+
+    assert answer == InitProducerIdResponse(error_code=ErrorCode.INVALID_REQUEST)

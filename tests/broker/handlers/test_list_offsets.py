@@ -16,6 +16,7 @@ from trimaran.protocol.messages import (
 pytestmark = pytest.mark.asyncio
 
 LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4, -5
+EARLIEST_PENDING_UPLOAD = -6
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ async def test_the_largest_timestamp_can_be_asked_for(client, flights):
         (EARLIEST_LOCAL, 8, ErrorCode.NONE),
         (LATEST_TIERED, 8, ErrorCode.UNSUPPORTED_VERSION),
         (LATEST_TIERED, 9, ErrorCode.NONE),
-        (-5, 8, ErrorCode.UNSUPPORTED_VERSION),
+        (EARLIEST_PENDING_UPLOAD, 10, ErrorCode.UNSUPPORTED_VERSION),
+        (EARLIEST_PENDING_UPLOAD, 11, ErrorCode.NONE),
     ],
 )
 async def test_special_timestamps_need_their_versions(client, flights, timestamp, version, code):

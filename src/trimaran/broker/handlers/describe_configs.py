@@ -3,8 +3,8 @@
 Behavior:
   A topic (resource type 2) has every setting of the table, its own ones with source topic, the
   others with their defaults. A node (4; an empty name is what was set for all nodes) has the
-  settings that may change while it runs; what its file says is read-only here. Loggers and the
-  rest are INVALID_REQUEST. A name that is not in the table is left out, as Kafka does.
+  settings that may change while it runs, and read-only where it listens and who it is. Loggers and
+  the rest are INVALID_REQUEST. A name that is not in the table is left out; no names mean all.
 Version notes:
   1 to 4. 1: source and synonyms (KIP-226). 3: types and documentation (KIP-569).
 """
@@ -19,7 +19,7 @@ from trimaran.broker.setting_values import (
     topic_values,
 )
 from trimaran.errors import ErrorCode, RequestError
-from trimaran.metadata.settings import Effect
+from trimaran.metadata.settings import Effect, Kind
 from trimaran.protocol.messages import (
     DescribeConfigsRequest,
     DescribeConfigsResource,
@@ -60,14 +60,13 @@ def _describe(
         call.note(error)
         return _failed(resource, error.code, told(error))
     keys = resource.configuration_keys
+    rows = [_config(value, request) for value in values]
+    if resource.resource_type == _NODE_RESOURCE and resource.resource_name:
+        rows += _fixed_settings(call, request)
     return DescribeConfigsResult(
         resource_type=resource.resource_type,
         resource_name=resource.resource_name,
-        configs=[
-            _config(value, request)
-            for value in values
-            if keys is None or value.setting.name in keys
-        ],
+        configs=[row for row in rows if not keys or row.name in keys],
     )
 
 
@@ -108,6 +107,31 @@ def _config(value: SettingValue, request: DescribeConfigsRequest) -> DescribeCon
         config_type=setting.kind,
         documentation=setting.doc if request.include_documentation else None,
     )
+
+
+def _fixed_settings(
+    call: Call, request: DescribeConfigsRequest
+) -> list[DescribeConfigsResourceResult]:
+    """Return what is fixed while a node runs, as tools ask for it by Kafka's names."""
+    own = next(one for one in call.broker.image.nodes if one.node_id == call.broker.node_id)
+    listener = f"PLAINTEXT://{own.host}:{own.kafka_port}"
+    rows = [
+        ("advertised.listeners", listener, Kind.LIST, "Where clients reach this node."),
+        ("broker.rack", own.rack, Kind.STRING, "The rack that this node tells readers."),
+        ("listeners", listener, Kind.LIST, "Where this node listens for clients."),
+        ("node.id", str(own.node_id), Kind.INT, "This node's number."),
+    ]
+    return [
+        DescribeConfigsResourceResult(
+            name=name,
+            value=value,
+            read_only=True,
+            config_source=Source.FILE,
+            config_type=kind,
+            documentation=text if request.include_documentation else None,
+        )
+        for name, value, kind, text in rows
+    ]
 
 
 def _failed(

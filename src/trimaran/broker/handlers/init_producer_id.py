@@ -20,6 +20,8 @@ _EPOCH_MAX = 32_766
 
 async def handle(call: Call, request: InitProducerIdRequest) -> InitProducerIdResponse:
     """Return a producer id and its epoch."""
+    if request.transactional_id == "":
+        raise RequestError(ErrorCode.INVALID_REQUEST, "an empty transactional id")
     if request.transactional_id is not None:
         raise RequestError(
             ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,

@@ -3,22 +3,21 @@
 Behavior:
   Latest (-1) is linearizable: the high watermark after the leader has heard from a majority that it
   still leads. A new leader waits until it has committed an entry of its own term. Earliest (-2, and
-  -4, there being one tier) is the log start, at once; -5, the end of a second tier, is nowhere
-  (-1). A timestamp finds the first event at or after
-  it, -3 the event with the highest timestamp (KIP-734), both among what is committed;
-  (-1, -1) if there is none.
+  -4, there being one tier) is the log start, at once; -5 and -6, in a second tier, are nowhere
+  (-1). A timestamp finds the first event at or after it, -3 the event with the highest timestamp
+  (KIP-734), both among what is committed; (-1, -1) if there is none.
   What takes longer than 5 s is answered with OFFSET_NOT_AVAILABLE: every client tries again. A
   partition that comes twice is INVALID_REQUEST the second time, as Kafka has it.
 Version notes:
-  1 to 9. 4: leader epochs (KIP-320). 5: OFFSET_NOT_AVAILABLE, LEADER_NOT_AVAILABLE before. 7: -3.
-  8: -4 (KIP-405). 9: -5 (KIP-1005). Isolation levels (2) make no difference: there are no
-  transactions.
+  1 to 11. 4: leader epochs (KIP-320). 5: OFFSET_NOT_AVAILABLE, LEADER_NOT_AVAILABLE before. 7: -3.
+  8: -4 (KIP-405). 9: -5 (KIP-1005). 10: a time-out, not needed. 11: -6 (KIP-1023). Isolation levels
+  (2) make no difference: there are no transactions.
 """
 
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from trimaran.broker.api import Partition
 from trimaran.broker.calls import Call
@@ -40,7 +39,11 @@ EARLIEST = -2
 MAX_TIMESTAMP = -3
 EARLIEST_LOCAL = -4
 LATEST_TIERED = -5
-_LOWEST_FROM_7 = (MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED)
+EARLIEST_PENDING_UPLOAD = -6
+_LOWEST_FROM_7 = (
+    *(MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED),
+    *(LATEST_TIERED, EARLIEST_PENDING_UPLOAD),
+)
 
 WAIT_S_MAX = 5.0
 """Longer than any election; shorter than any client's request time-out."""
@@ -75,14 +78,11 @@ def refuse(request: ListOffsetsRequest, version: int, code: ErrorCode) -> ListOf
     )
 
 
-class _Begun:
+class _Begun(NamedTuple):
     """A partition whose high watermark is being confirmed."""
 
-    __slots__ = ("index", "partition")
-
-    def __init__(self, partition: Partition, index: "asyncio.Future[Offset]") -> None:
-        self.partition = partition
-        self.index = index
+    partition: Partition
+    confirmed: "asyncio.Future[Offset]"
 
 
 def _start(
@@ -106,7 +106,7 @@ def _start(
             return ListOffsetsPartitionResponse(
                 partition_index=asked.partition_index, offset=partition.log_start
             )
-        if asked.timestamp == LATEST_TIERED:
+        if asked.timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
             return ListOffsetsPartitionResponse(partition_index=asked.partition_index)
         return _Begun(partition, partition.read_index())
     except RequestError as error:
@@ -142,7 +142,7 @@ async def _find(
     call: Call, asked: ListOffsetsPartition, begun: _Begun, deadline_s: float
 ) -> ListOffsetsPartitionResponse:
     partition = begun.partition
-    high_watermark = await _within(call, begun.index, deadline_s)
+    high_watermark = await _within(call, begun.confirmed, deadline_s)
     answer = ListOffsetsPartitionResponse(partition_index=asked.partition_index)
     if asked.timestamp == LATEST:
         return replace(answer, offset=high_watermark, leader_epoch=partition.leader_epoch)

@@ -3,7 +3,8 @@
 Behavior:
   GROUP_ID_NOT_FOUND without such a group. While it has members, topics that they are subscribed to
   keep their offsets (GROUP_SUBSCRIBED_TO_TOPIC); members of another protocol type than `consumer`
-  keep all (NON_EMPTY_GROUP). A partition without a position counts as forgotten.
+  keep all (NON_EMPTY_GROUP). A partition without a position counts as forgotten; one that the topic
+  does not have is UNKNOWN_TOPIC_OR_PARTITION.
 Version notes:
   0.
 """
@@ -40,23 +41,28 @@ async def handle(call: Call, request: OffsetDeleteRequest) -> OffsetDeleteRespon
     for asked in request.topics:
         topic = call.broker.image.topic(asked.name)
         code = ErrorCode.NONE
-        if topic is None:
-            code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        elif asked.name in subscribed:
+        count = 0 if topic is None else len(topic.partitions)
+        if topic is not None and asked.name in subscribed:
             code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC
-        else:
+        elif topic is not None:
             numbers = [one.partition_index for one in asked.partitions]
-            keys |= dict.fromkeys((topic.topic_id, number) for number in numbers if number >= 0)
-        answers.append(_topic(asked, code))
+            keys |= dict.fromkeys((topic.topic_id, one) for one in numbers if 0 <= one < count)
+        answers.append(_topic(asked, code, partition_count=count))
     known = [key for key in keys if coordinator.table.position(request.group_id, key) is not None]
     if known:
         await coordinator.execute(DeleteOffsets(request.group_id, tuple(known)))
     return OffsetDeleteResponse(topics=answers)
 
 
-def _topic(asked: OffsetDeleteRequestTopic, code: ErrorCode) -> OffsetDeleteResponseTopic:
+def _topic(
+    asked: OffsetDeleteRequestTopic, code: ErrorCode, *, partition_count: int
+) -> OffsetDeleteResponseTopic:
+    unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     rows: Sequence[OffsetDeleteResponsePartition] = [
-        OffsetDeleteResponsePartition(partition_index=one.partition_index, error_code=code)
+        OffsetDeleteResponsePartition(
+            partition_index=one.partition_index,
+            error_code=code if 0 <= one.partition_index < partition_count else unknown,
+        )
         for one in asked.partitions
     ]
     return OffsetDeleteResponseTopic(name=asked.name, partitions=rows)

@@ -112,6 +112,9 @@ def _response(call: Call, request: ProduceRequest, wait: AppendWait) -> ProduceR
             if moved and call.version >= _HINTS_FROM:
                 group = group_of(call.broker, topic.name, data.index)
                 answer.current_leader = hints.leader_of(group)
+            if answer.error_code and not isinstance(outcome, RequestError):
+                where = f"{topic.name}-{data.index}"
+                call.note(RequestError(ErrorCode(answer.error_code), f"{where}: outcome unknown"))
             answers.append(answer)
             place += 1
         responses.append(TopicProduceResponse(topic.name, answers))

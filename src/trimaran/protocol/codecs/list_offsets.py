@@ -1,8 +1,9 @@
-"""ListOffsets, versions 1 to 9.
+"""ListOffsets, versions 1 to 11.
 
 Version notes: 2 isolation level and throttle time; 4 leader epochs (KIP-320); 6 flexible; 7 asks
 for the largest timestamp with -3 (KIP-734); 8 for the earliest local offset with -4 (KIP-405); 9
-for the end of the second tier with -5 (KIP-1005).
+for the end of the second tier with -5 (KIP-1005); 10 has a time-out (KIP-1075); 11 asks with -6 for
+what is to be moved to the second tier next (KIP-1023).
 
 Does not: find offsets.
 """
@@ -22,8 +23,14 @@ def decode_request(reader: Reader, version: int) -> ListOffsetsRequest:
     replica_id = reader.int32()
     isolation_level = reader.int8() if version >= 2 else 0
     topics = [_read_topic(reader, version) for _ in range(reader.count())]
+    timeout_ms = reader.int32() if version >= 10 else 0
     reader.end_struct()
-    return ListOffsetsRequest(replica_id=replica_id, isolation_level=isolation_level, topics=topics)
+    return ListOffsetsRequest(
+        replica_id=replica_id,
+        isolation_level=isolation_level,
+        topics=topics,
+        timeout_ms=timeout_ms,
+    )
 
 
 def encode_response(writer: Writer, version: int, response: ListOffsetsResponse) -> None:

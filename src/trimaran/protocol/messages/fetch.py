@@ -141,6 +141,8 @@ class ListOffsetsRequest:
     isolation_level: int = 0
     """Version 2 and up."""
     topics: Sequence[ListOffsetsTopic]
+    timeout_ms: int = 0
+    """Version 10 and up; for reads from a second tier, which there is not here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

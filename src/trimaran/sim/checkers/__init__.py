@@ -6,10 +6,16 @@
 from trimaran.sim.checkers.acknowledged_never_lost import AcknowledgedNeverLost
 from trimaran.sim.checkers.checker import Checker, Evidence, evidence_of
 from trimaran.sim.checkers.commit_and_term_monotone import CommitAndTermMonotone
+from trimaran.sim.checkers.committed_offsets_kept import CommittedOffsetsKept
+from trimaran.sim.checkers.compaction import Compaction
+from trimaran.sim.checkers.damaged_never_votes import DamagedNeverVotes
 from trimaran.sim.checkers.event_ids_equal import EventIdsEqual
+from trimaran.sim.checkers.group_generations_rise import GroupGenerationsRise
+from trimaran.sim.checkers.group_tables_equal import GroupTablesEqual
 from trimaran.sim.checkers.history_without_anomaly import HistoryWithoutAnomaly
 from trimaran.sim.checkers.leader_completeness import LeaderCompleteness
 from trimaran.sim.checkers.log_matching import LogMatching
+from trimaran.sim.checkers.log_start_monotone import LogStartMonotone
 from trimaran.sim.checkers.match_is_true import MatchIsTrue
 from trimaran.sim.checkers.offsets_follow import OffsetsFollow
 from trimaran.sim.checkers.one_committed_value import OneCommittedValue
@@ -33,14 +39,20 @@ ALL: tuple[type[Checker], ...] = (
     MatchIsTrue,
     ProducerStateEqual,
     EventIdsEqual,
+    GroupTablesEqual,
+    LogStartMonotone,
+    DamagedNeverVotes,
     AcknowledgedNeverLost,
     ProducerSequencesStoredOnce,
     OrderPerProducer,
     RefusedNeverRead,
     ReadsCommittedOnly,
     HistoryWithoutAnomaly,
+    CommittedOffsetsKept,
+    GroupGenerationsRise,
     ReplicasEndEqual,
     SegmentsIdentical,
+    Compaction,
     SyncedIsDurable,
 )
 
@@ -49,11 +61,17 @@ __all__ = [
     "AcknowledgedNeverLost",
     "Checker",
     "CommitAndTermMonotone",
+    "CommittedOffsetsKept",
+    "Compaction",
+    "DamagedNeverVotes",
     "EventIdsEqual",
     "Evidence",
+    "GroupGenerationsRise",
+    "GroupTablesEqual",
     "HistoryWithoutAnomaly",
     "LeaderCompleteness",
     "LogMatching",
+    "LogStartMonotone",
     "MatchIsTrue",
     "OffsetsFollow",
     "OneCommittedValue",

@@ -35,7 +35,7 @@ class _Copy:
         segment = self.segment
         start = row_position(number)
         data = self.rows[start : start + ROW_BYTES]
-        index = Index(segment.first_index + number)
+        index = None if segment.generation else Index(segment.first_index + number)
         row = decode_row(memoryview(data), row_seed(segment.group), index)
         if row is None:
             return None
