@@ -15,6 +15,9 @@ class StubCluster:
     def stop_all(self):
         self.stopped = True
 
+    def stop_strangers(self):
+        return []
+
 
 @pytest.fixture
 def run_demo(monkeypatch, capsys):

@@ -45,7 +45,7 @@ def test_bytes_that_are_no_text_survive_json():
 
 def test_tables_line_up_and_json_keeps_every_field(capsys):
     rows = [{"topic": "long name", "leader": None, "replicas": [1, 2], "extra": 1}]
-    show(rows, columns=["topic", "leader", "replicas"], form=Format.TEXT)
+    show(rows, columns=["topic", "leader", "replicas"], form=Format.TABLE)
     assert capsys.readouterr().out == "topic      leader  replicas\nlong name  -       1,2\n"
     show(rows, columns=["topic"], form=Format.JSON)
     assert capsys.readouterr().out.startswith('[{"topic": "long name", "leader": null')

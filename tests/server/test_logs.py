@@ -45,7 +45,7 @@ def test_json_lines_carry_the_traceback_as_a_field(root_logger):
     except ValueError:
         logging.getLogger("trimaran.x").exception("failed")
     line = json.loads(out.getvalue())
-    assert (line["level"], line["logger"], line["message"]) == ("ERROR", "trimaran.x", "failed")
+    assert (line["level"], line["logger"], line["event"]) == ("ERROR", "trimaran.x", "failed")
     assert "ValueError: no\nway" in line["error"]
 
 
@@ -54,3 +54,55 @@ def test_below_the_level_nothing_is_written(root_logger):
     set_up_logging(level="warning", as_json=False, stream=out)
     logging.getLogger("trimaran.x").info("quiet")
     assert out.getvalue() == ""
+
+
+@pytest.fixture
+def json_line(root_logger):
+    """Log one call as JSON and return the line as an object."""
+
+    def log(text, *arguments):
+        out = io.StringIO()
+        set_up_logging(level="info", as_json=True, node=2, stream=out)
+        logging.getLogger("trimaran.x").info(text, *arguments)
+        assert out.getvalue().count("\n") == 1
+        return json.loads(out.getvalue())
+
+    return log
+
+
+def test_a_json_line_has_the_event_and_its_fields_with_their_types(json_line):
+    line = json_line("failover lost=%s cause=%s groups=%d total_ms=%.1f", 1, "silence", 12, 99.25)
+
+    assert line["node"] == 2
+    assert line["event"] == "failover"
+    assert line["fields"] == {"lost": 1, "cause": "silence", "groups": 12, "total_ms": "99.2"}
+
+
+def test_a_field_may_be_text_of_the_call_with_spaces_and_an_event_may_take_arguments(json_line):
+    line = json_line(
+        "node %d listens port=%s effect=no vote, nothing else reason=%s", 3, 9092, "x y"
+    )
+
+    assert line["event"] == "node 3 listens"
+    assert line["fields"] == {"port": 9092, "effect": "no vote, nothing else", "reason": "x y"}
+
+
+def test_what_comes_from_outside_makes_no_fields_and_breaks_no_line(json_line):
+    line = json_line("refused reason=%s", "a=1\nlevel=ERROR 100%")
+
+    assert line["event"] == "refused"
+    assert line["fields"] == {"reason": "a=1\nlevel=ERROR 100%"}
+
+
+def test_a_call_without_fields_is_its_text(json_line):
+    line = json_line("journal 100% read")
+
+    assert line["event"] == "journal 100% read"
+    assert "fields" not in line
+
+
+def test_control_characters_are_shown_on_the_console(root_logger):
+    out = io.StringIO()
+    set_up_logging(level="info", as_json=False, stream=out)
+    logging.getLogger("trimaran.x").info("topic %s", "a\x1b[31m\r\u2028 100% b")
+    assert out.getvalue().endswith("topic a\\x1b[31m\\r\\u2028 100% b\n")

@@ -51,7 +51,7 @@ def set_ups(monkeypatch):
 def test_logging_is_set_up_as_the_settings_say(settings, start, set_ups):
     start(settings(logging={"level": "debug", "format": "json"}))
 
-    assert set_ups[-1] == {"level": "debug", "as_json": True}
+    assert set_ups[-1] == {"level": "debug", "as_json": True, "node": 1}
 
 
 def test_the_command_line_goes_before_the_settings(settings, set_ups):
@@ -59,7 +59,7 @@ def test_the_command_line_goes_before_the_settings(settings, set_ups):
 
     main(["--config", str(path), "--log-level", "error", "--log-format", "console"])
 
-    assert set_ups == [{"level": "error", "as_json": False}] * 2
+    assert set_ups == [{"level": "error", "as_json": False, "node": node} for node in (None, 1)]
 
 
 def test_every_problem_of_the_settings_is_named_with_its_path(settings, start):

@@ -43,12 +43,24 @@ class StandIn:
         self.stopped = True
 
 
+class StandInObserver:
+    def __init__(self, broker, *, lag, wall_ms):
+        pass
+
+    def stalled(self, late_s):
+        pass
+
+    async def run(self):
+        await asyncio.get_running_loop().create_future()
+
+
 @pytest.fixture
 def node(tmp_path, monkeypatch):
     class Broker(StandIn):
         pass
 
     monkeypatch.setattr(serve_module, "Broker", Broker)
+    monkeypatch.setattr(serve_module, "NodeObserver", StandInObserver)
     (place,) = places(tmp_path, count=1, kafka_port=None, http_port=None)
     config = write_settings(place, [place], cluster_id=mint_cluster_id())
     place.data.mkdir()

@@ -1,13 +1,15 @@
-"""`trimaran cluster status`: who is there, who leads, what lacks a leader or a replica.
+"""`trimaran cluster status|health`: who is there, who leads, what is wrong and what to do.
 
 Does not: change anything.
 """
 
-from typing import Any
+import time
+from typing import Annotated, Any
 
 import typer
 
 from trimaran.cli.exits import FAILED
+from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask
 from trimaran.cli.kafka_client import (
     DEFAULT_BOOTSTRAP,
     TIMEOUT_S,
@@ -17,9 +19,10 @@ from trimaran.cli.kafka_client import (
     admin,
     cluster_metadata,
 )
-from trimaran.cli.output import Format, FormatOption, show, show_json
+from trimaran.cli.output import Format, FormatOption, show, show_document
 from trimaran.cli.topic import partition_rows
 
+WATCH_INTERVAL_S = 1.0
 clusters = typer.Typer(no_args_is_help=True, help="Show how the cluster is.")
 
 
@@ -37,17 +40,53 @@ def _only_with_a_verb() -> None:
 def status(
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Show nodes and partitions; exit code 1 if any partition has no leader."""
     metadata = cluster_metadata(admin(bootstrap), bootstrap, timeout_s=timeout)
     summary = summary_of(metadata)
-    if output is Format.JSON:
-        show_json(summary)
+    if output is not Format.TABLE:
+        show_document(summary, output)
     else:
         show_summary(summary)
     if summary["without_leader"]:
         raise typer.Exit(FAILED)
+
+
+@clusters.command()
+def health(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="again every second, until Ctrl-C")
+    ] = False,
+    http: HttpOption = DEFAULT_HTTP,
+    timeout: TimeoutOption = TIMEOUT_S,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show the state of all nodes and every problem with its advice; exit code 1 unless ok."""
+    found = ask(http, "/v1/cluster/health", timeout)
+    _show_health(found, output)
+    while watch:
+        time.sleep(WATCH_INTERVAL_S)
+        found = ask(http, "/v1/cluster/health", timeout)
+        _show_health(found, output)
+    if found["status"] != "ok":
+        raise typer.Exit(FAILED)
+
+
+def _show_health(found: dict[str, Any], form: Format) -> None:
+    if form is not Format.TABLE:
+        show_document(found, form)
+        return
+    print(
+        f"{found['status']}: {found['nodes_up']} of {found['nodes_total']} nodes up,"
+        f" {found['partitions_without_leader']} of {found['partitions_total']} partitions without a"
+        f" leader, {found['partitions_under_replicated']} lack a replica"
+    )
+    for node in found["nodes"]:
+        if node["state"] != "up":
+            print(f"  node {node['node_id']}: {node['state']} ({node['reason']})")
+    for problem in found["problems"]:
+        print(f"  {problem['severity']}: {problem['what']} -> {problem['advice']}")
 
 
 def summary_of(metadata: ClusterMetadata) -> dict[str, Any]:
@@ -83,7 +122,7 @@ def summary_of(metadata: ClusterMetadata) -> dict[str, Any]:
 def show_summary(summary: dict[str, Any]) -> None:
     """Print the summary for a person."""
     print(f"cluster {summary['cluster_id']}, controller {summary['controller']}")
-    show(summary["nodes"], columns=["node", "address", "leads", "replicas"], form=Format.TEXT)
+    show(summary["nodes"], columns=["node", "address", "leads", "replicas"], form=Format.TABLE)
     print(f"{summary['topics']} topics, {summary['partitions']} partitions")
     for what, title in (
         ("without_leader", "without a leader"),

@@ -31,7 +31,7 @@ from trimaran.cli.kafka_client import (
     explain,
     settings,
 )
-from trimaran.cli.output import Format, FormatOption, exact, readable, show_json
+from trimaran.cli.output import Format, FormatOption, exact, readable, show_document
 from trimaran.cli.topic import existing_topic
 
 POLL_S = 0.2
@@ -58,7 +58,7 @@ def consume(
     keys: Annotated[bool, typer.Option("--keys", help="print key, tab, value")] = False,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Print the events of a topic; Ctrl-C ends it."""
     start = start_of(offset)
@@ -149,8 +149,8 @@ def events(consumer: Consumer, *, limit: int, ends: int | None) -> Iterator[Mess
 
 def show_message(message: Message, form: Format, *, with_key: bool) -> None:
     """Print one event."""
-    if form is Format.JSON:
-        show_json(fields_of(message))
+    if form is not Format.TABLE:
+        show_document(fields_of(message), form)
         return
     key = (readable(message.key()) or "") + "\t" if with_key else ""
     sys.stdout.write(f"{key}{readable(message.value()) or ''}\n")

@@ -61,12 +61,14 @@ def demo(
                 verdict = play(cluster, archive, seconds=seconds, show=show)
             if stay:
                 print(f"the cluster stays up at {cluster.bootstrap} until Ctrl-C")
+                print(f"dashboard: {cluster.dashboard}")
             print(verdict.line(), flush=True)
             if stay:
                 with contextlib.suppress(KeyboardInterrupt):
                     signal.pause()
         finally:
             cluster.stop_all()
+            cluster.stop_strangers()
     if not verdict.holds:
         raise typer.Exit(FAILED)
 
@@ -74,9 +76,11 @@ def demo(
 def play(cluster: LocalCluster, archive: Path, *, seconds: float | None, show: Show) -> Verdict:
     """Start the nodes, send, kill, read back, compare."""
     begin = time.perf_counter()
+    cluster.allow_control()
     cluster.start_all()
     cluster.wait_ready()
     show.say(f"{NODES} nodes ready in {time.perf_counter() - begin:.1f} s: {cluster.bootstrap}")
+    show.say(f"dashboard: {cluster.dashboard}")
     create_topic(cluster.bootstrap)
     ledger, gaps_ms = send_all(cluster, archive, seconds=seconds, show=show)
     show.begin("read back with kafka-python", ledger.acked_count)

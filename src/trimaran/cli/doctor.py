@@ -13,7 +13,7 @@ import typer
 from trimaran.cli.doctor_checks import Finding, Severity, machine_findings
 from trimaran.cli.doctor_cluster import cluster_findings, port_findings
 from trimaran.cli.kafka_client import TIMEOUT_S, TimeoutOption
-from trimaran.cli.output import Format, FormatOption, show_json
+from trimaran.cli.output import Format, FormatOption, show_document
 from trimaran.server.settings import read_config
 
 MARKS = {Severity.OK: "OK  ", Severity.WARN: "WARN", Severity.FAIL: "FAIL"}
@@ -36,7 +36,7 @@ def doctor(
         str | None, typer.Option("--bootstrap", "-b", help="HOST:PORT[,...] of a running cluster")
     ] = None,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Check disk, clock, limits and ports, and a cluster's addresses, versions and quorum."""
     settings = read_config(config) if config else None
@@ -47,8 +47,9 @@ def doctor(
     if bootstrap is not None:
         findings += cluster_findings(bootstrap, timeout)
     worst = max(finding.severity for finding in findings)
-    if output is Format.JSON:
-        show_json({"worst": worst.name, "findings": [_fields(finding) for finding in findings]})
+    if output is not Format.TABLE:
+        told = {"worst": worst.name, "findings": [_fields(finding) for finding in findings]}
+        show_document(told, output)
     else:
         for finding in findings:
             _print(finding)

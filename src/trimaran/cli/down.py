@@ -18,6 +18,7 @@ def down(data: DataOption = DATA) -> None:
     """Stop every node of the cluster in --data, leaderships moved away first."""
     cluster = load_cluster(data)
     stopped = cluster.stop_strangers()
+    cluster.forbid_control()
     cluster.write_file()
     if stopped:
         print(f"stopped nodes {', '.join(str(node_id) for node_id in stopped)}")

@@ -16,7 +16,7 @@ from trimaran.metadata.image import Image
 from trimaran.records.entry import Entry, EntryKind
 from trimaran.records.iteration import Record, iterate_records
 from trimaran.storage.files import Files
-from trimaran.storage.partition_log import read_state_file
+from trimaran.storage.state_files import read_state_file
 from trimaran.storage.verify import DataDirectory, DumpedGroup
 
 METADATA_NAME = "(metadata)"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from trimaran.cli.exits import USAGE, CommandError
-from trimaran.cli.output import Format, FormatOption, show_json
+from trimaran.cli.output import Format, FormatOption, show_document
 from trimaran.ids import ClusterId
 from trimaran.server.found import FormatError, format_node, mint_cluster_id
 from trimaran.server.settings import read_config
@@ -32,7 +32,7 @@ def format_directory(
     join: Annotated[
         bool, typer.Option("--join", help="a new disk for a node of a cluster that exists")
     ] = False,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Give the node's data directory its cluster id and a disk id.
 
@@ -62,8 +62,8 @@ def format_directory(
         "disk_id": identity.disk_id.hex(),
         "data": settings.node.data_directory,
     }
-    if output is Format.JSON:
-        show_json(facts)
+    if output is not Format.TABLE:
+        show_document(facts, output)
         return
     print(f"formatted {facts['data']} for node {facts['node']} of cluster {facts['cluster_id']}")
     print(f"start it with: trimaran node --config {config}")

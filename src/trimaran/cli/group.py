@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 def list_groups(
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """List the groups with their states."""
     client = admin(bootstrap)
@@ -61,7 +61,7 @@ def describe(
     name: Name,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Show where a group stands in each partition, how far behind, and who reads it."""
     client = admin(bootstrap)
@@ -99,7 +99,7 @@ def reset_offsets(
     execute: Annotated[bool, typer.Option("--execute", help="without it: only show")] = False,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Move a group's offsets in a topic; shows what would happen unless --execute is given."""
     position = parse_position(to)
@@ -122,7 +122,7 @@ def reset_offsets(
         for part in parts
     ]
     show(rows, columns=["topic", "partition", "before", "after"], form=output)
-    if not execute and output is Format.TEXT:
+    if not execute and output is Format.TABLE:
         print("nothing was changed: add --execute")
 
 
@@ -131,7 +131,7 @@ def delete(
     name: Name,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Delete a group that has no members, with its offsets."""
     done = admin(bootstrap).delete_consumer_groups([name], request_timeout=timeout)

@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     TopicMetadata,
 )
 
+from trimaran.cli.contexts import address_or_context
 from trimaran.cli.exits import USAGE, CommandError
 
 __all__ = [
@@ -42,7 +43,13 @@ QUIET: dict[str, Any] = {"log_level": 0, "error_cb": lambda _error: None}
 """librdkafka would write each refused connection to standard error; we say it once."""
 
 BootstrapOption = Annotated[
-    str, typer.Option("--bootstrap", "-b", help="HOST:PORT[,HOST:PORT...] of the cluster")
+    str,
+    typer.Option(
+        *("--bootstrap", "-b"),
+        envvar="TRIMARAN_BOOTSTRAP",
+        callback=address_or_context,
+        help="HOST:PORT[,HOST:PORT...] of the cluster",
+    ),
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0.1, help="seconds to wait for an answer")

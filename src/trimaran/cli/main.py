@@ -18,6 +18,11 @@ NOUNS = (
     "consume",
     "group",
     "cluster",
+    "leader",
+    "dedup",
+    "top",
+    "bundle",
+    "context",
     "doctor",
     "verify",
     "sim",
@@ -28,7 +33,7 @@ NOUNS = (
 HELP = """Trimaran: three nodes, one log, any Kafka client.
 
 `trimaran up` starts a local cluster, `trimaran demo` shows it surviving its leaders.
-`trimaran node --config FILE` runs one node.
+`trimaran node --config FILE` runs one node. `--install-completion` teaches your shell the words.
 
 Exit codes: 0 it worked, 1 it failed, 2 wrong usage or settings, 130 interrupted.
 """
@@ -52,7 +57,7 @@ def run(words: list[str]) -> None:
     from trimaran.errors import ConfigError, TrimaranError
 
     app = typer.Typer(
-        help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        help=HELP, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False
     )
     app.callback()(lambda: None)
     nouns = [words[0]] if words and words[0] in NOUNS else NOUNS

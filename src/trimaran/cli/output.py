@@ -1,4 +1,4 @@
-"""Tables for people, JSON for programs: the `-o` option of every noun.
+"""Tables for people, JSON and YAML for programs: the `-o` option of every noun.
 
 Does not: decide what is shown.
 """
@@ -11,24 +11,26 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 
 class Format(StrEnum):
     """How results are printed."""
 
-    TEXT = "text"
+    TABLE = "table"
     JSON = "json"
+    YAML = "yaml"
 
 
 FormatOption = Annotated[
-    Format, typer.Option("-o", "--output", help="text for people, json for programs")
+    Format, typer.Option("-o", "--output", help="table for people; json, yaml for programs")
 ]
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str], form: Format) -> None:
-    """Print `rows`: JSON with all fields, or a table of `columns` (also their headings)."""
-    if form is Format.JSON:
-        show_json(list(rows))
+    """Print `rows`: all their fields as a document, or a table of `columns` (also the headings)."""
+    if form is not Format.TABLE:
+        show_document(list(rows), form)
         return
     cells = [list(columns), *([text_of(row[column]) for column in columns] for row in rows)]
     widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
@@ -37,9 +39,13 @@ def show(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str], form: For
         print("  ".join(padded).rstrip())
 
 
-def show_json(value: object) -> None:
-    """Print one JSON document on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+def show_document(value: object, form: Format) -> None:
+    """Print `value`: JSON on one line, or a YAML document that begins with `---`."""
+    text = json.dumps(value, ensure_ascii=False)
+    if form is Format.YAML:
+        plain = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True)
+        text = "---\n" + plain.rstrip()
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

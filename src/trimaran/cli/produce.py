@@ -21,7 +21,7 @@ from trimaran.cli.kafka_client import (
     explain,
     settings,
 )
-from trimaran.cli.output import Format, FormatOption, show_json
+from trimaran.cli.output import Format, FormatOption, show_document
 
 ACKS = ("all", "1", "0")
 QUEUE_WAIT_S = 0.1
@@ -64,7 +64,7 @@ def produce(
     header: Annotated[list[str] | None, typer.Option(help="NAME=TEXT, repeatable")] = None,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Send each line of standard input as an event, acknowledged by a majority unless told else."""
     if acks not in ACKS:
@@ -79,8 +79,9 @@ def produce(
         key, value = split_line(line.rstrip(b"\r\n"), key_separator.encode())
         send(producer, topic, key, value, partition, headers, reports)
     producer.flush()
-    if output is Format.JSON:
-        show_json({"acked": reports.acked, "failed": reports.failed, "last": reports.offsets})
+    if output is not Format.TABLE:
+        told = {"acked": reports.acked, "failed": reports.failed, "last": reports.offsets}
+        show_document(told, output)
     else:
         print(f"acked {reports.acked} failed {reports.failed}")
     if reports.failed:

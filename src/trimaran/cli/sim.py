@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trimaran.cli.exits import FAILED, USAGE, CommandError
-from trimaran.cli.output import Format, FormatOption, show_json
+from trimaran.cli.output import Format, FormatOption, show_document
 from trimaran.sim.crowd import CLIENTS_MAX
 from trimaran.sim.faults import KINDS
 from trimaran.sim.report import CLIENTS, NODES, SECONDS, RunOptions, SeedReport, listed
@@ -44,7 +44,7 @@ def sim(
     smaller: Annotated[
         bool, typer.Option("--shrink", help="after a failure look for a smaller one")
     ] = False,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Run simulated clusters under faults; exit code 1 if any seed breaks a promise.
 
@@ -79,7 +79,7 @@ def _run_one(options: RunOptions, replay: bool, smaller: bool, form: Format) -> 
     report = run(options, trace_lines=TRACE_LINES)
     again = run(options, trace_lines=TRACE_LINES).digest if replay else report.digest
     show_report(report, form)
-    if replay and form is Format.TEXT:
+    if replay and form is Format.TABLE:
         same = again == report.digest
         print(f"  replay: {'the same event log' if same else f'ANOTHER event log, {again}'}")
     if smaller and not report.passed:
@@ -90,8 +90,8 @@ def _run_one(options: RunOptions, replay: bool, smaller: bool, form: Format) -> 
 
 def show_report(report: SeedReport, form: Format) -> None:
     """Print what happened, and after a failure what was violated and how it came to it."""
-    if form is Format.JSON:
-        show_json(asdict(report))
+    if form is not Format.TABLE:
+        show_document(asdict(report), form)
         return
     verdict = "ok" if report.passed else f"{len(report.violations)} VIOLATIONS"
     print(f"seed {report.seed} {verdict}, digest {report.digest}")

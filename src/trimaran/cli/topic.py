@@ -27,7 +27,7 @@ from trimaran.cli.kafka_client import (
     cluster_metadata,
     explain,
 )
-from trimaran.cli.output import Format, FormatOption, show, show_json
+from trimaran.cli.output import Format, FormatOption, show, show_document
 
 Name = Annotated[str, typer.Argument(help="name of the topic")]
 topics = typer.Typer(no_args_is_help=True, help="Create, list, describe, alter and delete topics.")
@@ -46,7 +46,7 @@ def create(
     config: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, repeatable")] = None,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Create a topic."""
     fresh = NewTopic(
@@ -65,7 +65,7 @@ def create(
 def list_topics(
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """List the topics with their partitions and replicas."""
     metadata = cluster_metadata(admin(bootstrap), bootstrap, timeout_s=timeout)
@@ -85,7 +85,7 @@ def describe(
     name: Name,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Show the partitions of a topic (leader, replicas, who is in sync) and what is set on it."""
     client = admin(bootstrap)
@@ -95,7 +95,7 @@ def describe(
         columns=["partition", "leader", "replicas", "in_sync"],
         form=output,
     )
-    if output is Format.TEXT:
+    if output is Format.TABLE:
         for setting, value in own_settings(client, name, timeout).items():
             print(f"{setting} = {value}")
 
@@ -110,7 +110,7 @@ def alter(
     ] = None,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Change settings of a topic, or give it more partitions; at once, without a restart."""
     changes = [(*key_and_value(text), AlterConfigOpType.SET) for text in config or []]
@@ -138,7 +138,7 @@ def delete(
     name: Name,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
-    output: FormatOption = Format.TEXT,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Delete a topic and everything in it."""
     client = admin(bootstrap)
@@ -210,7 +210,7 @@ def finish(future: "Future[Any]", failure: str, timeout_s: float) -> None:
 
 def say(text: str, value: object, form: Format) -> None:
     """Print one line, as text or as JSON."""
-    if form is Format.JSON:
-        show_json(value)
+    if form is not Format.TABLE:
+        show_document(value, form)
     else:
         print(text)

@@ -42,7 +42,7 @@ def up(
     ] = None,
     http_port: Annotated[
         int,
-        typer.Option(min=1, max=65_000, help="of node 1; reserved, nothing listens there yet"),
+        typer.Option(min=1, max=65_000, help="dashboard of node 1; node i: this plus i - 1"),
     ] = HTTP_PORT,
     detach: Annotated[
         bool, typer.Option("--detach", help="return when ready; `trimaran down` ends it")
@@ -58,6 +58,7 @@ def up(
             data, count=nodes or NODES, kafka_port=kafka_port or KAFKA_PORT, http_port=http_port
         )
     started = False
+    cluster.allow_control()
     try:
         cluster.start_all(owned=not detach)
         for running in cluster.wait_ready():
@@ -66,6 +67,7 @@ def up(
     finally:
         if not started:
             cluster.stop_all()
+            cluster.forbid_control()
             cluster.write_file()
     if not cluster.processes:
         print(f"every node of {data} runs already")
@@ -98,6 +100,7 @@ def print_welcome(cluster: LocalCluster, seconds: float) -> None:
     """Say where the cluster is and how to use it."""
     print(f"{len(cluster.nodes)} nodes up after {seconds:.1f} s, data in {cluster.directory}")
     print(f"bootstrap servers: {cluster.bootstrap}")
+    print(f"dashboard: {cluster.dashboard}")
     print("try this:")
     print("  from confluent_kafka import Producer")
     print(f'  producer = Producer({{"bootstrap.servers": "{cluster.bootstrap}"}})')
@@ -132,4 +135,5 @@ def stop_everything(cluster: LocalCluster) -> None:
     """Stop our own processes, and those that somebody else started on our directories."""
     cluster.stop_all()
     cluster.stop_strangers()
+    cluster.forbid_control()
     cluster.write_file()

@@ -11,7 +11,7 @@ import typer
 
 from trimaran.cli.dump import dumped_entries
 from trimaran.cli.exits import FAILED, USAGE, CommandError
-from trimaran.cli.output import show_json
+from trimaran.cli.output import Format, show_document
 from trimaran.server.running import running_pid
 from trimaran.storage.files import RealFiles
 from trimaran.storage.verify import DataDirectory, verify_store
@@ -51,6 +51,6 @@ def show_entries(files: RealFiles) -> None:
     opened = DataDirectory(files)
     try:
         for entry in dumped_entries(opened, files):
-            show_json(entry)
+            show_document(entry, Format.JSON)
     finally:
         opened.close()

@@ -1,6 +1,6 @@
 """The real clock and the real chance.
 
-Does not: give monotonic time (`loop.time()`) or anything that must repeat.
+Does not: give the time that decisions are made by (`loop.time()`) or anything that must repeat.
 """
 
 import os
@@ -14,6 +14,9 @@ class RealClock:
     def wall_ms(self) -> int:
         """Return milliseconds since the Unix epoch; jumps when somebody sets the clock."""
         return time.time_ns() // 1_000_000
+
+    precise_s = staticmethod(time.perf_counter)
+    """Monotonic seconds of full resolution, with no call of ours on the way."""
 
 
 class RealChance:

@@ -7,7 +7,11 @@ Does not: find who held the loop (the log line gives the time, the profiler the 
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from trimaran.broker.counters import SECONDS, Histogram
 
 INTERVAL_S = 0.05
 WARN_S = 0.1
@@ -29,7 +33,11 @@ class LagStatistics:
 class LoopLag:
     """Measures the running loop from `start` to `stop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stalled: Callable[[float], None] | None = None) -> None:
+        """`stalled` is called with the lateness in seconds when it is WARN_S or more."""
+        self.histogram = Histogram(SECONDS)
+        self.stalled = stalled
+        self._recent_max_s = 0.0
         self._handle: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._samples = 0
@@ -58,16 +66,26 @@ class LoopLag:
             max_ms=self._max_s * 1000,
         )
 
+    def take_recent_max_s(self) -> float:
+        """Return the highest lateness since this was last called."""
+        recent_s, self._recent_max_s = self._recent_max_s, 0.0
+        return recent_s
+
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._due = loop.time() + INTERVAL_S
-        self._handle = loop.call_at(self._due, self._measure, loop)
+        # Not loop.time(): uvloop's stands still within a turn and knows whole milliseconds only.
+        self._due = time.perf_counter() + INTERVAL_S
+        self._handle = loop.call_later(INTERVAL_S, self._measure, loop)
 
     def _measure(self, loop: asyncio.AbstractEventLoop) -> None:
-        late_s = max(0.0, loop.time() - self._due)
+        late_s = max(0.0, time.perf_counter() - self._due)
+        self.histogram.add(late_s)
+        self._recent_max_s = max(self._recent_max_s, late_s)
         self._samples += 1
         self._last_s = late_s
         self._sum_s += late_s
         self._max_s = max(self._max_s, late_s)
         if late_s >= WARN_S:
-            log.warning("event loop was %.0f ms late", late_s * 1000)
+            log.warning("event loop was late late_ms=%.0f", late_s * 1000)
+            if self.stalled is not None:
+                self.stalled(late_s)
         self._arm(loop)

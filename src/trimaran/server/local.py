@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trimaran.ids import NodeId
+from trimaran.server.control_file import read_control, remove_control, write_control
 from trimaran.server.found import format_node, mint_cluster_id, write_settings
 from trimaran.server.places import HOST, ClusterDirectoryError, NodePlace, places
 from trimaran.server.process import NodeProcess
@@ -38,6 +39,23 @@ class LocalCluster:
     def bootstrap(self) -> str:
         """HOST:PORT of every node, for Kafka clients."""
         return ",".join(f"{node.host}:{node.kafka_port}" for node in self.nodes.values())
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the first node's dashboard; with the token of this run if there is one."""
+        node = self.nodes[min(self.nodes)]
+        token = read_control(self.directory)
+        return f"http://{node.host}:{node.http_port}/" + (f"#token={token}" if token else "")
+
+    def allow_control(self) -> None:
+        """Let people break nodes from the dashboard, with a token of this run."""
+        is_running = any(running_pid(place.data) is not None for place in self.nodes.values())
+        if not is_running or read_control(self.directory) is None:
+            write_control(self.directory)
+
+    def forbid_control(self) -> None:
+        """The run is over."""
+        remove_control(self.directory)
 
     def start(self, node_id: NodeId, *, owned: bool = True) -> NodeProcess:
         """Start one node; does not wait. The cluster file names its process afterwards."""

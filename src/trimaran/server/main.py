@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     begin_logging(options, LoggingSection())  # so that wrong settings can be told
     try:
         config = read_config(Path(options.config))
-        begin_logging(options, config.logging)
+        begin_logging(options, config.logging, node=config.node.id)
         return run_node(config, Launch(ready_fd=options.ready_fd, owner_fd=options.owner_fd))
     except ConfigError as error:
         for problem in error.problems:
@@ -73,10 +73,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def begin_logging(options: argparse.Namespace, settings: LoggingSection) -> None:
+def begin_logging(
+    options: argparse.Namespace, settings: LoggingSection, *, node: int | None = None
+) -> None:
     """Set logging up as the command line says, or else the settings."""
     text_format = options.log_format or settings.format
-    set_up_logging(level=options.log_level or settings.level, as_json=text_format == "json")
+    level = options.log_level or settings.level
+    set_up_logging(level=level, as_json=text_format == "json", node=node)
 
 
 def run_node(config: NodeConfig, launch: Launch) -> int:

@@ -31,7 +31,7 @@ class NodePlace:
     host: str
     kafka_port: int
     http_port: int
-    """Kept for the HTTP interface; nothing listens there yet."""
+    """REST, metrics and the dashboard."""
     peer_port: int
     data: Path
 
@@ -73,6 +73,12 @@ def places(
                 raise ClusterDirectoryError(
                     f"port {port} on {HOST} is in use (nodes take {kafka[0]} to {kafka[-1]} and "
                     f"{peer[0]} to {peer[-1]}): choose others with --kafka-port"
+                )
+        for port in http:
+            if not is_free(HOST, port):
+                raise ClusterDirectoryError(
+                    f"port {port} on {HOST} is in use (nodes take {http[0]} to {http[-1]} for the "
+                    f"dashboard): choose others with --http-port"
                 )
     return tuple(
         NodePlace(

@@ -8,6 +8,8 @@ import gc
 import logging
 import os
 import signal
+import socket
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,13 @@ from trimaran.config import NodeConfig
 from trimaran.errors import TrimaranError
 from trimaran.protocol.codec import preload, preload_older
 from trimaran.server.clock import RealChance, RealClock
+from trimaran.server.control_file import read_control
+from trimaran.server.cutting import CuttableNetwork
+from trimaran.server.http.serving import HttpServer, bind_http
 from trimaran.server.lag import LoopLag
 from trimaran.server.launch import Launch, StartError
 from trimaran.server.network import PortInUseError, RealNetwork
+from trimaran.server.observing.observer import NodeObserver
 from trimaran.server.running import RunningNode, write_running
 from trimaran.server.workers import RealWorkers
 from trimaran.storage.files import RealFiles
@@ -33,6 +39,8 @@ GC_THRESHOLDS = (20_000, 20, 50)
 """The way of an event makes no cycles; collections only look at what waits in memory."""
 PRELOAD_PAUSE_S = 0.02
 """Between two steps of loading what only old clients' rare requests need."""
+HTTP_MODULES = ("trimaran.server.http.", "uvicorn.", "starlette.", "h11.", "websockets.")
+"""A mistake under these ends a request, not the node."""
 STOP_TIMEOUT_S = 10.0
 """A stop that takes longer is given up; acknowledged events are durable without it."""
 
@@ -77,6 +85,10 @@ async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Laun
     listen_for_stop(loop, ended, launch.owner_fd)
     loop.set_exception_handler(lambda _, context: end_by_callback(ended, context))
     workers = RealWorkers(loop)
+    listening = await listen_for_http(config)
+    if listening is not None:
+        config = with_http_port(config, listening)
+    network = network_of(config)
     broker = Broker(
         config=config,
         store=store,
@@ -84,17 +96,30 @@ async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Laun
             clock=RealClock(),
             chance=RealChance(),
             workers=workers,
-            network=RealNetwork(),
+            network=network,
             files=files,
         ),
     )
     lag = LoopLag()
+    observer = NodeObserver(broker, lag=lag, wall_ms=RealClock().wall_ms)
+    lag.stalled = observer.stalled
+    http = None
+    if listening is not None:
+        http = HttpServer(
+            broker=broker,
+            config=config,
+            listening=listening,
+            observer=observer,
+            network=network if isinstance(network, CuttableNetwork) else None,
+            owner_fd=launch.owner_fd,
+        )
     try:
         await start(broker, config)
         lag.start()
         tasks = [
             loop.create_task(broker.run_until_failed()),
-            loop.create_task(announce(broker, config, launch.ready_fd)),
+            loop.create_task(announce(broker, config, launch.ready_fd, http)),
+            loop.create_task(observer.run()),
         ]
         for task in tasks:
             task.add_done_callback(lambda done: end_by_task(ended, done))
@@ -102,12 +127,46 @@ async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Laun
         for task in tasks:
             task.cancel()
         async with asyncio.timeout(STOP_TIMEOUT_S):
+            if http is not None:
+                await http.stop()
             await broker.stop()
         late = lag.statistics()
         log.info("stopped; event loop late mean=%.2f ms max=%.1f ms", late.mean_ms, late.max_ms)
     finally:
+        if http is not None:
+            http.close()
         lag.stop()
         workers.close()
+
+
+async def listen_for_http(config: NodeConfig) -> socket.socket | None:
+    """Bind the HTTP port before anything starts. Raises StartError when it is in use."""
+    try:
+        return await bind_http(config)
+    except PortInUseError as error:
+        raise StartError(
+            f"{error.strerror}: stop that process, or change http.port (TRIMARAN_HTTP_PORT)"
+        ) from error
+
+
+def with_http_port(config: NodeConfig, listening: socket.socket) -> NodeConfig:
+    """Return the settings with the port that was picked, for others to find this node."""
+    port = int(listening.getsockname()[1])
+    return config.model_copy(update={"http": config.http.model_copy(update={"port": port})})
+
+
+def network_of(config: NodeConfig) -> RealNetwork:
+    """Return the network; one that can be cut where people may break nodes to watch."""
+    may_be_cut = read_control(Path(config.node.data_directory).absolute().parent) is not None
+    return CuttableNetwork() if may_be_cut else RealNetwork()
+
+
+async def start_http(http: HttpServer) -> None:
+    """Start it; a node whose HTTP side does not load serves Kafka clients all the same."""
+    try:
+        await http.start()
+    except Exception:
+        log.exception("HTTP does not answer: REST, metrics and dashboard are not there")
 
 
 async def start(broker: Broker, config: NodeConfig) -> None:
@@ -130,7 +189,9 @@ async def start(broker: Broker, config: NodeConfig) -> None:
     )
 
 
-async def announce(broker: Broker, config: NodeConfig, ready_fd: int | None) -> None:
+async def announce(
+    broker: Broker, config: NodeConfig, ready_fd: int | None, http: HttpServer | None = None
+) -> None:
     """Say `listening` in the data directory, and `ready` there and to whoever waits for it.
 
     Then load what need not be there at the start.
@@ -161,6 +222,8 @@ async def announce(broker: Broker, config: NodeConfig, ready_fd: int | None) -> 
     if ready_fd is not None:
         os.write(ready_fd, running.to_json().encode() + b"\n")
         os.close(ready_fd)
+    if http is not None:
+        await start_http(http)
     for _ in preload_older():
         await asyncio.sleep(PRELOAD_PAUSE_S)
 
@@ -193,8 +256,16 @@ def end_by_callback(ended: "asyncio.Future[None]", context: dict[str, Any]) -> N
     error = context.get("exception")
     if error is None or isinstance(error, OSError | TrimaranError):
         log.warning("%s: %s", context["message"], error)
+    elif comes_from_http(error):
+        log.error("HTTP: %s", context["message"], exc_info=error)
     elif not ended.done():
         ended.set_exception(error)
+
+
+def comes_from_http(error: BaseException) -> bool:
+    """Whether it was raised under the HTTP side, which the node does not need."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(str(frame.f_globals.get("__name__")).startswith(HTTP_MODULES) for frame in frames)
 
 
 def end_by_task(ended: "asyncio.Future[None]", task: "asyncio.Task[None]") -> None:

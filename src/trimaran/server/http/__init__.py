@@ -1,0 +1,1 @@
+"""REST, WebSocket and the dashboard: loaded once the node is ready, needed by no other part."""

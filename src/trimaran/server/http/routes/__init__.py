@@ -1,0 +1,1 @@
+"""What the REST API answers, one module a noun; each offers `ENDPOINTS`."""
