@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -36,6 +37,9 @@ class Load(threading.Thread):
     """Produces until stopped; `acked` holds every acknowledged record, `sends` all there were."""
 
     name_of_library = ""
+    settings = MappingProxyType({})
+    rate = None
+    """Records a second at most."""
 
     def __init__(self, bootstrap, topic):
         super().__init__(daemon=True)
@@ -45,6 +49,7 @@ class Load(threading.Thread):
         self.sends = []
         self.failed = []
         self.error = None
+        self._begun = None
         self._stopping = threading.Event()
 
     def run(self):
@@ -59,6 +64,9 @@ class Load(threading.Thread):
     def begin(self, number):
         """Note that a record is about to be sent; return its key and value."""
         assert number == len(self.sends)
+        if self.rate is not None:
+            self._begun = self._begun or time.monotonic()
+            self._stopping.wait(max(0.0, self._begun + number / self.rate - time.monotonic()))
         key, value = self.key_and_value(number)
         self.sends.append(Send(self.name_of_library, -1, (value,), time.monotonic()))
         return key, value
@@ -95,6 +103,7 @@ class ConfluentLoad(Load):
         producer = Producer(
             {"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True}
             | {"linger.ms": 2, "log_level": 0}
+            | self.settings
         )
         number = 0
         while not self._stopping.is_set():
@@ -127,7 +136,11 @@ class AiokafkaLoad(Load):
         from aiokafka import AIOKafkaProducer
 
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True, linger_ms=2
+            bootstrap_servers=self.bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=2,
+            **self.settings,
         )
         await producer.start()
         number, waiting = 0, {}
@@ -340,6 +353,11 @@ def all_there():
     return check_all_there
 
 
+@pytest.fixture
+def libraries():
+    return LOADS
+
+
 @pytest.fixture(params=sorted(LOADS))
 def load_of(request):
     started = []
@@ -388,3 +406,8 @@ def new_topic(request):
         return name
 
     return create
+
+
+@pytest.fixture(name="polls_of")
+def polls_of_fixture():
+    return polls_of

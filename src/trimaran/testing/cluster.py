@@ -39,10 +39,12 @@ class Cluster:
         *,
         directory: Path | None = None,
         timeout_s: float = READY_TIMEOUT_S,
+        control: bool = False,
     ) -> None:
         """Found `nodes` nodes and wait until all are ready.
 
         Args:
+            control: let nodes be killed, frozen and cut off over HTTP, as `trimaran up` does.
             nodes: 1 to 9.
             directory: kept afterwards if given; default: a temporary one on a real disk.
             timeout_s: for all nodes to be ready.
@@ -61,13 +63,20 @@ class Cluster:
         self._closed = False
         self._paused: dict[int, None] = {}
         atexit.register(self.close)
-        self._local: LocalCluster = found_cluster(self.directory / "cluster", count=nodes)
         try:
+            founded = found_cluster(self.directory / "cluster", count=nodes)
+            self._local: LocalCluster = self._arrange(founded)
+            if control:
+                self._local.allow_control()
             self._local.start_all()
             self._local.wait_ready(timeout_s)
         except BaseException:
             self.close()
             raise
+
+    def _arrange(self, founded: "LocalCluster") -> "LocalCluster":
+        """Return the cluster to be started: as founded, or with nodes in other surroundings."""
+        return founded
 
     @property
     def bootstrap_servers(self) -> str:
@@ -83,6 +92,16 @@ class Cluster:
         """Return HOST:PORT of one node."""
         place = self._local.nodes[NodeId(node)]
         return f"{place.host}:{place.kafka_port}"
+
+    def http_address(self, node: int) -> str:
+        """Return HOST:PORT of one node's REST API and dashboard; open soon after it is ready."""
+        place = self._local.nodes[NodeId(node)]
+        return f"{place.host}:{place.http_port}"
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the dashboard; with `control` it carries the token of this run."""
+        return self._local.dashboard
 
     def pid(self, node: int) -> int:
         """Return the process id of a node's latest start."""
@@ -184,6 +203,7 @@ class Cluster:
         local = getattr(self, "_local", None)
         if local is not None:
             local.stop_all()
+            local.stop_strangers()  # those that were healed over HTTP
         if self._temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -1,0 +1,129 @@
+"""Power cut below Python's own calls: what was not synced is gone, what was acknowledged is not."""
+
+import errno
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.cluster, pytest.mark.clients, pytest.mark.needs("gcc")]
+
+
+def test_acknowledged_records_survive_a_power_cut_of_all_nodes(
+    broken, crowd_of, tail_of, new_topic, verdict, chance
+):
+    topic = new_topic(broken.bootstrap_servers)
+    crowd = crowd_of(broken, topic)
+    tail = tail_of(broken.bootstrap_servers, topic)
+    lost = kept = 0
+    for _ in range(3):
+        crowd.wait_for_more(200)
+        reports = broken.cut_power(broken.nodes, chance).values()
+        lost += sum(report.lost_sectors for report in reports)
+        kept += sum(report.kept_sectors for report in reports)
+        broken.start_all()
+    crowd.wait_for_more(200)
+    crowd.finish()
+    assert not crowd.failed()
+    assert lost, "no unsynced sector was there to lose"
+    verdict(broken).check(topic, crowd, tail=tail, readers=("confluent", "kafka_python"))
+
+
+def test_a_leader_that_lost_power_comes_back_without_what_it_had_not_synced(
+    broken, crowd_of, new_topic, verdict, chance
+):
+    topic = new_topic(broken.bootstrap_servers)
+    crowd = crowd_of(broken, topic, "confluent", "aiokafka")
+    crowd.wait_for_more(200)
+    victim = broken.leader(topic, 0)
+    # Killed first: the page cache lives on, and the node starts from it; then the power goes.
+    broken.kill(victim)
+    broken.start(victim)
+    crowd.wait_for_more(50)
+    broken.cut_power([victim], chance)
+    crowd.wait_for_more(200)
+    broken.start(victim)
+    crowd.wait_for_more(100)
+    crowd.finish()
+    assert not crowd.failed()
+    verdict(broken).check(topic, crowd)
+
+
+def test_one_crash_of_power_and_pauses_never_split_the_history(
+    broken, crowd_of, new_topic, verdict, chance
+):
+    """A is paused, X loses power, B is paused, A goes on, X is back: A and X must know it all."""
+    topic = new_topic(broken.bootstrap_servers)
+    crowd = crowd_of(broken, topic, "confluent")
+    crowd.wait_for_more(100)
+    a, x, b = broken.nodes
+    broken.pause(a)
+    crowd.wait_for_more(200)
+    broken.cut_power([x], chance)
+    broken.pause(b)
+    broken.resume(a)
+    broken.start(x, timeout_s=60)
+    crowd.wait_for_more(100)
+    broken.resume(b)
+    crowd.wait_for_more(100)
+    crowd.finish()
+    verdict(broken).check(topic, crowd)
+
+
+def test_one_crash_of_power_and_partitions_never_split_the_history(
+    broken, crowd_of, new_topic, verdict, chance
+):
+    topic = new_topic(broken.bootstrap_servers)
+    crowd = crowd_of(broken, topic, "confluent")
+    crowd.wait_for_more(100)
+    a, x, b = broken.nodes
+    broken.isolate(a)
+    crowd.wait_for_more(200)
+    broken.cut_power([x], chance)
+    broken.heal()
+    broken.isolate(b)
+    broken.start(x, timeout_s=60)
+    crowd.wait_for_more(100)
+    broken.heal()
+    crowd.wait_for_more(100)
+    crowd.finish()
+    verdict(broken).check(topic, crowd)
+
+
+def test_a_failed_sync_ends_the_node_and_is_never_acknowledged(
+    broken, crowd_of, new_topic, verdict, chance
+):
+    topic = new_topic(broken.bootstrap_servers)
+    crowd = crowd_of(broken, topic, "confluent", "aiokafka")
+    crowd.wait_for_more(200)
+    victim = broken.leader(topic, 0)
+    broken.power[victim].behave(sync_errno=errno.EIO)
+    crowd.wait_for_more(200)
+    broken.cut_power([victim], chance)  # kills it only if it still runs
+    said = broken.log(victim)
+    assert "sync failed" in said, said[-1_000:]
+    broken.start(victim)
+    crowd.wait_for_more(100)
+    crowd.finish()
+    verdict(broken).check(topic, crowd)
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_a_disk_that_syncs_for_seconds_delays_only_its_own_node(
+    broken, crowd_of, new_topic, verdict, role
+):
+    topic = new_topic(broken.bootstrap_servers, partitions=1)
+    crowd = crowd_of(broken, topic, "confluent")
+    crowd.wait_for_more(200)
+    leader = broken.leader(topic, 0)
+    slow = leader if role == "leader" else next(n for n in broken.nodes if n != leader)
+    broken.power[slow].behave(sync_delay_ms=2_000)
+    crowd.wait_for_more(1)
+    begun = time.monotonic()
+    crowd.wait_for_more(400)
+    taken_s = time.monotonic() - begun
+    broken.power[slow].behave()
+    crowd.wait_for_more(100)
+    crowd.finish()
+    assert not crowd.failed()
+    assert role == "leader" or taken_s < 2.0, f"400 records took {taken_s:.2f} s"
+    verdict(broken).check(topic, crowd)
