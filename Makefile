@@ -6,13 +6,16 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
 
-.PHONY: demo test check soak search bench fmt clean
+.PHONY: demo test check test-clients soak search bench fmt clean
 demo: $(VENV)/.installed-demo            # three nodes, two kills, every event accounted for
 	@$(BIN)/trimaran demo $(ARGS)
 test: $(VENV)/.installed-test            # static checks and the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
 check: $(VENV)/.installed-test           # static checks and documents only
 	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_layers.py tests/test_docs.py $(ARGS)
+test-clients: $(VENV)/.installed-test    # every client there is, frameworks, Kafka as an oracle
+	@TRIMARAN_ALL_CLIENTS=1 $(BIN)/python -m pytest tests/clients $(ARGS) && \
+	 $(BIN)/python -m tests.clients.oracle && $(BIN)/python -m tests.clients.page
 soak: $(VENV)/.installed-test            # the simulator and the property tests, for longer
 	@TRIMARAN_SIM_SEEDS=2000 TRIMARAN_PROFILE=nightly $(BIN)/python -m pytest tests/sim tests/raft tests/storage $(ARGS)
 search: $(VENV)/.installed-test          # every interleaving of three cores, 5,000,000 states

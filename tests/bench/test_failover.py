@@ -82,3 +82,23 @@ def test_killed_node_is_in_sync_again_on_what_it_had_stored(
     (rejoin,) = json.loads(report_path.read_text())["rejoins"]
     assert rejoin["stored_mb"] >= 10
     assert 0 < rejoin["ready_ms"] <= rejoin["in_sync_ms"]
+
+
+@pytest.mark.cluster
+def test_a_load_is_measured_alone_and_beside_compaction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_path = tmp_path / "report.json"
+    load = ["--rate", "500", "--producers", "1", "--partitions", "3", "--batch", "8"]
+    times = ["--seconds", "2", "--warm-up", "0.5", "--megabytes", "12"]
+
+    code = main.run(
+        ["compaction", *load, *times, "--data", str(tmp_path), "--json", str(report_path)]
+    )
+
+    assert code == 0, capsys.readouterr()
+    (cost,) = json.loads(report_path.read_text())["compactions"]
+    assert cost["stored_mb"] >= 12
+    assert cost["left_mb"] < cost["stored_mb"] / 2
+    assert cost["alone"]["count"] > 500
+    assert cost["beside"]["count"] > 500

@@ -6,7 +6,7 @@ Does not: do anything with them.
 import argparse
 from pathlib import Path
 
-SCENARIOS = ("throughput", "single", "latency", "failover", "rejoin", "all")
+SCENARIOS = ("throughput", "single", "latency", "failover", "rejoin", "compaction", "all")
 NODES_MAX = 9
 EVENT_BYTES_MAX = 1_000_000
 
@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=_positive, default=20, help="leaders killed (failover)")
     parser.add_argument("--freezes", type=_zero_or_more, default=10, help="leaders frozen")
     parser.add_argument("--acks", choices=("all", "1", "0"), default="all", help="for failover")
-    parser.add_argument("--megabytes", type=_positive, default=1_000, help="stored for rejoin")
+    parser.add_argument(
+        "--megabytes", type=_positive, default=1_000, help="stored for rejoin, compaction"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
     return parser
 

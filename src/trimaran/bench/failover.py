@@ -16,6 +16,7 @@ import statistics
 import tempfile
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,15 @@ from trimaran.bench.failures import PATIENCE_S, SETTLE_S, FailoverPlan, Failure,
 from trimaran.bench.filesystem import measure_disk
 from trimaran.bench.gaps import by_partition, longest_gap_ns
 from trimaran.bench.measure import ORDINARY, Progress
+from trimaran.bench.probe import Probe, Stall, worst_ms
 from trimaran.bench.read_back import account, read_back
 from trimaran.bench.results import Failover, Kill
 from trimaran.bench.schedule import NANOSECONDS
 from trimaran.bench.target import Nodes, Target, fresh_topic
 from trimaran.bench.task import Outcome, Task
+
+ELECTION_NS = 600_000_000
+"""From a failure on, for so long at least, a stall of the machine may have been in the way."""
 
 
 def measure_failover(plan: FailoverPlan, target: Target, *, progress: Progress) -> Failover:
@@ -47,12 +52,14 @@ def measure_failover(plan: FailoverPlan, target: Target, *, progress: Progress) 
         tempfile.TemporaryDirectory(prefix="trimaran-bench-") as directory,
     ):
         notes_path = Path(directory) / "notes"
-        failures, outcome = _run(plan, target, nodes, topic, notes_path, progress)
-        notes = _read_notes(notes_path, outcome)
+        with Probe(target.disk) as probe:
+            failures, outcome = _run(plan, target, nodes, topic, notes_path, progress)
+            stalls = probe.stalls()
+        notes = read_notes(notes_path, outcome)
         stored = read_back(target, topic, partitions=plan.partitions)
     own = [(partition, number) for partition, number in stored if number < outcome.offered]
     accounting = account(notes.numbers, own)
-    kills = [judge(failure, notes.times) for failure in failures]
+    kills = [judge(failure, notes.times, stalls) for failure in failures]
     gaps = [kill.gap_ms for kill in kills]
     return Failover(
         target=target.name,
@@ -80,7 +87,7 @@ def _run(
     progress: Progress,
 ) -> tuple[list[Failure], Outcome]:
     failures = []
-    with Crew([_task(plan, target, topic, notes_path)]) as crew:
+    with Crew([noted_task(plan, target, topic, notes_path)]) as crew:
         crew.start()
         series = Series(nodes=nodes, crew=crew, topic=topic, plan=plan)
         for number in range(plan.count):
@@ -92,7 +99,8 @@ def _run(
     return failures, outcome
 
 
-def _task(plan: FailoverPlan, target: Target, topic: str, notes_path: Path) -> Task:
+def noted_task(plan: FailoverPlan, target: Target, topic: str, notes_path: Path) -> Task:
+    """Return the ordinary producer's task: numbered events at a steady rate, each answer noted."""
     settings = {**ORDINARY, "bootstrap.servers": target.bootstrap}
     if plan.acks != "all":
         # An idempotent producer insists on acks=all.
@@ -109,25 +117,27 @@ def _task(plan: FailoverPlan, target: Target, topic: str, notes_path: Path) -> T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Notes:
+class Notes:
+    """What the producer noted of each answered event."""
+
     numbers: "array[int]"
     times: dict[int, list[int]]
     """Partition to its ascending report times."""
 
 
-def _read_notes(path: Path, outcome: Outcome) -> _Notes:
+def read_notes(path: Path, outcome: Outcome) -> Notes:
     """Read the three columns that the worker wrote, `outcome.answered` numbers each."""
     column = array("q")
     column.frombytes(path.read_bytes())
     count = outcome.answered
     assert len(column) == 3 * count
     pairs = zip(column[count : 2 * count], column[2 * count :], strict=True)
-    return _Notes(numbers=column[:count], times=by_partition(pairs))
+    return Notes(numbers=column[:count], times=by_partition(pairs))
 
 
-def judge(failure: Failure, times: dict[int, list[int]]) -> Kill:
+def judge(failure: Failure, times: dict[int, list[int]], stalls: Sequence[Stall] = ()) -> Kill:
     """Find the gaps around one failure. Raises BenchError if a partition has too few reports."""
-    worst_ms = usual_ms = 0.0
+    longest_ms = usual_ms = 0.0
     before_ns = failure.at_ns - round(SETTLE_S * NANOSECONDS)
     for partition in failure.partitions:
         column = times.get(partition, [])
@@ -136,15 +146,20 @@ def judge(failure: Failure, times: dict[int, list[int]]) -> Kill:
         usual_ns = longest_gap_ns(calm, start_ns=before_ns, end_ns=failure.at_ns)
         if gap_ns is None:
             raise BenchError(f"partition {partition} had no answers around a failure")
-        worst_ms = max(worst_ms, gap_ns / 1e6)
+        longest_ms = max(longest_ms, gap_ns / 1e6)
         usual_ms = max(usual_ms, (usual_ns or 0) / 1e6)
     return Kill(
         victim=failure.victim,
         partitions=failure.partitions,
-        gap_ms=round(worst_ms, 1),
+        gap_ms=round(longest_ms, 1),
         usual_gap_ms=round(usual_ms, 1),
         metadata_ms=failure.metadata_ms,
         first_ack_ms=failure.first_ack_ms,
         stale_answers=failure.stale_answers,
         rejoin_ms=failure.rejoin_ms,
+        stall_ms=worst_ms(
+            stalls,
+            start_ns=failure.at_ns,
+            end_ns=failure.at_ns + max(ELECTION_NS, round(longest_ms * 1e6)),
+        ),
     )

@@ -14,7 +14,7 @@ from trimaran.bench.direct import append, log_end
 from trimaran.bench.errors import BenchError
 from trimaran.bench.loads import NUMBER_BYTES
 from trimaran.bench.schedule import NANOSECONDS
-from trimaran.bench.target import Nodes
+from trimaran.bench.target import LinkedNodes, Nodes
 
 SETTLE_S = 3.0
 """Steady load before each failure; also what is looked at for the usual gap."""
@@ -40,7 +40,7 @@ class FailoverPlan:
     """What one series of failures does."""
 
     manner: str
-    """`kill` or `freeze`."""
+    """`kill`, `freeze`, or `cut` (off from all others and from clients, silently)."""
     count: int
     rate: float
     event_bytes: int
@@ -80,8 +80,9 @@ class Series:
         victim = leaders[number % self._plan.partitions]
         led = sorted(partition for partition, leader in leaders.items() if leader == victim)
         survivor = next(node for node in self._nodes.nodes if node != victim)
-        fail = self._kill if self._plan.manner == "kill" else self._freeze
-        return fail(victim, led, survivor)
+        if self._plan.manner == "kill":
+            return self._kill(victim, led, survivor)
+        return self._silence(victim, led, survivor)
 
     def settled(self) -> bool:
         """Whether every partition had an answer within the last second."""
@@ -102,9 +103,14 @@ class Series:
         failure.rejoin_ms = ms_since(begun_ns)
         return failure
 
-    def _freeze(self, victim: int, led: list[int], survivor: int) -> Failure:
+    def _silence(self, victim: int, led: list[int], survivor: int) -> Failure:
+        """Freeze the victim or cut it off: its connections stay open and nothing comes."""
         failure = Failure(victim=victim, partitions=led, at_ns=time.monotonic_ns())
-        self._nodes.pause(victim)
+        if self._plan.manner == "freeze":
+            self._nodes.pause(victim)
+        else:
+            linked(self._nodes).isolate(victim)
+            failure.at_ns = time.monotonic_ns()  # only now is the last of its links cut
         try:
             for _ in self._asking(f"node {survivor} names new leaders for {led}"):
                 leaders = self._leaders(survivor)
@@ -115,7 +121,10 @@ class Series:
             failure.first_ack_ms = ms_since(failure.at_ns)
             ends = {partition: self._log_end(survivor, partition) for partition in led}
         finally:
-            self._nodes.resume(victim)
+            if self._plan.manner == "freeze":
+                self._nodes.resume(victim)
+            else:
+                linked(self._nodes).heal()
         failure.stale_answers = self._stale_answers(victim, ends)
         thawed_ns = time.monotonic_ns()
         self._wait_in_sync(survivor)
@@ -209,6 +218,13 @@ class Series:
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
             self._crew.poll(left_s)
+
+
+def linked(nodes: Nodes) -> LinkedNodes:
+    """Return nodes whose links can be cut. Raises BenchError if theirs cannot."""
+    if not isinstance(nodes, LinkedNodes):
+        raise BenchError("cutting nodes off needs links that can be cut: a cluster made for that")
+    return nodes
 
 
 def all_in_sync(nodes: Nodes, topic: str, *, node: int) -> bool:

@@ -19,6 +19,7 @@ from rich.progress import Progress as Bars
 
 from trimaran.bench import scenarios
 from trimaran.bench.arguments import parser
+from trimaran.bench.compaction import measure_compaction
 from trimaran.bench.errors import BenchError
 from trimaran.bench.failover import measure_failover
 from trimaran.bench.filesystem import file_system
@@ -47,6 +48,10 @@ REPORT_COLUMNS = 220
 
 def run(argv: list[str]) -> int:
     """Measure what `argv` asks for, print the report, return the exit code."""
+    if argv[:1] == ["trials"]:
+        from trimaran.bench.trials import run_trials  # a command of its own, with its own options
+
+        return run_trials(argv[1:])
     errors = Console(stderr=True)
     try:
         arguments = parser().parse_args(argv)
@@ -132,6 +137,19 @@ def _measure(
                 target,
                 megabytes=arguments.megabytes,
                 partitions=arguments.partitions or scenarios.PARTITIONS,
+                progress=progress,
+            )
+        )
+        return
+    if scenario == "compaction":
+        plan = scenarios.compaction_plan(arguments, nodes=target.node_count)
+        _check_space(target, 2 * scenarios.bytes_needed(plan, target.node_count))
+        report.compactions.append(
+            measure_compaction(
+                target,
+                plan,
+                megabytes=arguments.megabytes,
+                partitions=scenarios.COMPACTED_PARTITIONS,
                 progress=progress,
             )
         )

@@ -66,6 +66,8 @@ class Kill(msgspec.Struct, kw_only=True, frozen=True):
     """Answers of the thawed node that claimed an old leadership or an old end of log."""
     rejoin_ms: float | None = None
     """From the restart, or the thaw, until it is back in every in-sync set."""
+    stall_ms: float = 0.0
+    """The machine's own longest stall meanwhile, by a probe that only sleeps and syncs."""
 
 
 class Failover(msgspec.Struct, kw_only=True):
@@ -73,7 +75,7 @@ class Failover(msgspec.Struct, kw_only=True):
 
     target: str
     manner: str
-    """`kill` (SIGKILL) or `freeze` (SIGSTOP, later SIGCONT)."""
+    """`kill` (SIGKILL), `freeze` (SIGSTOP, later SIGCONT) or `cut` (off from everybody)."""
     acks: str
     rate: float
     kills: list[Kill]
@@ -101,6 +103,23 @@ class Rejoin(msgspec.Struct, kw_only=True, frozen=True):
     disk_before: DiskFigures
 
 
+class CompactionCost(msgspec.Struct, kw_only=True, frozen=True):
+    """One load without compaction and beside it."""
+
+    target: str
+    load: str
+    stored_mb: float
+    """Of the compacted topic, on one node, megabytes of 10**6."""
+    left_mb: float
+    took_s: float
+    """From the moment it was due until the last node was done."""
+    ran_throughout: bool
+    """Whether it was still running when the second load ended."""
+    alone: Percentiles
+    beside: Percentiles
+    disk_before: DiskFigures
+
+
 class Report(msgspec.Struct, kw_only=True):
     """Everything one invocation measured."""
 
@@ -109,6 +128,7 @@ class Report(msgspec.Struct, kw_only=True):
     rows: list[Row] = []
     failovers: list[Failover] = []
     rejoins: list[Rejoin] = []
+    compactions: list[CompactionCost] = []
 
 
 def mark_median(rows: Sequence[Row]) -> None:

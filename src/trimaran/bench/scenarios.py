@@ -2,7 +2,8 @@
 
 *throughput*: the steady rates of docs/performance.md, client batches of a fixed size, several
 producers; beside it one producer with the same rate. *single*: one producer, small events, linger
-5 ms, as fast as it goes. *latency*: one event in flight. *failover*, *rejoin*: see those modules.
+5 ms, as fast as it goes. *latency*: one event in flight. *failover*, *rejoin*, *compaction*: see
+those modules.
 Does not: run them.
 """
 
@@ -20,6 +21,8 @@ PACED_PARTITIONS = 24
 """librdkafka's idempotent producer has one request a partition under way (it takes five *events* in
 flight for five requests): with p partitions and batches of b, n producers cannot offer more than
 n p b events a round trip, and spin while they try. The null broker's topics have four."""
+
+COMPACTED_PARTITIONS = 3
 
 FAILOVER_PARTITIONS = 3
 """One leader on each node."""
@@ -52,7 +55,7 @@ def check(arguments: argparse.Namespace) -> None:
     if rates is not None and len(rates) not in (1, len(counts)):
         raise BenchError(f"--rate: expected 1 or {len(counts)} numbers, found {len(rates)}")
     ours = arguments.bootstrap is None and not arguments.null
-    if arguments.scenario in ("failover", "rejoin", "all") and not ours:
+    if arguments.scenario in ("failover", "rejoin", "compaction", "all") and not ours:
         raise BenchError(f"{arguments.scenario} starts and fails nodes of its own: use --nodes")
     if arguments.scenario == "failover" and min(counts) < 3:
         raise BenchError("failover needs at least three nodes: --nodes 3")
@@ -101,6 +104,22 @@ def plans(scenario: str, arguments: argparse.Namespace, *, at: int, nodes: int) 
         )
         for producers in counts
     ]
+
+
+def compaction_plan(arguments: argparse.Namespace, *, nodes: int) -> Plan:
+    """Return the load beside which compaction runs: half of the steady rate."""
+    return Plan(
+        scenario="compaction",
+        load="paced",
+        producers=arguments.producers,
+        event_bytes=arguments.size or 512,
+        partitions=arguments.partitions or PACED_PARTITIONS,
+        rate=arguments.rate[0] if arguments.rate else rate(arguments, at=0, nodes=nodes) / 2,
+        chunk=arguments.batch,
+        settings={"batch.num.messages": arguments.batch},
+        warm_up_s=arguments.warm_up,
+        seconds=arguments.seconds,
+    )
 
 
 def rate(arguments: argparse.Namespace, *, at: int, nodes: int) -> float:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trimaran.bench.filesystem import DiskFigures
-from trimaran.bench.results import Failover, Rejoin, Report, Row
+from trimaran.bench.results import CompactionCost, Failover, Rejoin, Report, Row
 
 
 def show(report: Report, console: Console) -> None:
@@ -18,6 +18,8 @@ def show(report: Report, console: Console) -> None:
         console.print(_failover_table(failover))
     if report.rejoins:
         console.print(_rejoin_table(report.rejoins))
+    if report.compactions:
+        console.print(_compaction_table(report.compactions))
     machine = report.machine
     console.print(
         f"{machine.date}  trimaran {machine.trimaran}, Python {machine.python}, librdkafka "
@@ -64,7 +66,7 @@ def _rows_table(rows: list[Row]) -> Table:
 
 
 def _failover_table(failover: Failover) -> Table:
-    words = {"kill": "killed with SIGKILL", "freeze": "frozen with SIGSTOP"}
+    words = {"kill": "killed with SIGKILL", "freeze": "frozen with SIGSTOP", "cut": "cut off"}
     table = Table(
         title=f"leaders {words[failover.manner]}, acks={failover.acks}, {failover.rate:,.0f}/s, "
         f"{failover.target}; gap median {failover.gap_median_ms} ms, max {failover.gap_max_ms} ms",
@@ -102,6 +104,33 @@ def _rejoin_table(rejoins: list[Rejoin]) -> Table:
             f"{rejoin.ready_ms:.0f}",
             f"{rejoin.in_sync_ms:.0f}",
             _syncs(rejoin.disk_before),
+        )
+    return table
+
+
+def _compaction_table(costs: list[CompactionCost]) -> Table:
+    table = Table(title="a load alone, and beside compaction; latency in ms")
+    for name in ("target", "load"):
+        table.add_column(name, overflow="fold")
+    for name in (
+        "stored MB", "left MB", "took s", "p50", "p50 beside", "p99", "p99 beside", "times",
+        "beside all along", "fdatasync",
+    ):  # fmt: skip
+        table.add_column(name, justify="right")
+    for cost in costs:
+        table.add_row(
+            cost.target,
+            cost.load,
+            f"{cost.stored_mb:.0f}",
+            f"{cost.left_mb:.0f}",
+            f"{cost.took_s:.0f}",
+            f"{cost.alone.p50_ms:.2f}",
+            f"{cost.beside.p50_ms:.2f}",
+            f"{cost.alone.p99_ms:.2f}",
+            f"{cost.beside.p99_ms:.2f}",
+            f"{cost.beside.p99_ms / max(cost.alone.p99_ms, 1e-3):.2f}",
+            "yes" if cost.ran_throughout else "no",
+            _syncs(cost.disk_before),
         )
     return table
 

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -48,6 +48,10 @@ class PartitionView(Protocol):
     @property
     def in_sync(self) -> tuple[int, ...]:
         """Those that are in sync."""
+
+    @property
+    def leader_epoch(self) -> int:
+        """The term in which it leads."""
 
 
 class TopicView(Protocol):
@@ -85,6 +89,17 @@ class Nodes(Protocol):
 
     def metadata(self, topic: str, *, node: int) -> TopicView | None:
         """Return what `node` itself says now; None if it does not answer."""
+
+
+@runtime_checkable
+class LinkedNodes(Nodes, Protocol):
+    """Nodes whose links can be cut too (`trimaran.testing.BreakableCluster`)."""
+
+    def isolate(self, node: int) -> None:
+        """Cut a node off from all others and from clients, silently."""
+
+    def heal(self) -> None:
+        """Open every link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,20 +156,24 @@ def foreign(bootstrap: str, *, disk: Path) -> Target:
 
 
 @contextlib.contextmanager
-def local_cluster(count: int, *, directory: Path) -> Iterator[Target]:
+def local_cluster(count: int, *, directory: Path, links: bool = False) -> Iterator[Target]:
     """Start `count` Trimaran nodes below `directory` and end them with the block.
 
-    Everything they stored is removed afterwards.
+    Everything they stored is removed afterwards. `links`: nodes can be cut off too.
 
     Raises:
         NodeStartError: a node did not start.
     """
     # A foreign target needs no nodes of ours.
-    from trimaran.testing import Cluster
+    from trimaran.testing import Cluster, breakable_cluster
 
     with (
         tempfile.TemporaryDirectory(prefix="trimaran-bench-", dir=directory) as own,
-        Cluster(nodes=count, directory=Path(own)) as cluster,
+        (
+            breakable_cluster(count, directory=Path(own))
+            if links
+            else Cluster(nodes=count, directory=Path(own))
+        ) as cluster,
     ):
         yield Target(
             name=f"{count} node{'s' if count > 1 else ''}",
@@ -183,8 +202,10 @@ def null_broker(*, disk: Path) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def fresh_topic(target: Target, *, partitions: int) -> Iterator[str]:
-    """Create a topic whose partitions all have leaders; delete it with the block.
+def fresh_topic(
+    target: Target, *, partitions: int, settings: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Create a topic with `settings` whose partitions all have leaders; delete it with the block.
 
     Raises:
         BenchError: the target refuses it or elects no leaders in time.
@@ -192,7 +213,8 @@ def fresh_topic(target: Target, *, partitions: int) -> Iterator[str]:
     name = f"bench-{uuid.uuid4().hex[:12]}"
     admin = target.admin()
     if target.creates_topics:
-        _create(admin, name, partitions, min(REPLICAS_MAX, target.node_count))
+        replicas = min(REPLICAS_MAX, target.node_count)
+        _create(admin, name, partitions, replicas, dict(settings or {}))
     elif partitions > NULL_PARTITIONS:
         raise BenchError(f"the null broker has {NULL_PARTITIONS} partitions, not {partitions}")
     _wait_for_leaders(admin, name, partitions)
@@ -209,8 +231,10 @@ def _delete(admin: AdminClient, name: str) -> None:
         admin.delete_topics([name])[name].result(timeout=CONNECT_S)
 
 
-def _create(admin: AdminClient, name: str, partitions: int, replicas: int) -> None:
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas)
+def _create(
+    admin: AdminClient, name: str, partitions: int, replicas: int, settings: dict[str, str]
+) -> None:
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=replicas, config=settings)
     try:
         admin.create_topics([topic])[name].result(timeout=LEADERS_S)
     except (KafkaException, TimeoutError) as error:
