@@ -5,12 +5,13 @@ SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
-
-.PHONY: demo test check test-clients soak search bench fmt clean
+.PHONY: demo test dashboard check test-clients soak search bench fmt clean
 demo: $(VENV)/.installed-demo            # three nodes, two kills, every event accounted for
 	@$(BIN)/trimaran demo $(ARGS)
 test: $(VENV)/.installed-test            # static checks and the whole suite
 	@$(BIN)/python -m pytest $(ARGS)
+dashboard: $(VENV)/.installed-test       # build the page again, if its sources changed
+	@$(BIN)/python dashboard/build.py
 check: $(VENV)/.installed-test           # static checks and documents only
 	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_layers.py tests/test_docs.py $(ARGS)
 test-clients: $(VENV)/.installed-test    # every client there is, frameworks, Kafka as an oracle
@@ -23,10 +24,10 @@ search: $(VENV)/.installed-test          # every interleaving of three cores, 5,
 bench: $(VENV)/.installed-demo           # the table of docs/performance.md
 	@$(BIN)/python -m trimaran.bench all $(ARGS)
 fmt: $(VENV)/.installed-test             # format, and fix what can be fixed by machine
-	@$(BIN)/ruff format src tests && $(BIN)/ruff check --fix src tests && \
-	 $(BIN)/python tests/test_docs.py
+	@$(BIN)/ruff format src tests dashboard && $(BIN)/ruff check --fix src tests dashboard && \
+	 $(BIN)/python tests/test_docs.py && $(BIN)/python dashboard/api_types.py
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist dashboard/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' || { echo "trimaran needs Python >= 3.11 and\

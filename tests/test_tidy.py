@@ -226,7 +226,7 @@ def test_every_test_folder_mirrors_a_package() -> None:
     packages = {path.name for path in ROOT.glob("src/trimaran/*/") if path.is_dir()}
     folders = {path.name for path in ROOT.glob("tests/*/") if list(path.glob("**/test_*.py"))}
 
-    assert folders <= packages | {"browser", "cluster", "clients", "crash", "deploy", "golden"}
+    assert folders <= packages | {"cluster", "clients", "crash", "dashboard", "deploy", "golden"}
 
 
 def _example(text: str, path: str = "src/trimaran/raft/example.py") -> Source:

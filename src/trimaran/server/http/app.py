@@ -25,6 +25,7 @@ from trimaran.server.http.stream import Streams
 from trimaran.server.http.table import ENDPOINTS
 
 READS = ("GET", "HEAD")
+ALLOWED_HEADERS = "content-type, idempotency-key, trimaran-token"
 DOCS = ("docs.html", "docs.js", "docs.css")
 
 
@@ -40,13 +41,29 @@ class PathEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         request = Request(scope, receive)
-        response = await self._respond(request)
         origin = request.headers.get("origin")
-        if origin is not None and request.method in READS:
+        is_fellow = origin is not None and is_ours(
+            self._node, origin, request.headers.get("host", "")
+        )
+        if request.method == "OPTIONS" and is_fellow:
+            response = self._preflight()
+        else:
+            response = await self._respond(request)
+        if origin is not None:
             response.headers["vary"] = "origin"
-            if is_ours(self._node, origin, request.headers.get("host", "")):
+            if is_fellow:
                 response.headers["access-control-allow-origin"] = origin
         await response(scope, receive, send)
+
+    def _preflight(self) -> Response:
+        """Tell a page of another node of this cluster that it may go on."""
+        headers = {
+            "allow": self._allowed,
+            "access-control-allow-methods": self._allowed,
+            "access-control-allow-headers": ALLOWED_HEADERS,
+            NODE_HEADER: str(self._node.node_id),
+        }
+        return Response(status_code=204, headers=headers)
 
     async def _respond(self, request: Request) -> Response:
         path, node = request.url.path, self._node

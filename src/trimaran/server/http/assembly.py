@@ -7,12 +7,14 @@ import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import h11
 import msgspec
 import uvicorn
 import uvicorn.lifespan.off
 import uvicorn.protocols.websockets.websockets_sansio_impl
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http import h11_impl
 
 from trimaran.broker.node import Broker
@@ -23,6 +25,7 @@ from trimaran.server.http import problems
 from trimaran.server.http.app import build_app
 from trimaran.server.http.context import NodeContext
 from trimaran.server.http.controls import LocalControl
+from trimaran.server.http.endpoint import NODE_HEADER, problem_response
 from trimaran.server.http.fellows import Fellows
 from trimaran.server.http.filters import Filters
 from trimaran.server.http.kafka.client import Address, KafkaClient, reachable
@@ -41,19 +44,33 @@ PING_S = 20.0
 
 
 class HttpProtocol(h11_impl.H11Protocol):
-    """uvicorn's, but what is no HTTP gets a problem document too."""
+    """uvicorn's, but what never reaches the application gets a problem document too."""
 
     node_id = 0
     """Of the one node of this process."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - as uvicorn's
+        """As uvicorn's."""
+        super().__init__(*arguments, **named)
+        self._application, self.app = self.app, self._admit
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on to the application, or refuse it while there are too many."""
+        if max(len(self.connections), len(self.tasks)) <= CONCURRENT_MAX:
+            await self._application(scope, receive, send)
+            return
+        error = problems.unavailable(f"more than {CONCURRENT_MAX} requests or connections")
+        await problem_response(error, scope["path"], self.node_id)(scope, receive, send)
+
     def send_400_response(self, msg: str) -> None:
         """Answer once, and close."""
-        error = ProblemError(problems.BAD_REQUEST, msg)
+        error = ProblemError(problems.BAD_REQUEST, f"{msg} At most {HEAD_BYTES_MAX} bytes of head.")
         document = msgspec.json.encode(error.document(instance="/", served_by=self.node_id))
         headers = [
             ("content-type", problems.MEDIA_TYPE),
             ("content-length", str(len(document))),
             ("connection", "close"),
+            (NODE_HEADER, str(self.node_id)),
         ]
         parts = [h11.Response(status_code=error.kind.status, headers=headers)]
         for part in (*parts, h11.Data(data=document), h11.EndOfMessage()):
@@ -120,7 +137,6 @@ class Assembly:
             ws_per_message_deflate=False,
             ws_ping_interval=PING_S,
             ws_ping_timeout=PING_S,
-            limit_concurrency=CONCURRENT_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=STOP_S,
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,

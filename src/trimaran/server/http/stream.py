@@ -8,7 +8,7 @@ Does not: know what a feed sends (`feeds`).
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from trimaran import __version__
 from trimaran.errors import RequestError
-from trimaran.server.http import feeds, problems
+from trimaran.server.http import answers, feeds, problems
 from trimaran.server.http.context import NodeContext, now_ms
 from trimaran.server.http.models.stream import (
     ChangeFilter,
@@ -41,6 +41,16 @@ PATH = "/v1/stream"
 REFUSED = 1008
 """Close code: against the rules."""
 GOING_AWAY = 1001
+
+FEEDS: Mapping[str, Callable[[NodeContext, Subscribe, feeds.Send], Coroutine[Any, Any, None]]] = {
+    "metrics": feeds.metrics,
+    "happenings": feeds.happenings,
+    "cluster": feeds.cluster,
+    "partition": feeds.partition,
+    "group": feeds.group,
+    "answer": answers.answer,
+}
+"""All but tails, which may be changed while they run."""
 
 _decoder = msgspec.json.Decoder(ClientMessage)
 log = logging.getLogger(__name__)
@@ -195,21 +205,11 @@ class Stream:
             await self.send(message)
 
         tail: feeds.TailFeed | None = None
-        feed: Coroutine[Any, Any, None]
-        match asked.feed:
-            case "tail":
-                tail = feeds.TailFeed(self._node, self._tails, asked, self.send)
-                feed = tail.run()
-            case "metrics":
-                feed = feeds.metrics(self._node, asked, send)
-            case "happenings":
-                feed = feeds.happenings(self._node, asked, send)
-            case "cluster":
-                feed = feeds.cluster(self._node, asked, send)
-            case "partition":
-                feed = feeds.partition(self._node, asked, send)
-            case "group":
-                feed = feeds.group(self._node, asked, send)
+        if asked.feed == "tail":
+            tail = feeds.TailFeed(self._node, self._tails, asked, self.send)
+            feed = tail.run()
+        else:
+            feed = FEEDS[asked.feed](self._node, asked, send)
         await self.send(Told(type="subscribed", id=asked.id))
         task = asyncio.get_running_loop().create_task(self._feed(asked.id, feed))
         self._subscriptions[asked.id] = Subscription(task, tail, may_send)

@@ -29,7 +29,7 @@ class Subscribe(Asked, frozen=True, kw_only=True, tag="subscribe"):
     """Begin a feed; which fields count depends on the feed."""
 
     id: SubscriptionId
-    feed: Literal["tail", "metrics", "happenings", "cluster", "partition", "group"]
+    feed: Literal["tail", "metrics", "happenings", "cluster", "partition", "group", "answer"]
     topic: TopicName | None = None
     partition: PartitionNumber | None = None
     filter: FilterText | None = None
@@ -42,6 +42,7 @@ class Subscribe(Asked, frozen=True, kw_only=True, tag="subscribe"):
     interval_ms: Annotated[int, msgspec.Meta(ge=250, le=10_000)] = 1_000
     backlog: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
     group_id: Annotated[str, msgspec.Meta(min_length=1, max_length=249)] | None = None
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)] | None = None
 
 
 class Pause(Asked, frozen=True, kw_only=True, tag="pause"):
@@ -177,3 +178,11 @@ class GroupNews(Answer, frozen=True, kw_only=True, tag_field="type", tag="group"
     id: str
     at_ms: int
     group: GroupDetail
+
+
+class AnswerNews(Answer, frozen=True, kw_only=True, tag_field="type", tag="answer"):
+    """What a GET of the REST API answers now; `body` is of that endpoint's shape."""
+
+    id: str
+    at_ms: int
+    body: msgspec.Raw

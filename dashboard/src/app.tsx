@@ -1,0 +1,102 @@
+// The frame: where one is, how the cluster is, which node answers; and the page itself.
+import { useEffect } from "react";
+import { learn } from "./api/bases";
+import { useConnection, useFeed } from "./api/hooks";
+import type { ClusterNews } from "./api/types";
+import { toggleTheme, useTheme } from "./lib/theme";
+import { useUrl } from "./lib/url";
+import { ClusterPage } from "./pages/cluster/page";
+import { Icon, type IconName, Logo } from "./ui/icons";
+import { Chip, Empty, Link, type Tone } from "./ui/parts";
+
+const PAGES: readonly (readonly [string, string, IconName])[] = [
+  ["", "Cluster", "cluster"],
+];
+
+const TONES: Record<string, Tone> = { ok: "good", degraded: "warn", down: "bad" };
+
+export function App() {
+  const { parts } = useUrl();
+  const first = parts[0] ?? "";
+  const title = PAGES.find(([path]) => path === first)?.[1];
+  useEffect(() => {
+    document.title = `${title ?? "Not found"} · Trimaran`;
+  }, [title]);
+  return (
+    <div className="shell">
+      <a className="skip" href="#main">
+        Skip to the page
+      </a>
+      <div className="rail">
+        <div className="brand">
+          <Logo /> Trimaran
+        </div>
+        <nav aria-label="Pages">
+          {PAGES.map(([path, name, icon]) => (
+            <Link key={path} to={`/${path}`} aria-current={path === first ? "page" : undefined}>
+              <Icon name={icon} />
+              {name}
+            </Link>
+          ))}
+        </nav>
+        <Foot />
+      </div>
+      <main id="main" tabIndex={-1}>
+        <Page first={first} />
+      </main>
+    </div>
+  );
+}
+
+function Page({ first }: { first: string }) {
+  switch (first) {
+    case "":
+      return <ClusterPage />;
+    default:
+      return (
+        <Empty title="There is no such page">
+          <Link to="/" className="text">
+            Go to the cluster
+          </Link>
+        </Empty>
+      );
+  }
+}
+
+function Foot() {
+  const connection = useConnection();
+  const { data } = useFeed<ClusterNews>({ feed: "cluster", interval_ms: 500 });
+  const theme = useTheme();
+  useEffect(() => {
+    if (data) learn(data.nodes);
+  }, [data]);
+  const health = data?.health;
+  const isOpen = connection.state === "open";
+  const tone: Tone = !isOpen ? "bad" : (TONES[health?.status ?? ""] ?? "plain");
+  const text = !isOpen ? (connection.state === "lost" ? "reconnecting" : "connecting") : (health?.status ?? "…");
+  return (
+    <div className="rail-foot">
+      <div className="row">
+        <span className="desk">Cluster</span>
+        <span role="status" data-fact="connection" data-value={connection.state}>
+          <Chip tone={tone}>{text}</Chip>
+        </span>
+      </div>
+      <div className="row desk">
+        <span>Seen by</span>
+        <span data-fact="served-by" data-value={connection.node ?? ""}>
+          {connection.node === null ? "–" : `node ${connection.node}`}
+        </span>
+      </div>
+      <div className="row">
+        <a className="text desk" href="/docs">
+          REST API
+        </a>
+        <button type="button" className="button quiet" onClick={toggleTheme}
+          aria-label={`Switch to ${theme === "dark" ? "light" : "dark"} colours`}>
+          <Icon name={theme === "dark" ? "sun" : "moon"} size={16} />
+        </button>
+      </div>
+    </div>
+  );
+}

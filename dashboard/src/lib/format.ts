@@ -1,0 +1,65 @@
+// Numbers as people read them: few digits, one unit, never a jumping width.
+
+const UNITS = ["", "k", "M", "G", "T"];
+
+/** 1234 -> 1.23k. Whole numbers below 10,000 stay whole. */
+export function short(value: number | null | undefined): string {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  let rest = Math.abs(value);
+  if (rest < 10_000 && Number.isInteger(value)) return value.toLocaleString("en");
+  let unit = 0;
+  while (rest >= 999.5 && unit < UNITS.length - 1) {
+    rest /= 1_000;
+    unit += 1;
+  }
+  const digits = rest >= 100 ? 0 : rest >= 10 ? 1 : 2;
+  return `${value < 0 ? "-" : ""}${rest.toFixed(digits)}${UNITS[unit]}`;
+}
+
+export const whole = (value: number | null | undefined): string =>
+  value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en");
+
+const BYTES = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+export function bytes(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  let rest = value;
+  let unit = 0;
+  while (rest >= 1_000 && unit < BYTES.length - 1) {
+    rest /= 1_024;
+    unit += 1;
+  }
+  return `${unit === 0 || rest >= 100 ? Math.round(rest) : rest.toFixed(1)} ${BYTES[unit]}`;
+}
+
+export function ms(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  if (value >= 10_000) return seconds(value / 1_000);
+  if (value >= 100) return `${Math.round(value)} ms`;
+  return `${value.toFixed(value >= 10 ? 1 : 2)} ms`;
+}
+
+export function seconds(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  if (value < 1) return `${Math.round(value * 1_000)} ms`;
+  if (value < 60) return `${value.toFixed(value < 10 ? 1 : 0)} s`;
+  if (value < 3_600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+  if (value < 86_400) return `${Math.floor(value / 3_600)} h ${Math.floor((value % 3_600) / 60)} min`;
+  return `${Math.floor(value / 86_400)} d ${Math.floor((value % 86_400) / 3_600)} h`;
+}
+
+const pad = (value: number, digits = 2): string => String(value).padStart(digits, "0");
+
+export function clock(atMs: number, withMs = false): string {
+  const at = new Date(atMs);
+  const time = `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
+  return withMs ? `${time}.${pad(at.getMilliseconds(), 3)}` : time;
+}
+
+export function day(atMs: number): string {
+  const at = new Date(atMs);
+  return `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
+}
+
+export const plural = (count: number, one: string, many = `${one}s`): string =>
+  `${whole(count)} ${count === 1 ? one : many}`;
