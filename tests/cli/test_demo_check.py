@@ -105,6 +105,15 @@ def test_an_event_without_acknowledgement_fails_even_if_it_is_there(acked, read)
     assert not verdict.holds
 
 
+def test_an_event_acknowledged_without_an_offset_is_looked_for_by_what_it_is(acked, read):
+    acked[0][2] = (None, SENT[2])
+    assert judge(acked, read).holds
+    read[0].append((5, SENT[2]))
+    assert judge(acked, read).duplicated == 1
+    del read[0][2], read[0][-1]
+    assert judge(acked, read).lost == 1
+
+
 def test_nothing_sent_proves_nothing():
     verdict = compare(
         sent=frozenset(), acked={}, read={}, failover_gaps_ms=[1, 1], failovers_planned=2

@@ -2,7 +2,8 @@
 
 Each side is per partition a sequence of (offset, digest); the digest covers key and payload, and
 every event sent is different, so a digest names an event. Acknowledged events come in the order in
-which they were sent.
+which they were sent. An acknowledgement may lack its offset: librdkafka infers some from the
+success of a later batch.
 Does not: read, send, or know Kafka.
 """
 
@@ -14,6 +15,8 @@ from typing import TypeAlias
 
 Sighting: TypeAlias = tuple[int, bytes]
 """(offset, digest)."""
+Acknowledgement: TypeAlias = tuple[int | None, bytes]
+"""(offset, or None if the client does not know it; digest)."""
 DIGEST_BYTES = 16
 
 
@@ -63,7 +66,7 @@ class Verdict:
 def compare(
     *,
     sent: frozenset[bytes],
-    acked: Mapping[int, Sequence[Sighting]],
+    acked: Mapping[int, Sequence[Acknowledgement]],
     read: Mapping[int, Sequence[Sighting]],
     failover_gaps_ms: Sequence[int],
     failovers_planned: int,
@@ -95,11 +98,12 @@ def compare(
     )
 
 
-def misplaced(acked: Sequence[Sighting], read: Sequence[Sighting]) -> int:
+def misplaced(acked: Sequence[Acknowledgement], read: Sequence[Sighting]) -> int:
     """Return how many events of one partition stand where they should not.
 
-    An event stands right at the offset that was acknowledged, after everything read before it and
-    after everything sent before it. A second reading is counted as a duplicate, not here.
+    An event stands right at the offset that was acknowledged (if one was), after everything read
+    before it and after everything sent before it. A second reading is counted as a duplicate, not
+    here.
     """
     places = {name: (offset, turn) for turn, (offset, name) in enumerate(acked)}
     known: set[bytes] = set()
@@ -109,7 +113,8 @@ def misplaced(acked: Sequence[Sighting], read: Sequence[Sighting]) -> int:
         if name in places and name not in known:
             known.add(name)
             expected, turn = places[name]
-            wrong += offset != expected or offset <= last_offset or turn <= last_turn
+            strayed = expected is not None and offset != expected
+            wrong += strayed or offset <= last_offset or turn <= last_turn
             last_turn = max(last_turn, turn)
         last_offset = max(last_offset, offset)
     return wrong

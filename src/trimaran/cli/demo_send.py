@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from trimaran.cli.demo_check import Sighting, digest
+from trimaran.cli.demo_check import Acknowledgement, digest
 from trimaran.cli.flights import Departure
 from trimaran.cli.kafka_client import settings
 
@@ -30,7 +30,7 @@ class Ledger:
         self.errors: Counter[str] = Counter()
         self.gaps_s: dict[int, float] = {}
         """Longest pause between acknowledgements by partition, while it is watched."""
-        self._acked: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._acked: defaultdict[int, list[tuple[int, int | None]]] = defaultdict(list)
 
     @property
     def acked_count(self) -> int:
@@ -42,7 +42,7 @@ class Ledger:
         self.sent.append(name)
         return len(self.sent) - 1
 
-    def acknowledge(self, number: int, partition: int, offset: int, now: float) -> None:
+    def acknowledge(self, number: int, partition: int, offset: int | None, now: float) -> None:
         """Enter an acknowledgement."""
         self._acked[partition].append((number, offset))
         self.counts[partition] += 1
@@ -55,7 +55,7 @@ class Ledger:
         """Measure pauses of `partitions` from their last acknowledgement on."""
         self.gaps_s = dict.fromkeys(partitions, 0.0)
 
-    def sightings(self) -> dict[int, list[Sighting]]:
+    def sightings(self) -> dict[int, list[Acknowledgement]]:
         """Return acknowledged (offset, digest) by partition, in sending order."""
         return {
             partition: [(offset, self.sent[number]) for number, offset in sorted(acked)]
@@ -108,7 +108,6 @@ class PacedProducer:
                 return
             partition, offset = message.partition(), message.offset()
             assert partition is not None
-            assert offset is not None
             self.ledger.acknowledge(number, partition, offset, time.perf_counter())
 
         try:

@@ -85,9 +85,10 @@ class Crowd:
 class Verdict:
     """Whether everything that was acknowledged is there, for every reader and in every log."""
 
-    def __init__(self, cluster, readers):
+    def __init__(self, cluster, readers, located):
         self.cluster = cluster
         self.readers = readers
+        self.located = located
 
     def check(self, topic, crowd, *, tail=None, readers=("confluent",)):
         """Read by clients, then each node's own log after SIGKILL; judge all of it together.
@@ -105,7 +106,7 @@ class Verdict:
                 self.cluster.kill(node)
             logs, damaged = dumps(self.cluster, topic, type(crowd.acked[0]))
             self.cluster.start_all()
-            check_majority(crowd.acked, logs)
+            check_majority(self.located(crowd.acked, logs), logs)
             first, *others = [as_set(records) for records in logs.values()]
             if all(one == first for one in others) and not damaged:
                 break
@@ -113,9 +114,8 @@ class Verdict:
         assert not damaged
         self.judge(crowd, reads | logs, tail)
 
-    @staticmethod
-    def judge(crowd, reads, tail=None):
-        acked = crowd.acked
+    def judge(self, crowd, reads, tail=None):
+        acked = self.located(crowd.acked, reads)
         assert acked
         everything = [record for rows in reads.values() for record in rows]
         history = list(crowd.sends(everything))
@@ -231,8 +231,8 @@ def crowd_of(libraries, polls_of):
 
 
 @pytest.fixture
-def verdict(readers):
-    return lambda cluster: Verdict(cluster, readers)
+def verdict(readers, located):
+    return lambda cluster: Verdict(cluster, readers, located)
 
 
 @pytest.fixture

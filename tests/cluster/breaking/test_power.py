@@ -4,6 +4,9 @@ import errno
 import time
 
 import pytest
+from confluent_kafka import Producer
+
+from trimaran.testing.waiting import let_pass
 
 pytestmark = [pytest.mark.cluster, pytest.mark.clients, pytest.mark.needs("gcc")]
 
@@ -105,6 +108,39 @@ def test_a_failed_sync_ends_the_node_and_is_never_acknowledged(
     crowd.wait_for_more(100)
     crowd.finish()
     verdict(broken).check(topic, crowd)
+
+
+def test_a_success_that_a_client_infers_from_a_later_one_is_stored_once(broken, new_topic, readers):
+    """Its own answer was a time-out, and librdkafka does not send it again: no offset is told."""
+    topic = new_topic(broken.bootstrap_servers, partitions=1)
+    told = {}
+    producer = Producer(
+        {"bootstrap.servers": broken.bootstrap_servers, "enable.idempotence": True, "linger.ms": 0}
+        | {"request.timeout.ms": 1_800, "retry.backoff.ms": 5_000, "retry.backoff.max.ms": 5_000}
+    )
+
+    def send(value):
+        def report(error, message):
+            told[value] = (error, message.offset())
+
+        producer.produce(topic, value, on_delivery=report)
+
+    send(b"before")
+    assert producer.flush(20) == 0
+    leader = broken.leader(topic, 0)
+    followers = [node for node in broken.nodes if node != leader]
+    for node in followers:
+        broken.power[node].behave(sync_delay_ms=2_400)  # asked for when a sync begins
+    send(b"first")  # timed out after 1.8 s, committed after 2.4 s
+    let_pass(0.6)
+    for node in followers:
+        broken.power[node].behave()
+    let_pass(0.6)
+    send(b"second")  # committed with the first, after 1.2 s
+    assert producer.flush(20) == 0
+    assert told == {b"before": (None, 0), b"first": (None, None), b"second": (None, 2)}
+    stored = readers["confluent"](broken.bootstrap_servers, topic)
+    assert [(r.offset, r.value) for r in stored] == [(0, b"before"), (1, b"first"), (2, b"second")]
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
