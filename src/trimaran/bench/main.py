@@ -52,6 +52,10 @@ def run(argv: list[str]) -> int:
         from trimaran.bench.trials import run_trials  # a command of its own, with its own options
 
         return run_trials(argv[1:])
+    if argv[:1] == ["ready"]:
+        from trimaran.bench.readiness import run_ready
+
+        return run_ready(argv[1:])
     errors = Console(stderr=True)
     try:
         arguments = parser().parse_args(argv)

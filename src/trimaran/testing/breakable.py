@@ -172,14 +172,6 @@ class BreakableCluster(Cluster):
         if node in self.power:
             self.power[node].forget()
 
-    def start_all(self) -> None:
-        """Start every node that does not run, all at once; return when all are ready."""
-        started = [
-            self._local.start(NodeId(node)) for node in self.nodes if not self.is_running(node)
-        ]
-        for process in started:
-            process.wait_ready(60.0)
-
     def close(self) -> None:
         """Stop every node, then take links and mounts down."""
         local = getattr(self, "_local", None)

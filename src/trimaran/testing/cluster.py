@@ -147,6 +147,18 @@ class Cluster:
         assert not self.is_running(node)
         self._local.start(NodeId(node)).wait_ready(timeout_s)
 
+    def start_all(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Start every node that does not run, all at once; return when all are ready.
+
+        Raises:
+            NodeStartError: one did not start.
+        """
+        started = [
+            self._local.start(NodeId(node)) for node in self.nodes if not self.is_running(node)
+        ]
+        for process in started:
+            process.wait_ready(timeout_s)
+
     def restart(self, node: int, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Stop the node if it runs, then start it; returns when it is ready."""
         if self.is_running(node):
