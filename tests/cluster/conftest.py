@@ -316,6 +316,49 @@ def located(acked, reads):
     return found
 
 
+def stored_logs(cluster, topic):
+    """Stop all nodes; return what each of them has stored of `topic`; start them again."""
+    wait_in_sync(cluster, topic)
+    for node in cluster.nodes:
+        assert cluster.stop(node) == 0
+    try:
+        return {f"node {node}": dumped_records(cluster.data(node), topic) for node in cluster.nodes}
+    finally:
+        cluster.start_all()
+
+
+def wait_in_sync(cluster, topic, within_s=30.0):
+    """Wait until every replica of the topic is named in sync by a node."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        answer = cluster.metadata(topic, node=cluster.nodes[0])
+        if answer and all(sorted(p.in_sync) == [1, 2, 3] for p in answer.partitions.values()):
+            return
+    raise AssertionError(f"not in sync: {answer}")
+
+
+def dumped_records(data, topic):
+    """Return the records of `topic` in a data directory, in order."""
+    dumped = subprocess.run(
+        [sys.executable, "-m", "trimaran", "verify", str(data), "--dump"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert dumped.returncode == 0, dumped.stderr
+    records = []
+    for entry in map(json.loads, dumped.stdout.splitlines()):
+        for record in entry.get("records", []) if entry["topic"] == topic else []:
+            headers = tuple((name, value.encode()) for name, value in record["headers"])
+            content = (encoded(record["key"]), encoded(record["value"]), headers)
+            records.append(Record(entry["partition"], record["offset"], *content))
+    return records
+
+
+def encoded(text):
+    return None if text is None else text.encode()
+
+
 def polls_of(reader, records):
     """Return what a reader got just now as polls, one for each partition."""
     now_s = time.monotonic()
@@ -419,15 +462,20 @@ def readers():
 
 @pytest.fixture
 def new_topic(request):
-    def create(bootstrap, *, partitions=3, replicas=3):
+    def create(bootstrap, *, partitions=3, replicas=3, suffix=""):
         from confluent_kafka.admin import AdminClient, NewTopic
 
-        name = request.node.name.translate(str.maketrans("[]", "--")).strip("-")[:200]
+        name = request.node.name.translate(str.maketrans("[]", "--")).strip("-")[:200] + suffix
         admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         admin.create_topics([NewTopic(name, partitions, replicas)])[name].result(20)
         return name
 
     return create
+
+
+@pytest.fixture(name="stored_logs")
+def stored_logs_fixture():
+    return stored_logs
 
 
 @pytest.fixture(name="located")

@@ -1,9 +1,7 @@
 """Real processes, real clients: what was acknowledged is there, whoever dies."""
 
-import json
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -40,7 +38,7 @@ def test_a_cluster_is_ready_in_a_moment(nodes, limit_s):
 
 
 def test_acknowledged_records_are_in_every_log_whoever_was_killed_frozen_and_stopped(
-    cluster, load_of, tail_of, new_topic, readers, all_there
+    cluster, load_of, tail_of, new_topic, readers, all_there, stored_logs
 ):
     topic = new_topic(cluster.bootstrap_servers)
     load = load_of(cluster.bootstrap_servers, topic)
@@ -68,51 +66,9 @@ def test_acknowledged_records_are_in_every_log_whoever_was_killed_frozen_and_sto
     assert not load.failed
     tail.finish(load)
     reads = {name: read(cluster.bootstrap_servers, topic) for name, read in readers.items()}
-    reads |= logs(cluster, topic, type(load.acked[0]))
+    reads |= stored_logs(cluster, topic)
     assert len(reads) == len(readers) + len(cluster.nodes)
     all_there(load, reads, tail)
-
-
-def logs(cluster, topic, record_type):
-    """Stop all nodes; return what each of them has stored of `topic`; start them again."""
-    wait_in_sync(cluster, topic)
-    for node in cluster.nodes:
-        assert cluster.stop(node) == 0
-    try:
-        return {
-            f"node {node}": dumped_records(cluster.data(node), topic, record_type)
-            for node in cluster.nodes
-        }
-    finally:
-        cluster.start_all()
-
-
-def wait_in_sync(cluster, topic, within_s=30.0):
-    """Wait until every replica of the topic is named in sync by a node."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        answer = cluster.metadata(topic, node=cluster.nodes[0])
-        if answer and all(sorted(p.in_sync) == [1, 2, 3] for p in answer.partitions.values()):
-            return
-    raise AssertionError(f"not in sync: {answer}")
-
-
-def dumped_records(data, topic, record_type):
-    """Return the records of `topic` in a data directory, in order."""
-    dumped = subprocess.run(
-        [sys.executable, "-m", "trimaran", "verify", str(data), "--dump"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert dumped.returncode == 0, dumped.stderr
-    records = []
-    for entry in map(json.loads, dumped.stdout.splitlines()):
-        for record in entry.get("records", []) if entry["topic"] == topic else []:
-            headers = tuple((name, value.encode()) for name, value in record["headers"])
-            content = (record["key"].encode(), record["value"].encode(), headers)
-            records.append(record_type(entry["partition"], record["offset"], *content))
-    return records
 
 
 @pytest.mark.needs("kcat")

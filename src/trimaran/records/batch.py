@@ -185,7 +185,9 @@ def validate(buffer: Payload | bytearray, *, max_bytes: int) -> BatchHeader:
     """
     header = parse_header(buffer)
     if not 0 <= header.magic <= MAGIC:
-        raise RequestError(ErrorCode.CORRUPT_MESSAGE, f"there is no magic {header.magic}")
+        raise RequestError(
+            ErrorCode.CORRUPT_MESSAGE, f"magic: expected {MAGIC}, found {header.magic}"
+        )
     if header.magic != MAGIC:
         raise _invalid(f"magic: expected {MAGIC}, found {header.magic}")
     if header.size != len(buffer):
@@ -199,15 +201,19 @@ def validate(buffer: Payload | bytearray, *, max_bytes: int) -> BatchHeader:
     problem = _header_problem(header)
     if problem is not None:
         raise _invalid(problem)
-    if not crc_matches(buffer, header):
-        raise RequestError(ErrorCode.CORRUPT_MESSAGE, "the CRC-32C of the batch is wrong")
+    found = crc_of(buffer)
+    if found != header.crc:
+        raise RequestError(
+            ErrorCode.CORRUPT_MESSAGE,
+            f"CRC-32C of the batch: its header says {header.crc:#010x}, found {found:#010x}",
+        )
     return header
 
 
-def crc_matches(buffer: Payload | bytearray, header: BatchHeader) -> bool:
-    """Whether the bytes under the CRC are those that `header.crc` was made of."""
+def crc_of(buffer: Payload | bytearray) -> int:
+    """Return the CRC-32C of the bytes of a batch that are under it."""
     with memoryview(buffer) as view, view[CRC_START:] as covered:
-        return crc32c(covered) == header.crc
+        return crc32c(covered)
 
 
 def stamp(batch: bytearray | memoryview, *, base_offset: int, leader_epoch: int) -> None:
@@ -258,13 +264,13 @@ def _header_problem(header: BatchHeader) -> str | None:
         return f"record count: expected at least 1, found {header.record_count}"
     if header.last_offset_delta + 1 != header.record_count:
         return (
-            f"last offset delta {header.last_offset_delta} does not fit "
-            f"{header.record_count} records"
+            f"record count: expected {header.last_offset_delta + 1} by the last offset delta, "
+            f"found {header.record_count}"
         )
     if header.producer_id >= 0 and (header.base_sequence < 0 or header.producer_epoch < 0):
         return (
-            f"producer {header.producer_id} has epoch {header.producer_epoch} "
-            f"and sequence {header.base_sequence}"
+            f"producer {header.producer_id}: expected epoch and sequence from 0, found "
+            f"{header.producer_epoch} and {header.base_sequence}"
         )
     return None
 
