@@ -79,6 +79,7 @@ class MemoryFiles:
         self.directories = {"."}
         self.failing = {}
         self.log = []
+        self.uncached = []
         self.room = None
         self.fuse = None
 
@@ -148,6 +149,9 @@ class MemoryFiles:
     def sync_directory(self, path):
         self.gate("sync_directory", path)
         assert path in self.directories
+
+    def uncache(self, path, start, end):
+        self.uncached.append((path, start, end))
 
     def free_bytes(self):
         return 1 << 40

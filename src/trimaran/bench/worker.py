@@ -118,11 +118,11 @@ def _measured(task: Task, sender: Sender, start_ns: int) -> Outcome:
         sender.client.flush(FLUSH_S)
     else:
         offer_one_in_flight(sender, account, end_ns=end_ns, progress=progress)
-    unanswered = account.close()
+    account.close()
     return Outcome(
         offered=account.offered,
         answered=account.answered,
-        unanswered=unanswered,
+        unanswered=account.unanswered,
         failed=dict(account.failed),
         answers_in_window=account.answers_in_window,
         event_histogram=encode(account.event_us),

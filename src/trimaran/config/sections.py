@@ -357,6 +357,12 @@ class StorageSection(Section):
         le=60_000,
         description="Longest time between two writes to segments.",
     )
+    cached_bytes_max: int = Field(
+        default=256 * MIB,
+        ge=0,
+        le=1_024 * GIB,
+        description="What the system's cache keeps of written segments, for readers behind.",
+    )
     retention_interval_ms: int = Field(
         default=5_000,
         ge=10,

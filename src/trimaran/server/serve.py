@@ -74,6 +74,7 @@ def store_settings(config: NodeConfig) -> StoreSettings:
         journal=JournalSettings(
             file_bytes=config.journal.file_bytes, total_bytes_max=config.journal.bytes_max
         ),
+        cached_bytes_max=config.storage.cached_bytes_max,
         open_files_max=config.storage.open_files_max,
     )
 

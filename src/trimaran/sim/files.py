@@ -111,6 +111,9 @@ class SimFiles:
         self.disk.spent_s += self.disk.draw_sync_s()
         self.disk.sync_entries(node)
 
+    def uncache(self, path: str, start: int, end: int) -> None:
+        """Nothing: a simulated disk is its own cache."""
+
     def free_bytes(self) -> int:
         """Return the space left for us on this file system."""
         return self.disk.free_bytes()

@@ -14,7 +14,6 @@ Does not: fetch, or write the journal.
 
 from collections.abc import Collection
 from dataclasses import replace
-from itertools import count
 
 from trimaran.errors import CorruptionError
 from trimaran.ids import GroupId, group_name
@@ -61,6 +60,9 @@ class _Below:
 
     def sync_directory(self, path: str) -> None:
         self._files.sync_directory(f"{self._root}/{path}")
+
+    def uncache(self, path: str, start: int, end: int) -> None:
+        self._files.uncache(f"{self._root}/{path}", start, end)
 
     def free_bytes(self) -> int:
         return self._files.free_bytes()
@@ -197,7 +199,7 @@ def check_files(files: Files, boundary: Boundary) -> None:
         StorageError: the disk failed.
     """
     opened = OpenFiles(files)
-    shared = LogFiles(files=files, writes=opened, reads=opened, serials=count(1))
+    shared = LogFiles.of_one_lane(files, opened)
     try:
         found = recover_log(shared, boundary)
         if found.damage is not None:

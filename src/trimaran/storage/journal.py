@@ -39,6 +39,8 @@ from trimaran.storage.journal_format import (
 NO_INDEX = Index(0)
 RELEASE_STEP_BYTES = 2 << 20
 """A file that is not needed any more is cut by this much at a time before it goes."""
+UNCACHE_STEP_BYTES = 1 << 20
+"""How much of the current file the system may hold in its cache."""
 __all__ = ["Journal", "JournalSettings", "LiveGroup", "Release", "RoundContent", "RoundWrite"]
 
 
@@ -138,6 +140,7 @@ class RoundWrite:
         except DiskFullError:
             self.state = "full"
             raise
+        self._uncache()
         self.state = "synced"
 
     def finish(self) -> None:
@@ -160,6 +163,14 @@ class RoundWrite:
 
     def _publish(self, file: File) -> None:
         """Only a new file's write has a name to give."""
+
+    def _uncache(self) -> None:
+        """Let the system's copy of what is synced go, in steps: nobody reads a running journal."""
+        journal = self._journal
+        start = journal.cached_from
+        if self.end - start >= UNCACHE_STEP_BYTES:
+            journal.uncache(self._frame.generation, start, self.end)
+            journal.cached_from = self.end
 
     def _write(self, file: File) -> None:
         if self._grow:
@@ -250,6 +261,7 @@ class Rollover(RoundWrite):
             raise StorageError(f"{error}: the new file's name is in doubt") from error
         file.path = path
         self.file = file
+        self._journal.cached_from = 0
 
 
 class Release:
@@ -297,6 +309,7 @@ class Journal:
         "_tail",
         "_writing",
         "bytes_written",
+        "cached_from",
         "rounds",
     )
 
@@ -322,6 +335,12 @@ class Journal:
         self._known: dict[GroupId, None] = {}
         self.rounds = 0
         self.bytes_written = 0
+        self.cached_from = 0
+        """Where in the current file the system's cache begins; of the lane that writes it."""
+
+    def uncache(self, generation: int, start: int, end: int) -> None:
+        """Let the system's copy of these bytes of a file go; from the lane that writes it."""
+        self._files.uncache(journal_path(generation), start, end)
 
     @property
     def generation(self) -> int:

@@ -12,6 +12,7 @@ Does not: hold entries, know terms and votes, or choose when to write and sync.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from trimaran.ids import Index, Offset, Term
 from trimaran.records.control import Compaction, begins_segment, decode_settings
@@ -25,6 +26,7 @@ from trimaran.storage.frames import NEW_SUFFIX
 from trimaran.storage.log_reads import FindTime, ReadIndex, ReadOffset, SearchBatch
 from trimaran.storage.log_repair import LogRepair
 from trimaran.storage.open_files import OpenFiles
+from trimaran.storage.page_cache import CACHED_BYTES_MAX, PageCache
 from trimaran.storage.scrub import RowsDigest, ScrubPart
 from trimaran.storage.segment import Segment, SegmentAppend, group_directory, new_segment
 from trimaran.storage.state_files import StateDrop, StateWrite, read_state_file
@@ -45,8 +47,16 @@ class LogFiles:
     """Of the lane of segments, which appends, syncs and deletes."""
     reads: OpenFiles
     """Of the lane of reads."""
+    cache: PageCache
+    """Of the lane of segments."""
     serials: Iterator[int]
     """A number for each segment; drawn on the lane of segments only."""
+
+    @classmethod
+    def of_one_lane(cls, files: Files, opened: OpenFiles) -> "LogFiles":
+        """Return them for one thread that reads, and writes nothing to speak of."""
+        cache = PageCache(files, CACHED_BYTES_MAX)
+        return cls(files=files, writes=opened, reads=opened, cache=cache, serials=count(1))
 
 
 @dataclass(slots=True)
@@ -207,6 +217,8 @@ class LogFlush:
             for path in segment.paths:
                 shared.writes.sync(path)
         shared.writes.sync_new_entries(group_directory(log.group))
+        for append in self._write.appends:
+            shared.cache.synced(append.start.paths[0], append.start.size, append.size)
 
     def finish(self) -> None:
         """Publish it, on the loop, after `run` returned."""

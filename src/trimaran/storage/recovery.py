@@ -45,6 +45,7 @@ from trimaran.storage.journal_files import (
 from trimaran.storage.journal_scan import JournalScan
 from trimaran.storage.log_recovery import LogRecovery, recover_log, tidy_log
 from trimaran.storage.open_files import OPEN_FILES_MAX, OpenFiles
+from trimaran.storage.page_cache import CACHED_BYTES_MAX, PageCache
 from trimaran.storage.partition_log import SEGMENT_BYTES, LogFiles, PartitionLog, StoredLog
 from trimaran.storage.replay import NO_INDEX, GroupReplay, replay
 from trimaran.storage.segment import GROUPS_DIRECTORY, group_directory
@@ -63,6 +64,8 @@ class StoreSettings:
     segment_bytes: int = SEGMENT_BYTES
     open_files_max: int = OPEN_FILES_MAX
     """Of each of the two lanes that work on segments."""
+    cached_bytes_max: int = CACHED_BYTES_MAX
+    """Of segments that were written, in the system's page cache."""
 
 
 DEFAULT_SETTINGS = StoreSettings()
@@ -293,6 +296,7 @@ class _Opening:
             files=files,
             writes=OpenFiles(files, settings.open_files_max),
             reads=OpenFiles(files, settings.open_files_max),
+            cache=PageCache(files, settings.cached_bytes_max),
             serials=count(1),
         )
         self.replays: dict[GroupId, GroupReplay] = {}

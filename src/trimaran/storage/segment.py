@@ -15,6 +15,7 @@ Does not: know other segments (partition_log.py), or sync.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from trimaran.errors import CorruptionError
@@ -64,6 +65,12 @@ class SegmentName(NamedTuple):
         """The name without suffix."""
         stem = f"{self.first_index:0{DIGITS}d}-{self.first_offset:0{DIGITS}d}"
         return f"{stem}-{self.generation:0{GENERATION_DIGITS}d}" if self.generation else stem
+
+
+@lru_cache(maxsize=1024)
+def _segment_path(group: GroupId, name: SegmentName) -> str:
+    """Return the common path of a segment's files; asked for several times by each flush."""
+    return f"{group_directory(group)}/{name.stem}"
 
 
 def parse_segment_name(name: str) -> SegmentName | None:
@@ -121,7 +128,7 @@ class Segment:
     @property
     def path(self) -> str:
         """The files' common path, without suffix."""
-        return f"{group_directory(self.group)}/{self.name.stem}"
+        return _segment_path(self.group, self.name)
 
     @property
     def paths(self) -> tuple[str, str, str]:

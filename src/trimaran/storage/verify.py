@@ -8,7 +8,6 @@ Does not: repair, or judge what damage means for the cluster.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 
 from trimaran.errors import CorruptionError, StorageError
 from trimaran.ids import GroupId, group_name
@@ -98,7 +97,7 @@ class DataDirectory:
             group: state for group, state in sorted(replay(self._scan).items()) if not state.removed
         }
         opened = OpenFiles(files)
-        self._shared = LogFiles(files=files, writes=opened, reads=opened, serials=count(1))
+        self._shared = LogFiles.of_one_lane(files, opened)
 
     def groups(self) -> Iterator[DumpedGroup]:
         """Yield the groups of which the journal knows, ascending by id."""
