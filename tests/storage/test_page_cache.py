@@ -71,4 +71,6 @@ def test_synced_bytes_really_leave_the_cache_and_are_still_there(tmp_path):
 
 
 def test_a_file_that_is_gone_is_no_failure(tmp_path):
-    RealFiles(str(tmp_path)).uncache("gone", 0, 1)
+    real = RealFiles(str(tmp_path))
+    real.uncache("gone", 0, 1)
+    assert not real.exists("gone")
