@@ -5,7 +5,7 @@ SUITABLE := import sys; sys.exit(sys.version_info < (3, 11))
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
-.PHONY: demo test dashboard check test-clients soak search bench fmt clean
+.PHONY: demo test dashboard check test-clients soak search bench bench-full bench-long bench-peers fmt clean
 demo: $(VENV)/.installed-demo            # three nodes, two kills, every event accounted for
 	@$(BIN)/trimaran demo $(ARGS)
 test: $(VENV)/.installed-test            # static checks and the whole suite
@@ -21,10 +21,10 @@ soak: $(VENV)/.installed-test            # the simulator and the property tests,
 	@TRIMARAN_SIM_SEEDS=2000 TRIMARAN_PROFILE=nightly $(BIN)/python -m pytest tests/sim tests/raft tests/storage $(ARGS)
 search: $(VENV)/.installed-test          # every interleaving of three cores, 5,000,000 states
 	@$(BIN)/python -m trimaran.sim.search $(ARGS)
-bench: $(VENV)/.installed-demo           # the table of docs/performance.md
-	@$(BIN)/python -m trimaran.bench all $(ARGS)
+bench bench-full bench-long bench-peers: $(VENV)/.installed-demo  # docs/performance.md says what
+	@$(BIN)/python -m bench $@ $(ARGS)
 fmt: $(VENV)/.installed-test             # format, and fix what can be fixed by machine
-	@$(BIN)/ruff format src tests dashboard && $(BIN)/ruff check --fix src tests dashboard && \
+	@$(BIN)/ruff format src tests dashboard bench && $(BIN)/ruff check --fix src tests dashboard bench && \
 	 $(BIN)/python tests/test_docs.py && $(BIN)/python dashboard/api_types.py
 clean:
 	rm -rf $(VENV) build dist dashboard/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

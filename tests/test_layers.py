@@ -11,8 +11,8 @@ TOOL_S_MAX = 300
 
 CHECKS = {
     "import-linter": ["importlinter"],
-    "ruff-check": ["ruff", "check", "src", "tests"],
-    "ruff-format": ["ruff", "format", "--check", "src", "tests"],
+    "ruff-check": ["ruff", "check", "src", "tests", "bench"],
+    "ruff-format": ["ruff", "format", "--check", "src", "tests", "bench"],
     "mypy": ["mypy"],
 }
 

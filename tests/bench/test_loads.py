@@ -7,9 +7,10 @@ import pytest
 
 from trimaran.bench.accounting import Account, Window
 from trimaran.bench.histogram import Percentiles, encode, percentiles
-from trimaran.bench.loads import Notes, Sender, offer_at_most, offer_noted, offer_one_in_flight
+from trimaran.bench.loads import Notes, offer_at_most, offer_noted, offer_one_in_flight
 from trimaran.bench.loads import offer_paced as offer
 from trimaran.bench.schedule import NANOSECONDS, Schedule
+from trimaran.bench.sender import Sender, make_keys
 
 MILLISECOND = 1_000_000
 SERVICE_NS = MILLISECOND
@@ -24,6 +25,8 @@ class VirtualClient:
     def __init__(self, answer: Answer, *, queue_max: int = 1_000_000) -> None:
         self.now_ns = 0
         self.sent: list[tuple[int, bytes, int]] = []
+        self.dressed: list[tuple[bytes | None, object]] = []
+        """Key and headers of each event sent."""
         self._answer = answer
         self._queue_max = queue_max
         self._reports: list[tuple[int, int, Callable[[object, object], None], object]] = []
@@ -33,14 +36,17 @@ class VirtualClient:
         self,
         _topic: str,
         value: bytes,
-        _key: None,
+        key: bytes | None,
         partition: int,
         on_delivery: Callable[[object, object], None],
         /,
+        *,
+        headers: list[tuple[str, str | bytes | None]] | None = None,
     ) -> None:
         if len(self._reports) >= self._queue_max:
             raise BufferError
         self.sent.append((self.now_ns, value, partition))
+        self.dressed.append((key, headers))
         report = (self._answer(self.now_ns), len(self.sent), on_delivery, self.error)
         heapq.heappush(self._reports, report)
 
@@ -239,3 +245,42 @@ def test_noted_events_carry_their_number_and_are_remembered_by_partition() -> No
     assert list(notes.numbers) == list(range(10))
     assert list(notes.partitions) == [0, 1] * 5
     assert notes.latest_ns == {0: 9 * MILLISECOND, 1: 10 * MILLISECOND}
+
+
+def test_stamped_events_carry_their_intended_time_however_late_they_are_sent() -> None:
+    client = VirtualClient(stalled_for_a_second, queue_max=10)
+    sender = client.sender()
+    schedule = Schedule(rate=1_000, start_ns=0, chunk=1)
+    sender.stamp_ns = schedule.intended_ns
+
+    offer(sender, schedule, client.account(), seconds=10, progress=lambda: None)
+
+    stamps = [int.from_bytes(value[:8], "big") for _, value, _ in client.sent]
+    assert stamps == [number * MILLISECOND for number in range(10_000)]
+    assert max(sent_ns - stamp for (sent_ns, _, _), stamp in zip(client.sent, stamps, strict=True))
+
+
+def test_keyed_events_leave_the_partition_to_the_client_and_keys_take_turns() -> None:
+    client = VirtualClient(prompt)
+    sender = client.sender(partitions=3)
+    sender.keys = make_keys("round_robin")
+    schedule = Schedule(rate=1_000, start_ns=0, chunk=1)
+
+    offer(sender, schedule, client.account(), seconds=0.01, progress=lambda: None)
+
+    assert {partition for _, _, partition in client.sent} == {-1}
+    assert [key for key, _ in client.dressed] == sender.keys[:10]
+    assert len(set(sender.keys)) > 9_990
+
+
+def test_event_ids_are_never_the_same_twice() -> None:
+    client = VirtualClient(prompt)
+    sender = client.sender()
+    sender.id_prefix = b"7-"
+    schedule = Schedule(rate=1_000, start_ns=0, chunk=10)
+
+    offer(sender, schedule, client.account(), seconds=1, progress=lambda: None)
+
+    ids = [headers[0] for _, headers in client.dressed]  # type: ignore[index]
+    assert ids[0] == ("event-id", b"7-0")
+    assert len(set(ids)) == 1_000

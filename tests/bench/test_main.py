@@ -2,11 +2,17 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from trimaran.bench import main, target
+from trimaran.bench.filesystem import DiskFigures
+from trimaran.bench.histogram import Percentiles
+from trimaran.bench.machine import describe
+from trimaran.bench.results import Report, Row
 
 
 @pytest.mark.parametrize(
@@ -23,6 +29,9 @@ from trimaran.bench import main, target
         ["failover", "--null"],
         ["failover", "--nodes", "1"],
         ["--seconds", "inf"],
+        ["W6", "--events", "many"],
+        ["W8", "--null"],
+        ["--workload", "not-there.yaml"],
     ],
 )
 def test_wrong_arguments_end_with_exit_code_2(
@@ -83,3 +92,74 @@ def test_scenario_measures_a_null_broker_and_writes_json(
         assert row["client_cores"] > 0
     assert sum(row["median"] for row in report["rows"]) == (2 if scenario == "throughput" else 1)
     assert "answered/s" in capsys.readouterr().out
+
+
+def test_target_that_is_not_kafka_ends_with_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        port = server.getsockname()[1]
+        pool.submit(answer_like_a_web_server, server)
+
+        assert main.run(["--bootstrap", f"127.0.0.1:{port}"]) == 2
+
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "does not speak Kafka's protocol" in said[0]
+
+
+def answer_like_a_web_server(server: socket.socket) -> None:
+    one, _ = server.accept()
+    with one:
+        one.recv(1_000)
+        one.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_bootstrap_without_a_port_ends_with_exit_code_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main.run(["--bootstrap", "localhost"]) == 2
+    assert "expected HOST:PORT, found 'localhost'" in capsys.readouterr().err
+
+
+def row(rate: float, p99_ms: float) -> Row:
+    disk = DiskFigures(fdatasync_p50_ms=0.1, fdatasync_p99_ms=0.2, sequential_mb_per_s=1_000.0)
+    latency = Percentiles(
+        count=1, mean_ms=1.0, p50_ms=1.0, p95_ms=1.0, p99_ms=p99_ms, p999_ms=9.0, max_ms=9.0
+    )
+    return Row(
+        scenario="W1", target="3 nodes", load="some", offered_per_s=rate, answered_per_s=rate,
+        mb_per_s=1.0, failed={}, unanswered=0, latency=latency, batch_latency=None,
+        batch_events_mean=1.0, client_cores=0.1, queue_full=0, nodes=[], disk_before=disk,
+        disk_after=disk, median=True,
+    )  # fmt: skip
+
+
+def written(path: Path, rows: list[Row]) -> str:
+    report = Report(machine=describe([]), file_system="ext4", rows=rows)
+    path.write_bytes(msgspec.json.encode(report))
+    return str(path)
+
+
+def test_comparison_shows_how_much_each_figure_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = written(tmp_path / "old.json", [row(1_000, 10.0)])
+    new = written(tmp_path / "new.json", [row(1_500, 5.0)])
+
+    assert main.run(["--compare", old, new]) == 0
+
+    said = capsys.readouterr().out
+    assert "1,000 > 1,500 (1.50)" in said
+    assert "10.00 > 5.00 (0.50)" in said
+
+
+def test_comparison_of_what_is_no_result_file_ends_with_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = written(tmp_path / "old.json", [])
+    broken = tmp_path / "broken.json"
+    broken.write_text("[]")
+
+    assert main.run(["--compare", old, str(broken)]) == 2
+    assert "not a result file" in capsys.readouterr().err

@@ -74,6 +74,11 @@ class Account:
         self.closed_chunks.clear()
         assert self.answered + self.failed.total() + self.unanswered == self.offered
 
+    def settle(self) -> None:
+        """Without a schedule: what was answered inside the window, and what failed, was offered."""
+        self.answered = self.answers_in_window
+        self.offered = self.answered + self.failed.total()
+
     def count_report(self, now_ns: int) -> None:
         """Count one good report of any event."""
         if self.window.start_ns <= now_ns < self.window.end_ns:

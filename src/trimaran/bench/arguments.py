@@ -6,7 +6,14 @@ Does not: do anything with them.
 import argparse
 from pathlib import Path
 
-SCENARIOS = ("throughput", "single", "latency", "failover", "rejoin", "compaction", "all")
+WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9")
+"""Described in `workloads`."""
+SCENARIOS = (
+    "throughput", "single", "latency", "failover", "rejoin", "compaction", "growth", "all",
+    *WORKLOADS, "workloads",
+)  # fmt: skip
+SECONDS = 60.0
+WARM_UP_S = 10.0
 NODES_MAX = 9
 EVENT_BYTES_MAX = 1_000_000
 
@@ -23,8 +30,16 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "scenario", nargs="?", choices=SCENARIOS, default="throughput", help="what to measure"
+        "scenario", nargs="?", choices=SCENARIOS, default="throughput", type=_scenario,
+        help="what to measure; W1 to W9 are OpenMessaging's workloads scaled down, `workloads` all",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workload", type=Path, metavar="FILE", help="an OpenMessaging workload file, as it is"
     )
+    parser.add_argument(
+        "--compare", type=Path, nargs=2, metavar=("OLD", "NEW"),
+        help="show two result files (--json) side by side and measure nothing",
+    )  # fmt: skip
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--nodes", type=_counts, default=None, metavar="N,...",
@@ -47,17 +62,25 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=_positive, default=64, help="events in a client batch")
     parser.add_argument("--size", type=_size, default=None, help="bytes of an event's value")
     parser.add_argument("--partitions", type=_positive, default=None, help="of the topic")
-    parser.add_argument("--seconds", type=_seconds, default=60.0, help="measured time of a run")
-    parser.add_argument("--warm-up", type=_seconds, default=10.0, help="seconds before that")
+    parser.add_argument("--seconds", type=_seconds, help=f"measured time of a run ({SECONDS:.0f})")
+    parser.add_argument("--warm-up", type=_seconds, help=f"seconds before that ({WARM_UP_S:.0f})")
     parser.add_argument("--repeats", type=_positive, default=3, help="runs; the median counts")
     parser.add_argument("--kills", type=_positive, default=20, help="leaders killed (failover)")
     parser.add_argument("--freezes", type=_zero_or_more, default=10, help="leaders frozen")
     parser.add_argument("--acks", choices=("all", "1", "0"), default="all", help="for failover")
     parser.add_argument(
-        "--megabytes", type=_positive, default=1_000, help="stored for rejoin, compaction"
+        "--megabytes", type=_positive, default=1_000, help="stored for rejoin, compaction, W6"
     )
+    parser.add_argument(
+        "--events", type=_events, default=[100_000, 1_000_000, 10_000_000], metavar="N,...",
+        help="stored for growth, one after the other; above 10,000,000 with retention",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
     return parser
+
+
+def _scenario(text: str) -> str:
+    return text.upper() if text.upper() in WORKLOADS else text
 
 
 def _counts(text: str) -> list[int]:
@@ -65,6 +88,10 @@ def _counts(text: str) -> list[int]:
     if max(counts) > NODES_MAX:
         raise argparse.ArgumentTypeError(f"at most {NODES_MAX} nodes, not {max(counts)}")
     return counts
+
+
+def _events(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]
 
 
 def _rates(text: str) -> list[float]:

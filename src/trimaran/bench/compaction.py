@@ -21,7 +21,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from trimaran.bench.errors import BenchError
 from trimaran.bench.filesystem import measure_disk
-from trimaran.bench.measure import ORDINARY, Plan, Progress, run_once
+from trimaran.bench.measure import Progress, run_once
+from trimaran.bench.plan import ORDINARY, Plan
 from trimaran.bench.results import CompactionCost
 from trimaran.bench.target import CONNECT_S, REPLICAS_MAX, Target, fresh_topic
 

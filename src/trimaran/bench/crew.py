@@ -1,4 +1,4 @@
-"""Producer processes from the parent's side: start, common start time, progress, outcomes.
+"""Load processes from the parent's side: start, common start time, progress, outcomes.
 
 A worker that dies, says something unreadable or does not finish in time ends the measurement with
 `BenchError`; the others are killed, so that nothing is left behind.
@@ -21,7 +21,8 @@ from trimaran.bench.schedule import NANOSECONDS
 from trimaran.bench.task import Outcome, Task
 
 READY_S = 30.0
-"""How long all workers may take to connect."""
+READY_EACH_S = 2.0
+"""How long all workers may take to connect: so much, and for each so much more."""
 
 LEAD_NS = 200_000_000
 """From the start signal to the first intended send time: every worker has read it by then."""
@@ -62,12 +63,12 @@ class Worker:
             self.process.stdin.write(json.dumps(line).encode() + b"\n")
             self.process.stdin.flush()
         except OSError as error:
-            raise BenchError(f"a producer process ended early ({self._end()})") from error
+            raise BenchError(f"a load process ended early ({self._end()})") from error
 
     def hear(self, data: bytes) -> None:
         """Take what the worker wrote. Raises BenchError if it ended without an outcome."""
         if not data and self.outcome is None:
-            raise BenchError(f"a producer process ended early ({self._end()})")
+            raise BenchError(f"a load process ended early ({self._end()})")
         *lines, self._half_line = (self._half_line + data).split(b"\n")
         for line in lines:
             said = json.loads(line)
@@ -93,8 +94,9 @@ class Crew:
 
     def __enter__(self) -> Self:
         """Wait until every worker is connected."""
+        patience_s = READY_S + READY_EACH_S * len(self.workers)
         try:
-            self.wait(lambda: all(worker.ready for worker in self.workers), READY_S)
+            self.wait(lambda: all(worker.ready for worker in self.workers), patience_s)
         except BaseException:
             self.end()
             raise
@@ -130,7 +132,7 @@ class Crew:
         end_s = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end_s:
-                raise BenchError(f"the producers were not done within {seconds:.0f} s")
+                raise BenchError(f"the load processes were not done within {seconds:.0f} s")
             self.poll(0.1)
 
     def outcomes(self, seconds: float, progress: Callable[[int], None]) -> list[Outcome]:

@@ -25,7 +25,8 @@ from trimaran.bench.errors import BenchError
 from trimaran.bench.failures import PATIENCE_S, SETTLE_S, FailoverPlan, Failure, Series
 from trimaran.bench.filesystem import measure_disk
 from trimaran.bench.gaps import by_partition, longest_gap_ns
-from trimaran.bench.measure import ORDINARY, Progress
+from trimaran.bench.measure import Progress
+from trimaran.bench.plan import ORDINARY
 from trimaran.bench.probe import Probe, Stall, worst_ms
 from trimaran.bench.read_back import account, read_back
 from trimaran.bench.results import Failover, Kill

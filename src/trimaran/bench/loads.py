@@ -11,53 +11,29 @@ Does not: know how a client is configured or started.
 """
 
 import contextlib
-import time
 from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from trimaran.bench.accounting import Account, Clock
 from trimaran.bench.schedule import Schedule
+from trimaran.bench.sender import Offering, Reports, Sender, Wait
 
 POLL_S = 0.1
 """Longest that the polling thread sleeps; a report wakes it at once."""
 
-QUEUE_FULL_WAIT_NS = 1_000_000
 FLUSH_S = 30.0
 """How long the last delivery reports are waited for after the last event."""
 
 AT_MOST_CHUNK = 64
 """Events to one partition between two polls of a load without a schedule."""
 
-Delivered = Callable[[Any, Any], None]
-Wait = Callable[[int], None]
 Progress = Callable[[], None]
 
 
-class Client(Protocol):
-    """What is used of confluent-kafka's Producer."""
-
-    def produce(
-        self, topic: str, value: bytes, key: None, partition: int, on_delivery: Delivered, /
-    ) -> None:
-        """Queue one event. Raises BufferError if the client's queue is full."""
-
-    def poll(self, timeout: float) -> int:
-        """Call the callbacks of what was delivered meanwhile, waiting up to `timeout` seconds."""
-
-    def flush(self, timeout: float) -> int:
-        """Wait for all delivery reports, up to `timeout` seconds; return how many are missing."""
-
-
-def sleep_ns(duration_ns: int) -> None:
-    """Sleep; the kernel adds about 60 microseconds, which count as latency."""
-    time.sleep(duration_ns / 1_000_000_000)
-
-
 @contextlib.contextmanager
-def reports(client: Client) -> Iterator[None]:
+def reports(client: Reports) -> Iterator[None]:
     """Handle delivery reports in a thread of their own while the block runs."""
     running = True
 
@@ -74,43 +50,8 @@ def reports(client: Client) -> Iterator[None]:
             served.result()
 
 
-@dataclass(slots=True, kw_only=True)
-class Sender:
-    """Puts events of one topic into a client, waiting where its queue is full."""
-
-    client: Client
-    topic: str
-    payloads: list[bytes]
-    partitions: int
-    wait: Wait = sleep_ns
-    queue_full: int = 0
-    """How often the client's queue was full: the load was more than it could hold."""
-
-    def send_chunk(self, number: int, size: int, delivered: Delivered) -> None:
-        """Send `size` events to one partition, so that they can share a batch."""
-        partition = number % self.partitions
-        produce, topic, payloads = self.client.produce, self.topic, self.payloads
-        count = len(payloads)
-        for event in range(number * size, (number + 1) * size):
-            try:
-                produce(topic, payloads[event % count], None, partition, delivered)
-            except BufferError:
-                self.send(payloads[event % count], partition, delivered)
-
-    def send(self, payload: bytes, partition: int, delivered: Delivered) -> None:
-        """Send one event, however long the client's queue stays full."""
-        while True:
-            try:
-                self.client.produce(self.topic, payload, None, partition, delivered)
-            except BufferError:
-                self.queue_full += 1
-                self.wait(QUEUE_FULL_WAIT_NS)
-            else:
-                return
-
-
 def offer_paced(
-    sender: Sender, schedule: Schedule, account: Account, *, seconds: float, progress: Progress
+    sender: Offering, schedule: Schedule, account: Account, *, seconds: float, progress: Progress
 ) -> None:
     """Offer chunks on `schedule` for `seconds`; each event's latency is in `account`."""
     for number in range(schedule.chunk_count(seconds)):
@@ -128,12 +69,13 @@ def offer_paced(
 
 
 def offer_at_most(
-    sender: Sender,
+    sender: Offering,
     account: Account,
     *,
     end_ns: int,
     progress: Progress,
     events_max: int | None = None,
+    chunk: int = AT_MOST_CHUNK,
 ) -> None:
     """Offer as much as the client takes until `end_ns` or `events_max` events, chunk by chunk.
 
@@ -154,17 +96,16 @@ def offer_at_most(
 
     sender.wait = poll_while_full
     number = 0
-    chunks_max = None if events_max is None else -(-events_max // AT_MOST_CHUNK)
+    chunks_max = None if events_max is None else -(-events_max // chunk)
     while account.clock() < end_ns and number != chunks_max:
-        sender.send_chunk(number, AT_MOST_CHUNK, delivered)
+        sender.send_chunk(number, chunk, delivered)
         sender.client.poll(0)
         number += 1
         progress()
-    account.offered = account.answered = account.answers_in_window
 
 
 def offer_one_in_flight(
-    sender: Sender, account: Account, *, end_ns: int, progress: Progress
+    sender: Offering, account: Account, *, end_ns: int, progress: Progress
 ) -> None:
     """Send an event, wait for its report, send the next, until `end_ns`."""
     number = 0

@@ -7,6 +7,7 @@ Does not: identify the machine (no host name, no address): results are meant to 
 import os
 import platform
 import shlex
+import subprocess
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ class Machine(msgspec.Struct, kw_only=True, frozen=True):
     date: str
     command: str
     trimaran: str
+    commit: str
+    """Of the checkout that runs, `+` where it has been changed; empty without one."""
     python: str
     librdkafka: str
     kernel: str
@@ -49,6 +52,7 @@ def describe(arguments: list[str]) -> Machine:
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["trimaran", "bench", *arguments]),
         trimaran=__version__,
+        commit=_commit(),
         python=platform.python_version(),
         librdkafka=str(confluent_kafka.libversion()[0]),
         kernel=f"{platform.system()} {platform.release()}",
@@ -79,6 +83,21 @@ class NodeMeter:
             )
             for node, pid in self._pids.items()
         ]
+
+
+def _commit() -> str:
+    """Return the short commit id of the checkout that this module lies in."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        ours = subprocess.run(
+            [*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False
+        )
+        head = subprocess.run(
+            [*git, "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return head.stdout.strip() if ours.returncode == 0 else ""
 
 
 def _cpu_s(pid: int) -> float:

@@ -19,10 +19,13 @@ from rich.progress import Progress as Bars
 
 from trimaran.bench import scenarios
 from trimaran.bench.arguments import parser
+from trimaran.bench.backlog import measure_backlog
 from trimaran.bench.compaction import measure_compaction
+from trimaran.bench.compare import show_comparison
 from trimaran.bench.errors import BenchError
 from trimaran.bench.failover import measure_failover
 from trimaran.bench.filesystem import file_system
+from trimaran.bench.growth import bytes_kept, growth_plan, measure_growth
 from trimaran.bench.machine import describe
 from trimaran.bench.measure import Progress, measure
 from trimaran.bench.rejoin import measure_rejoin
@@ -42,7 +45,7 @@ FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
 
-REPORT_COLUMNS = 220
+REPORT_COLUMNS = 250
 """Width of the tables where standard output is no terminal."""
 
 
@@ -62,6 +65,11 @@ def run(argv: list[str]) -> int:
     except SystemExit as end:
         return int(end.code or OK)
     try:
+        if arguments.compare is not None:
+            old, new = arguments.compare
+            show_comparison(old, new, _console())
+            return OK
+        scenarios.settle(arguments)
         scenarios.check(arguments)
         if not arguments.null:
             refuse_memory_file_system(arguments.data)
@@ -131,7 +139,7 @@ def _measure(
     report: Report,
     progress: Progress,
 ) -> None:
-    if scenario == "failover":
+    if scenario in ("failover", "W8"):
         for series in scenarios.failover_plans(arguments):
             report.failovers.append(measure_failover(series, target, progress=progress))
         return
@@ -143,6 +151,21 @@ def _measure(
                 partitions=arguments.partitions or scenarios.PARTITIONS,
                 progress=progress,
             )
+        )
+        return
+    if scenario == "growth":
+        plan = growth_plan(
+            arguments.size or 100, arguments.partitions or scenarios.GROWTH_PARTITIONS
+        )
+        for events in arguments.events:
+            _check_space(target, bytes_kept(plan, events) * target.node_count)
+            report.growths.append(measure_growth(target, plan, events=events, progress=progress))
+        return
+    if scenario == "W6":
+        plan = scenarios.backlog_plan(arguments)
+        _check_space(target, round(4e6 * arguments.megabytes * target.node_count))
+        report.drains.append(
+            measure_backlog(target, plan, megabytes=arguments.megabytes, progress=progress)
         )
         return
     if scenario == "compaction":
@@ -180,13 +203,15 @@ def _lost_in_spite_of_acks(report: Report) -> bool:
 
 
 def _publish(report: Report, arguments: argparse.Namespace) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=REPORT_COLUMNS)
-    show(report, console)
+    show(report, _console())
     destination: Path | None = arguments.json
     if destination is not None:
         destination.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=REPORT_COLUMNS)
 
 
 @contextlib.contextmanager

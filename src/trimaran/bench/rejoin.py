@@ -11,7 +11,8 @@ from trimaran.bench.crew import Crew
 from trimaran.bench.errors import BenchError
 from trimaran.bench.failures import ASK_S, PATIENCE_S, all_in_sync, ms_since
 from trimaran.bench.filesystem import measure_disk
-from trimaran.bench.measure import ORDINARY, Progress
+from trimaran.bench.measure import Progress
+from trimaran.bench.plan import ORDINARY
 from trimaran.bench.results import Rejoin
 from trimaran.bench.target import Nodes, Target, fresh_topic
 from trimaran.bench.task import Task

@@ -41,6 +41,11 @@ class Row(msgspec.Struct, kw_only=True):
     """This run is the one with the median p99 (or, without latency, the median rate)."""
     histogram: str = ""
     """The latencies as HdrHistogram's base64 text."""
+    end_to_end: Percentiles | None = None
+    """From each event's intended send time to a consumer's hands; None without consumers."""
+    consumed_per_s: float | None = None
+    consumer_cores: float = 0.0
+    end_to_end_histogram: str = ""
 
     @property
     def disk_limited(self) -> bool:
@@ -120,6 +125,35 @@ class CompactionCost(msgspec.Struct, kw_only=True, frozen=True):
     disk_before: DiskFigures
 
 
+class Drain(msgspec.Struct, kw_only=True, frozen=True):
+    """A backlog read by the raw consumer, alone and beside a load that also ran alone."""
+
+    target: str
+    load: str
+    stored_mb: float
+    """Values, megabytes of 10**6."""
+    drain_mb_per_s: float
+    drain_beside_mb_per_s: float
+    alone: Percentiles
+    beside: Percentiles
+    disk_before: DiskFigures
+
+
+class Growth(msgspec.Struct, kw_only=True, frozen=True):
+    """What it took to store a number of events."""
+
+    target: str
+    events: int
+    event_bytes: int
+    has_retention: bool
+    took_s: float
+    events_per_s: int
+    node_cpu_us_per_event: float
+    """Processor time of all nodes together, microseconds."""
+    nodes: list[NodeUse]
+    disk_before: DiskFigures
+
+
 class Report(msgspec.Struct, kw_only=True):
     """Everything one invocation measured."""
 
@@ -129,6 +163,8 @@ class Report(msgspec.Struct, kw_only=True):
     failovers: list[Failover] = []
     rejoins: list[Rejoin] = []
     compactions: list[CompactionCost] = []
+    drains: list[Drain] = []
+    growths: list[Growth] = []
 
 
 def mark_median(rows: Sequence[Row]) -> None:

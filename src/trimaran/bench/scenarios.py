@@ -9,10 +9,12 @@ Does not: run them.
 
 import argparse
 
-from trimaran.bench.arguments import FLOOR_RATES
+from trimaran.bench import workloads
+from trimaran.bench.arguments import FLOOR_RATES, SECONDS, WARM_UP_S, WORKLOADS
 from trimaran.bench.errors import BenchError
 from trimaran.bench.failures import FailoverPlan
-from trimaran.bench.measure import Plan
+from trimaran.bench.openmessaging import read_workload
+from trimaran.bench.plan import Plan
 
 PARTITIONS = 4
 """As many as a topic gets by default."""
@@ -28,8 +30,14 @@ FAILOVER_PARTITIONS = 3
 """One leader on each node."""
 
 FAILOVER_RATE = 2_000.0
+BACKLOG_RATE = 5_000.0
+GROWTH_PARTITIONS = 1
 AT_MOST_ASSUMED = 1_000_000
-"""Events per second that a load without a schedule is assumed to reach, for the space it needs."""
+AT_MOST_BYTES_ASSUMED = 200e6
+"""What a load without a schedule is assumed to reach a second, for the space it needs."""
+
+OURS = ("failover", "rejoin", "compaction", "all", "W8", "workloads")
+"""Scenarios that kill nodes."""
 
 COPIES = 2
 """Every node writes an event to its journal and to a segment."""
@@ -37,9 +45,27 @@ COPIES = 2
 
 def names(arguments: argparse.Namespace) -> list[str]:
     """Return the scenarios to run, in order."""
+    if arguments.workload is not None:
+        return ["workload"]
+    if arguments.scenario == "workloads":
+        return list(WORKLOADS)
     if arguments.scenario != "all":
         return [arguments.scenario]
     return ["throughput", "single", "latency", "failover", "rejoin"]
+
+
+def settle(arguments: argparse.Namespace) -> None:
+    """Read the workload file, if there is one, and put defaults where nothing was said.
+
+    Raises:
+        BenchError: the file cannot be used.
+    """
+    if arguments.workload is not None:
+        arguments.plan = read_workload(
+            arguments.workload, seconds=arguments.seconds, warm_up_s=arguments.warm_up
+        )
+    arguments.seconds = arguments.seconds or SECONDS
+    arguments.warm_up = arguments.warm_up or WARM_UP_S
 
 
 def node_counts(scenario: str, arguments: argparse.Namespace) -> list[int]:
@@ -55,14 +81,18 @@ def check(arguments: argparse.Namespace) -> None:
     if rates is not None and len(rates) not in (1, len(counts)):
         raise BenchError(f"--rate: expected 1 or {len(counts)} numbers, found {len(rates)}")
     ours = arguments.bootstrap is None and not arguments.null
-    if arguments.scenario in ("failover", "rejoin", "compaction", "all") and not ours:
+    if arguments.scenario in OURS and not ours:
         raise BenchError(f"{arguments.scenario} starts and fails nodes of its own: use --nodes")
-    if arguments.scenario == "failover" and min(counts) < 3:
+    if arguments.scenario in ("failover", "W8") and min(counts) < 3:
         raise BenchError("failover needs at least three nodes: --nodes 3")
 
 
 def plans(scenario: str, arguments: argparse.Namespace, *, at: int, nodes: int) -> list[Plan]:
     """Return the runs of a load scenario against the target at place `at` of `nodes` nodes."""
+    if scenario == "workload":
+        return [arguments.plan]
+    if scenario in WORKLOADS:
+        return workloads.plans(scenario, arguments)
     common = {"warm_up_s": arguments.warm_up, "seconds": arguments.seconds}
     if scenario == "single":
         return [
@@ -104,6 +134,21 @@ def plans(scenario: str, arguments: argparse.Namespace, *, at: int, nodes: int) 
         )
         for producers in counts
     ]
+
+
+def backlog_plan(arguments: argparse.Namespace) -> Plan:
+    """Return the load beside which a backlog is drained (W6)."""
+    return Plan(
+        scenario="W6",
+        load="paced",
+        producers=1,
+        event_bytes=arguments.size or 1_024,
+        partitions=arguments.partitions or 1,
+        rate=arguments.rate[0] if arguments.rate else BACKLOG_RATE,
+        settings=workloads.DRIVER,
+        warm_up_s=arguments.warm_up,
+        seconds=arguments.seconds,
+    )
 
 
 def compaction_plan(arguments: argparse.Namespace, *, nodes: int) -> Plan:
@@ -149,5 +194,7 @@ def failover_plans(arguments: argparse.Namespace) -> list[FailoverPlan]:
 
 def bytes_needed(plan: Plan, nodes: int) -> int:
     """Return about how much disk one run of `plan` takes on `nodes` nodes of one machine."""
-    per_second = plan.rate or (AT_MOST_ASSUMED if plan.load == "at_most" else 10_000)
+    per_second = plan.rate or 10_000
+    if plan.load == "at_most":
+        per_second = min(AT_MOST_ASSUMED, AT_MOST_BYTES_ASSUMED / plan.event_bytes)
     return round(per_second * plan.total_s * plan.event_bytes * min(nodes, 3) * COPIES)

@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from trimaran.bench.filesystem import DiskFigures
-from trimaran.bench.results import CompactionCost, Failover, Rejoin, Report, Row
+from trimaran.bench.results import CompactionCost, Drain, Failover, Growth, Rejoin, Report, Row
+
+LOAD_WIDTH = 36
 
 
 def show(report: Report, console: Console) -> None:
@@ -20,23 +22,28 @@ def show(report: Report, console: Console) -> None:
         console.print(_rejoin_table(report.rejoins))
     if report.compactions:
         console.print(_compaction_table(report.compactions))
+    if report.drains:
+        console.print(_drains_table(report.drains))
+    if report.growths:
+        console.print(_growths_table(report.growths))
     machine = report.machine
     console.print(
-        f"{machine.date}  trimaran {machine.trimaran}, Python {machine.python}, librdkafka "
-        f"{machine.librdkafka}\n{machine.processor}, {machine.cores} cores, "
-        f"{machine.memory_gb} GB, {machine.kernel}, data on {report.file_system}; load before "
-        f"{machine.load_before}\n{machine.command}",
+        f"{machine.date}  trimaran {machine.trimaran} {machine.commit}, Python "
+        f"{machine.python}, librdkafka {machine.librdkafka}\n{machine.processor}, "
+        f"{machine.cores} cores, {machine.memory_gb} GB, {machine.kernel}, data on "
+        f"{report.file_system}; load before {machine.load_before}\n{machine.command}",
         highlight=False,
     )
 
 
 def _rows_table(rows: list[Row]) -> Table:
     table = Table(title="latency in ms from each event's intended send time; * median run")
-    for name in ("scenario", "target", "load"):
-        table.add_column(name, overflow="fold")
+    for name, width in (("scenario", 8), ("target", 7), ("load", LOAD_WIDTH)):
+        table.add_column(name, overflow="fold", min_width=width)
     for name in (
-        "answered/s", "MB/s", "p50", "p95", "p99", "p99.9", "max", "batch p99", "per batch",
-        "failed", "client cores", "node cores", "RSS max MB", "fdatasync", "disk MB/s",
+        "answered/s", "MB/s", "p50", "p95", "p99", "p99.9", "max", "batch p99", "e2e p50",
+        "e2e p99", "read/s", "per batch", "failed", "client cores", "node cores",
+        "RSS max MB", "fdatasync", "disk MB/s",
     ):  # fmt: skip
         table.add_column(name, justify="right")
     for row in rows:
@@ -53,6 +60,7 @@ def _rows_table(rows: list[Row]) -> Table:
             f"{row.mb_per_s:.1f}",
             *shown,
             f"{row.batch_latency.p99_ms:.2f}" if row.batch_latency is not None else "-",
+            *_end_to_end(row),
             f"{row.batch_events_mean:.1f}",
             f"{sum(row.failed.values()) + row.unanswered}",
             f"{row.client_cores:.2f}",
@@ -63,6 +71,13 @@ def _rows_table(rows: list[Row]) -> Table:
             + (" disk-limited" if row.disk_limited else ""),
         )
     return table
+
+
+def _end_to_end(row: Row) -> tuple[str, str, str]:
+    if row.end_to_end is None or row.consumed_per_s is None:
+        return "-", "-", "-"
+    found = row.end_to_end
+    return f"{found.p50_ms:.2f}", f"{found.p99_ms:.2f}", f"{row.consumed_per_s:,.0f}"
 
 
 def _failover_table(failover: Failover) -> Table:
@@ -131,6 +146,53 @@ def _compaction_table(costs: list[CompactionCost]) -> Table:
             f"{cost.beside.p99_ms / max(cost.alone.p99_ms, 1e-3):.2f}",
             "yes" if cost.ran_throughout else "no",
             _syncs(cost.disk_before),
+        )
+    return table
+
+
+def _drains_table(drains: list[Drain]) -> Table:
+    table = Table(title="a backlog read by the raw consumer, alone and beside a load")
+    for name in ("target", "load"):
+        table.add_column(name, overflow="fold")
+    for name in (
+        "stored MB", "MB/s", "MB/s beside", "p50", "p50 beside", "p99", "p99 beside", "fdatasync"
+    ):  # fmt: skip
+        table.add_column(name, justify="right")
+    for drain in drains:
+        table.add_row(
+            drain.target,
+            drain.load,
+            f"{drain.stored_mb:.0f}",
+            f"{drain.drain_mb_per_s:.0f}",
+            f"{drain.drain_beside_mb_per_s:.0f}",
+            f"{drain.alone.p50_ms:.2f}",
+            f"{drain.beside.p50_ms:.2f}",
+            f"{drain.alone.p99_ms:.2f}",
+            f"{drain.beside.p99_ms:.2f}",
+            _syncs(drain.disk_before),
+        )
+    return table
+
+
+def _growths_table(growths: list[Growth]) -> Table:
+    table = Table(title="as many events as fast as they are taken, by the raw producer")
+    for name in (
+        "target", "events", "bytes", "retention", "took s", "events/s", "node CPU us/event",
+        "RSS MB", "RSS max MB", "fdatasync",
+    ):  # fmt: skip
+        table.add_column(name, justify="right")
+    for one in growths:
+        table.add_row(
+            one.target,
+            f"{one.events:,}",
+            str(one.event_bytes),
+            "yes" if one.has_retention else "no",
+            f"{one.took_s:.1f}",
+            f"{one.events_per_s:,}",
+            f"{one.node_cpu_us_per_event:.2f}",
+            " ".join(f"{node.rss_mb:.0f}" for node in one.nodes),
+            " ".join(f"{node.rss_max_mb:.0f}" for node in one.nodes),
+            _syncs(one.disk_before),
         )
     return table
 

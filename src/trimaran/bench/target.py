@@ -12,8 +12,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +23,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from trimaran.bench.errors import BenchError
 from trimaran.bench.filesystem import MEMORY_FILE_SYSTEMS, file_system
+from trimaran.bench.kafka_wire import require_kafka
 
 CONNECT_S = 10.0
 LEADERS_S = 30.0
@@ -102,6 +103,10 @@ class LinkedNodes(Nodes, Protocol):
         """Open every link."""
 
 
+OpenTopic = Callable[[int, Mapping[str, str]], contextlib.AbstractContextManager[str]]
+"""From partitions and settings to the name of a fresh stream, gone after the block."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Something that speaks Kafka's protocol."""
@@ -115,12 +120,16 @@ class Target:
     """None: not ours to touch."""
     creates_topics: bool = True
     """False: topics come into being on first use, with `NULL_PARTITIONS` partitions."""
+    process_ids: Mapping[int, int] = field(default_factory=dict)
+    """Node id to process id, where the nodes are not ours but run here."""
+    open_topic: OpenTopic | None = None
+    """How a stream comes into being where Kafka's protocol is not spoken."""
 
     def pids(self) -> dict[int, int]:
-        """Return node id -> process id, empty for foreign targets."""
+        """Return node id -> process id, empty where they are not known."""
         nodes = self.nodes
         if nodes is None:
-            return {}
+            return dict(self.process_ids)
         return {node: nodes.pid(node) for node in nodes.nodes}
 
     def admin(self) -> AdminClient:
@@ -144,6 +153,7 @@ def foreign(bootstrap: str, *, disk: Path) -> Target:
     Raises:
         BenchError: nothing answers there, or it does not speak Kafka's protocol.
     """
+    require_kafka(bootstrap, CONNECT_S)
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
         brokers = admin.list_topics(timeout=CONNECT_S).brokers
@@ -210,6 +220,10 @@ def fresh_topic(
     Raises:
         BenchError: the target refuses it or elects no leaders in time.
     """
+    if target.open_topic is not None:
+        with target.open_topic(partitions, dict(settings or {})) as opened:
+            yield opened
+        return
     name = f"bench-{uuid.uuid4().hex[:12]}"
     admin = target.admin()
     if target.creates_topics:

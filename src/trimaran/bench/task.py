@@ -4,11 +4,17 @@ from typing import Literal
 
 import msgspec
 
-Load = Literal["paced", "at_most", "one_in_flight", "noted"]
+Load = Literal["paced", "at_most", "one_in_flight", "noted", "consume"]
+Keys = Literal["none", "round_robin", "random"]
+"""OpenMessaging's NO_KEY, KEY_ROUND_ROBIN and RANDOM_NANO."""
+
+LIBRDKAFKA = "librdkafka"
+RAW_KAFKA = "trimaran.bench.raw_producer:RawKafkaProducer"
+RAW_KAFKA_CONSUMER = "raw"
 
 
 class Task(msgspec.Struct, kw_only=True, frozen=True):
-    """One producer's part of a load."""
+    """One producer's or consumer's part of a load."""
 
     settings: dict[str, str | int | bool]
     """librdkafka's settings, bootstrap servers included."""
@@ -29,6 +35,14 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     seed: int = 0
     notes_path: str = ""
     """Where a noted load leaves its columns."""
+    client: str = LIBRDKAFKA
+    """Or `module:Class` of a `sockets.SocketSender`; for a consumer, `RAW_KAFKA_CONSUMER`."""
+    keys: Keys = "none"
+    stamped: bool = False
+    """Events begin with their intended send time, for the consumers."""
+    event_ids: bool = False
+    own_partitions: list[int] = []
+    """Those that a consumer reads."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -45,3 +59,5 @@ class Outcome(msgspec.Struct, kw_only=True):
     cpu_cores: float = 0.0
     """CPU seconds per second of this process, librdkafka's threads included."""
     batch_events_mean: float = 0.0
+    took_s: float = 0.0
+    """From the start to the last event read, where a consumer reads a given number."""

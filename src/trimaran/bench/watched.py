@@ -20,7 +20,8 @@ from typing import IO, Protocol, runtime_checkable
 import msgspec
 
 from trimaran.bench.errors import BenchError
-from trimaran.bench.measure import Plan, run_once
+from trimaran.bench.measure import run_once
+from trimaran.bench.plan import Plan
 from trimaran.bench.results import Row
 from trimaran.bench.target import Nodes, Target, local_cluster, refuse_memory_file_system
 

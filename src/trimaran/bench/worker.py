@@ -1,4 +1,4 @@
-"""One producer process: reads its task from standard input, answers in lines of JSON.
+"""One producer or consumer process: reads its task from standard input, answers in lines of JSON.
 
 The parent writes a `Task`; the worker connects, opens its sessions and prints `{"ready": true}`;
 the parent writes `{"start_ns": n}` (monotonic clock, shared by the machine's processes); the worker
@@ -8,6 +8,7 @@ input, or its end, stops a load that has no end of its own.
 Does not: decide what to measure; that is `crew` and the scenarios.
 """
 
+import importlib
 import json
 import os
 import random
@@ -23,12 +24,15 @@ from typing import Any
 import msgspec
 from confluent_kafka import Producer
 
-from trimaran.bench.accounting import Account, Window
+from trimaran.bench.accounting import Account
+from trimaran.bench.consumer import prepare_consumer
+from trimaran.bench.consuming import monotonic_window
 from trimaran.bench.histogram import encode
 from trimaran.bench.loads import (
+    AT_MOST_CHUNK,
     FLUSH_S,
     Notes,
-    Sender,
+    Progress,
     offer_at_most,
     offer_noted,
     offer_one_in_flight,
@@ -36,7 +40,12 @@ from trimaran.bench.loads import (
     reports,
 )
 from trimaran.bench.schedule import NANOSECONDS, Schedule
-from trimaran.bench.task import Outcome, Task
+from trimaran.bench.sender import Offering, Sender, make_keys
+from trimaran.bench.sockets import MakeSender
+from trimaran.bench.task import LIBRDKAFKA, Outcome, Task
+
+Prepared = Callable[[int], Outcome]
+"""A connected load: from the common start time to its outcome."""
 
 PROGRESS_NS = 50_000_000
 CONNECT_S = 15.0
@@ -70,54 +79,77 @@ def main() -> None:
     """Do the task that stands on standard input."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     task = msgspec.json.decode(sys.stdin.readline(), type=Task)
-    sizes = BatchSizes()
-    settings: dict[str, Any] = dict(task.settings)
-    producer = Producer({**settings, "stats_cb": sizes.note, "statistics.interval.ms": 1_000})
-    producer.list_topics(task.topic, timeout=CONNECT_S)
+    if task.load == "consume":
+        prepared = prepare_consumer(task, _progress)
+    elif task.client == LIBRDKAFKA:
+        prepared = _librdkafka(task)
+    else:
+        prepared = _sockets(task)
     _say({"ready": True})
     start = json.loads(sys.stdin.readline() or "{}")
     if "start_ns" not in start:
         return
-    outcome = _do(task, producer, int(start["start_ns"]))
-    outcome.batch_events_mean = sizes.mean
+    used_s, begun_ns = _cpu_s(), time.monotonic_ns()
+    outcome = prepared(int(start["start_ns"]))
+    elapsed_s = (time.monotonic_ns() - begun_ns) / NANOSECONDS
+    outcome.cpu_cores = (_cpu_s() - used_s) / elapsed_s
     _say({"outcome": msgspec.to_builtins(outcome)})
 
 
-def _do(task: Task, producer: Producer, start_ns: int) -> Outcome:
-    generator = random.Random(task.seed)
+def _librdkafka(task: Task) -> Prepared:
+    """Connect the ordinary client."""
+    sizes = BatchSizes()
+    settings: dict[str, Any] = dict(task.settings)
+    producer = Producer({**settings, "stats_cb": sizes.note, "statistics.interval.ms": 1_000})
+    producer.list_topics(task.topic, timeout=CONNECT_S)
     sender = Sender(
         client=producer,
         topic=task.topic,
-        payloads=[generator.randbytes(task.event_bytes) for _ in range(PAYLOAD_COUNT)],
+        payloads=_payloads(task),
         partitions=task.partitions,
+        keys=make_keys(task.keys),
+        keys_in_turn=task.keys == "round_robin",
+        id_prefix=b"%d-" % task.seed if task.event_ids else b"",
     )
-    used_s = _cpu_s()
-    begun_ns = time.monotonic_ns()
-    outcome = _LOADS[task.load](task, sender, start_ns)
-    elapsed_s = (time.monotonic_ns() - begun_ns) / NANOSECONDS
-    outcome.cpu_cores = (_cpu_s() - used_s) / elapsed_s
-    outcome.queue_full = sender.queue_full
-    return outcome
+
+    def run(start_ns: int) -> Outcome:
+        load = _noted if task.load == "noted" else _measured
+        outcome = load(task, sender, start_ns)
+        outcome.batch_events_mean = sizes.mean
+        return outcome
+
+    return run
 
 
-def _measured(task: Task, sender: Sender, start_ns: int) -> Outcome:
+def _sockets(task: Task) -> Prepared:
+    """Connect the client named `module:Class`."""
+    module, _, name = task.client.partition(":")
+    make: MakeSender = getattr(importlib.import_module(module), name)
+    sender = make(task, _payloads(task))
+
+    def run(start_ns: int) -> Outcome:
+        outcome = _measured(task, sender, start_ns)
+        outcome.batch_events_mean = float(task.chunk)
+        return outcome
+
+    return run
+
+
+def _payloads(task: Task) -> list[bytes]:
+    generator = random.Random(task.seed)
+    return [generator.randbytes(task.event_bytes) for _ in range(PAYLOAD_COUNT)]
+
+
+def _measured(task: Task, sender: Offering, start_ns: int) -> Outcome:
     schedule = Schedule(rate=task.rate or 1.0, start_ns=start_ns + task.offset_ns, chunk=task.chunk)
-    window_ns = start_ns + round(task.warm_up_s * NANOSECONDS)
-    end_ns = window_ns + round(task.seconds * NANOSECONDS)
-    account = Account(Window(start_ns=window_ns, end_ns=end_ns), time.monotonic_ns)
+    account = Account(monotonic_window(start_ns, task.warm_up_s, task.seconds), time.monotonic_ns)
+    if task.stamped and isinstance(sender, Sender):
+        paced = task.load == "paced"
+        sender.stamp_ns = schedule.intended_ns if paced else _now_ns
     progress = _progress(lambda: {"answered": account.answers_total})
     while (ahead_ns := start_ns - time.monotonic_ns()) > 0:
         sender.wait(ahead_ns)
-    if task.load == "paced":
-        with reports(sender.client):
-            seconds = task.warm_up_s + task.seconds
-            offer_paced(sender, schedule, account, seconds=seconds, progress=progress)
-            sender.client.flush(FLUSH_S)
-    elif task.load == "at_most":
-        offer_at_most(sender, account, end_ns=end_ns, progress=progress, events_max=task.events_max)
-        sender.client.flush(FLUSH_S)
-    else:
-        offer_one_in_flight(sender, account, end_ns=end_ns, progress=progress)
+    _offer(task, sender, schedule, account, progress)
     account.close()
     return Outcome(
         offered=account.offered,
@@ -127,7 +159,36 @@ def _measured(task: Task, sender: Sender, start_ns: int) -> Outcome:
         answers_in_window=account.answers_in_window,
         event_histogram=encode(account.event_us),
         chunk_histogram=encode(account.chunk_us),
+        queue_full=sender.queue_full,
     )
+
+
+def _offer(
+    task: Task, sender: Offering, schedule: Schedule, account: Account, progress: Progress
+) -> None:
+    if task.load == "paced":
+        with reports(sender.client):
+            seconds = task.warm_up_s + task.seconds
+            offer_paced(sender, schedule, account, seconds=seconds, progress=progress)
+        sender.client.flush(FLUSH_S)
+    elif task.load == "at_most":
+        offer_at_most(
+            sender,
+            account,
+            end_ns=account.window.end_ns,
+            progress=progress,
+            events_max=task.events_max,
+            chunk=task.chunk if task.chunk > 1 else AT_MOST_CHUNK,
+        )
+        sender.client.flush(FLUSH_S)
+        account.settle()
+    else:
+        assert task.load == "one_in_flight"
+        offer_one_in_flight(sender, account, end_ns=account.window.end_ns, progress=progress)
+
+
+def _now_ns(_event: int) -> int:
+    return time.monotonic_ns()
 
 
 def _noted(task: Task, sender: Sender, start_ns: int) -> Outcome:
@@ -149,15 +210,9 @@ def _noted(task: Task, sender: Sender, start_ns: int) -> Outcome:
         unanswered = sender.client.flush(FLUSH_S)
     _write_notes(Path(task.notes_path), notes)
     answered = len(notes.numbers)
-    return Outcome(offered=offered, answered=answered, unanswered=unanswered)
-
-
-_LOADS: dict[str, Callable[[Task, Sender, int], Outcome]] = {
-    "paced": _measured,
-    "at_most": _measured,
-    "one_in_flight": _measured,
-    "noted": _noted,
-}
+    return Outcome(
+        offered=offered, answered=answered, unanswered=unanswered, queue_full=sender.queue_full
+    )
 
 
 def _write_notes(path: Path, notes: Notes) -> None:

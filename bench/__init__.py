@@ -1,0 +1,1 @@
+"""Comparisons that are no part of the package."""

@@ -1,0 +1,1 @@
+"""Other systems, measured beside Trimaran on the same machine."""

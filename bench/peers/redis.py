@@ -1,0 +1,133 @@
+"""Redis Streams: one primary, two replicas, append-only files; WAIT 1 after each chunk.
+
+Redis 7.0, Debian's, has WAIT (a replica has it in memory) and no WAITAOF: what a replica has synced
+is not known to the client. There is no failover without Sentinel, and none is measured here.
+The raw producer pipelines XADD and one WAIT for each chunk.
+"""
+
+import contextlib
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.peers.peer import OpenPeer, Peer
+from bench.peers.processes import free_ports, listens, servers
+from trimaran.bench.sockets import SocketSender, connected
+from trimaran.bench.target import Target
+
+NODES = 3
+START_S = 30.0
+REPLICAS_WAITED = 1
+"""With the primary a majority of three."""
+WAIT_MS = 10_000
+
+
+def ask(port: int, *words: str) -> bytes:
+    """Return what one command is answered at first."""
+    with socket.create_connection(("127.0.0.1", port), 5.0) as one:
+        one.sendall(command(*(word.encode() for word in words)))
+        return one.recv(65_536)
+
+
+def command(*words: bytes) -> bytes:
+    """Return a command in RESP."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
+
+
+def opener(fsync: str) -> OpenPeer:
+    """Return what opens a primary and its replicas with `appendfsync` as given."""
+
+    @contextlib.contextmanager
+    def opened(base: Path) -> Iterator[Target]:
+        ports = free_ports(NODES)
+        with servers("redis", base) as own:
+            for number, port in enumerate(ports):
+                data = own.directory / f"data-{number}"
+                data.mkdir()
+                words = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)]
+                words += ["--appendonly", "yes", "--appendfsync", fsync, "--save", ""]
+                if number:
+                    words += ["--replicaof", "127.0.0.1", str(ports[0])]
+                own.start(["redis-server", *words])
+            own.wait(lambda: all(map(listens, ports)), START_S, "Redis")
+            synced = b"state=online"
+            own.wait(
+                lambda: ask(ports[0], "INFO", "replication").count(synced) == NODES - 1,
+                START_S,
+                "Redis's replicas",
+            )
+            yield Target(
+                name="Redis",
+                bootstrap=str(ports[0]),
+                disk=own.directory,
+                node_count=NODES,
+                process_ids=own.pids(),
+                open_topic=lambda _partitions, _settings: _stream(ports[0]),
+            )
+
+    return opened
+
+
+@contextlib.contextmanager
+def _stream(port: int) -> Iterator[str]:
+    name = f"bench-{uuid.uuid4().hex[:8]}"
+    yield name
+    ask(port, "UNLINK", name)
+
+
+class RedisSender(SocketSender):
+    """The raw producer."""
+
+    def connect(self) -> None:
+        """Connect to the primary."""
+        self.sockets = [connected("127.0.0.1", int(str(self.task.settings["bootstrap.servers"])))]
+        name = self.task.topic.encode()
+        self._adds = [command(b"XADD", name, b"*", b"v", value) for value in self.payloads]
+        self._wait = command(b"WAIT", b"%d" % REPLICAS_WAITED, b"%d" % WAIT_MS)
+        self._sent: list[int] = []
+
+    def write_chunk(self, number: int, size: int) -> None:
+        """Send a chunk and the command that waits for a replica."""
+        self._sent.append(number)
+        adds = self._adds
+        self.sockets[0].sendall(b"".join([adds[at % len(adds)] for at in range(size)]) + self._wait)
+
+    def take(self, place: int, buffer: bytearray) -> int:
+        """Pass the ids; the number that answers a WAIT settles the oldest chunk."""
+        end = buffer.rfind(b"\r\n")
+        if end < 0:
+            return 0
+        error = None
+        for line in bytes(buffer[:end]).split(b"\r\n"):
+            if line.startswith(b"-"):
+                error = line.decode()
+            elif line.startswith(b":"):
+                if int(line[1:]) < REPLICAS_WAITED:
+                    error = "no replica answered"
+                self.answered(self._sent.pop(0), error=error)
+                error = None
+        return end + 2
+
+
+def _missing() -> str | None:
+    return None if shutil.which("redis-server") else "install redis-server"
+
+
+SENDER = "bench.peers.redis:RedisSender"
+AS_SHIPPED = Peer(
+    name="redis",
+    durability="AOF everysec, WAIT 1: the primary and a replica have it in memory, synced "
+    "each second",
+    missing=_missing,
+    open=opener("everysec"),
+    sender=SENDER,
+)
+WITH_SYNC = Peer(
+    name="redis-fsync",
+    durability="AOF always, WAIT 1: the primary has synced it, a replica has it in memory",
+    missing=_missing,
+    open=opener("always"),
+    sender=SENDER,
+)
