@@ -1,12 +1,12 @@
 """Trimaran beside other systems, on this machine, in turn.
 
     python -m bench.peers [NAME ...] [--rounds 2] [--seconds 20] [--warm-up 5] [--data DIR]
-    python -m bench.peers --table build/peers/results.json
+    python -m bench.peers --table build/peers/results.json ...
 
 Each round starts each system once, one after the other (A B A B), runs every load of `loads` and
 stops it: three nodes and the load share the machine, as everywhere here. Results go to
-`build/peers/results.json` after each system, with a plot of each load beside them; `--table` prints
-the table of docs/performance.md from such a file. A system that is not installed is left out and
+`--results` after each system, with a plot of each load beside them; `--table` prints the table of
+docs/performance.md from such files, several of one comparison as one. A system that is not installed is left out and
 named.
 """
 
@@ -50,7 +50,8 @@ def main(words: list[str]) -> int:
     options = _options(words)
     durability = {name: peer.durability for name, peer in PEERS.items()}
     if options.table is not None:
-        report = msgspec.json.decode(options.table.read_bytes(), type=Report)
+        report = _merged(options.table)
+        plots(report, options.table[0].parent)
         print(markdown(report, durability))
         return 0
     options.data.mkdir(parents=True, exist_ok=True)
@@ -71,8 +72,7 @@ def main(words: list[str]) -> int:
             except (TrimaranError, OSError) as error:
                 failed.append(f"round {number}, {peer.name}: {error}")
                 print(failed[-1], file=sys.stderr)
-            destination = BUILD / "results.json"
-            destination.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+            options.results.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     plots(report, BUILD)
     print(markdown(report, durability))
     print("\n".join([*left_out, *failed]))
@@ -84,6 +84,13 @@ def _measure(peer: Peer, number: int, options: argparse.Namespace, report: Repor
         named = replace(target, name=peer.name)
         for plan in plans(peer, seconds=options.seconds, warm_up_s=options.warm_up):
             report.rows.append(run_once(plan, named, repeat=number, progress=_tell))
+
+
+def _merged(paths: list[Path]) -> Report:
+    """Return the rows of several result files under the first one's machine and date."""
+    first, *others = (msgspec.json.decode(path.read_bytes(), type=Report) for path in paths)
+    first.rows += [row for report in others for row in report.rows]
+    return first
 
 
 def _tell(text: str, _done: float) -> None:
@@ -99,7 +106,8 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--warm-up", type=float, default=5.0)
     parser.add_argument("--data", type=Path, default=BUILD, help="where servers store")
-    parser.add_argument("--table", type=Path, metavar="FILE")
+    parser.add_argument("--results", type=Path, metavar="FILE", default=BUILD / "results.json")
+    parser.add_argument("--table", type=Path, nargs="+", metavar="FILE")
     return parser.parse_args(words)
 
 

@@ -2,9 +2,11 @@
 
 One partition, stream or queue everywhere, so that nobody's parallelism is compared with anybody's
 log. Kafka's protocol is driven twice: by its own client (librdkafka) and by the raw producer; the
-others by raw producers of their own protocols, which cost the machine least.
+others by raw producers of their own protocols, which cost the machine least, and NATS and Redis by
+their Python libraries too where these are installed.
 """
 
+import importlib.util
 from dataclasses import replace
 
 from bench.peers.peer import Peer
@@ -21,6 +23,8 @@ RAW_CHUNK_BYTES = 65_536
 def plans(peer: Peer, *, seconds: float, warm_up_s: float) -> list[Plan]:
     """Return the runs of one system, in order."""
     clients = [peer.sender] if peer.sender else [LIBRDKAFKA, RAW_KAFKA]
+    if peer.library and importlib.util.find_spec(peer.library):
+        clients.append(peer.library_sender)
     return [
         replace(plan, client=client, topic_settings=dict(peer.topic_settings))
         for name in ("one in flight", "steady", "most 100 B", "most 1 KB")

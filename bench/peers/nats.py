@@ -211,6 +211,8 @@ AS_SHIPPED = Peer(
     missing=_missing,
     open=opener(""),
     sender=SENDER,
+    library="nats",
+    library_sender="bench.peers.libraries:NatsLibrary",
 )
 WITH_SYNC = Peer(
     name="nats-fsync",
@@ -218,4 +220,6 @@ WITH_SYNC = Peer(
     missing=_missing,
     open=opener(", sync_interval: always"),
     sender=SENDER,
+    library="nats",
+    library_sender="bench.peers.libraries:NatsLibrary",
 )

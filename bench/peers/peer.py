@@ -23,4 +23,8 @@ class Peer:
     open: OpenPeer
     sender: str = ""
     """`module:Class` of its raw producer; empty: it speaks Kafka's protocol."""
+    library: str = ""
+    """The Python library that its own client is."""
+    library_sender: str = ""
+    """`module:Class` of the producer that uses it."""
     topic_settings: dict[str, str] = field(default_factory=dict)

@@ -123,6 +123,8 @@ AS_SHIPPED = Peer(
     missing=_missing,
     open=opener("everysec"),
     sender=SENDER,
+    library="redis",
+    library_sender="bench.peers.libraries:RedisLibrary",
 )
 WITH_SYNC = Peer(
     name="redis-fsync",
@@ -130,4 +132,6 @@ WITH_SYNC = Peer(
     missing=_missing,
     open=opener("always"),
     sender=SENDER,
+    library="redis",
+    library_sender="bench.peers.libraries:RedisLibrary",
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 
 from trimaran.bench.results import Report, Row
-from trimaran.bench.task import LIBRDKAFKA
 
 BAR_HEIGHT, BAR_GAP, BAR_WIDTH = 18, 6, 420
 LABEL_WIDTH = 230
@@ -21,8 +20,9 @@ def grouped(report: Report) -> dict[Group, list[Row]]:
     """Return the runs of each load, system and client, over all rounds."""
     found: dict[Group, list[Row]] = {}
     for row in report.rows:
-        is_ordinary = row.load.endswith(("them", "/s", "flight"))
-        client = LIBRDKAFKA if is_ordinary else "raw"
+        client = row.client
+        if client.endswith(("Sender", "Producer")):
+            client = "raw"
         found.setdefault((row.scenario, row.target, client), []).append(row)
     return dict(sorted(found.items(), key=lambda one: list(_LOADS).index(one[0][0])))
 

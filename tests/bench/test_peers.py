@@ -146,7 +146,7 @@ def test_table_and_plots_are_made_from_the_rows(tmp_path) -> None:
             scenario=plan.scenario, target="trimaran", load=plan.in_words, offered_per_s=None,
             answered_per_s=1_000.0 * number, mb_per_s=1.0, failed={}, unanswered=0, latency=None,
             batch_latency=None, batch_events_mean=1.0, client_cores=0.1, queue_full=0, nodes=[],
-            disk_before=disk, disk_after=disk, repeat=number,
+            disk_before=disk, disk_after=disk, repeat=number, client=plan.client.rpartition(":")[2],
         )
         for number in (1, 2, 3)
         for plan in loads.plans(PEERS["trimaran"], seconds=1, warm_up_s=1)

@@ -70,6 +70,7 @@ def run_once(plan: Plan, target: Target, *, repeat: int, progress: Progress) -> 
         disk_before=disk_before,
         disk_after=measure_disk(target.disk),
         repeat=repeat,
+        client=plan.client.rpartition(":")[2],
         histogram=outcome.event_histogram if produced.latency is not None else "",
         end_to_end=consumed.latency if consumed else None,
         consumed_per_s=_per_second(consumed, plan) if consumed else None,

@@ -8,7 +8,7 @@ import msgspec
 from trimaran.bench.filesystem import DiskFigures
 from trimaran.bench.histogram import Percentiles, merge, percentiles
 from trimaran.bench.machine import Machine, NodeUse
-from trimaran.bench.task import Outcome
+from trimaran.bench.task import LIBRDKAFKA, Outcome
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -46,6 +46,8 @@ class Row(msgspec.Struct, kw_only=True):
     consumed_per_s: float | None = None
     consumer_cores: float = 0.0
     end_to_end_histogram: str = ""
+    client: str = LIBRDKAFKA
+    """What the producers used: librdkafka, or a class that speaks the protocol itself."""
 
     @property
     def disk_limited(self) -> bool:
