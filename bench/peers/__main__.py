@@ -6,8 +6,8 @@
 Each round starts each system once, one after the other (A B A B), runs every load of `loads` and
 stops it: three nodes and the load share the machine, as everywhere here. Results go to
 `--results` after each system, with a plot of each load beside them; `--table` prints the table of
-docs/performance.md from such files, several of one comparison as one. A system that is not installed is left out and
-named.
+docs/performance.md from such files, several of one comparison as one. A system that is not
+installed is left out and named.
 """
 
 import argparse
