@@ -6,11 +6,23 @@ import type { ClusterNews } from "./api/types";
 import { toggleTheme, useTheme } from "./lib/theme";
 import { useUrl } from "./lib/url";
 import { ClusterPage } from "./pages/cluster/page";
+import { FailoversPage } from "./pages/failovers/page";
+import { DedupPage } from "./pages/dedup/page";
+import { GroupPage } from "./pages/groups/group";
+import { GroupsPage } from "./pages/groups/page";
+import { LogPage } from "./pages/log/page";
+import { TopicPage } from "./pages/topic/page";
+import { TopicsPage } from "./pages/topics/page";
 import { Icon, type IconName, Logo } from "./ui/icons";
 import { Chip, Empty, Link, type Tone } from "./ui/parts";
 
 const PAGES: readonly (readonly [string, string, IconName])[] = [
   ["", "Cluster", "cluster"],
+  ["failovers", "Failovers", "failovers"],
+  ["log", "Log", "log"],
+  ["topics", "Topics", "topics"],
+  ["groups", "Groups", "groups"],
+  ["dedup", "Dedup", "dedup"],
 ];
 
 const TONES: Record<string, Tone> = { ok: "good", degraded: "warn", down: "bad" };
@@ -42,16 +54,26 @@ export function App() {
         <Foot />
       </div>
       <main id="main" tabIndex={-1}>
-        <Page first={first} />
+        <Page first={first} second={parts[1]} />
       </main>
     </div>
   );
 }
 
-function Page({ first }: { first: string }) {
+function Page({ first, second }: { first: string; second: string | undefined }) {
   switch (first) {
     case "":
       return <ClusterPage />;
+    case "failovers":
+      return <FailoversPage />;
+    case "log":
+      return <LogPage />;
+    case "groups":
+      return second === undefined ? <GroupsPage /> : <GroupPage key={second} groupId={second} />;
+    case "dedup":
+      return <DedupPage />;
+    case "topics":
+      return second === undefined ? <TopicsPage /> : <TopicPage key={second} name={second} />;
     default:
       return (
         <Empty title="There is no such page">

@@ -43,10 +43,13 @@ export function seconds(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
   if (value < 1) return `${Math.round(value * 1_000)} ms`;
   if (value < 60) return `${value.toFixed(value < 10 ? 1 : 0)} s`;
-  if (value < 3_600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
-  if (value < 86_400) return `${Math.floor(value / 3_600)} h ${Math.floor((value % 3_600) / 60)} min`;
-  return `${Math.floor(value / 86_400)} d ${Math.floor((value % 86_400) / 3_600)} h`;
+  if (value < 3_600) return two(Math.floor(value / 60), "min", Math.floor(value % 60), "s");
+  if (value < 86_400) return two(Math.floor(value / 3_600), "h", Math.floor((value % 3_600) / 60), "min");
+  return two(Math.floor(value / 86_400), "d", Math.floor((value % 86_400) / 3_600), "h");
 }
+
+const two = (large: number, unit: string, small: number, smallUnit: string): string =>
+  small === 0 ? `${large} ${unit}` : `${large} ${unit} ${small} ${smallUnit}`;
 
 const pad = (value: number, digits = 2): string => String(value).padStart(digits, "0");
 
@@ -63,3 +66,7 @@ export function day(atMs: number): string {
 
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${whole(count)} ${count === 1 ? one : many}`;
+
+/** Without zeros that say nothing: 75.0 ms -> 75 ms. For scales, whose numbers are round. */
+export const tidy = (shown: string): string =>
+  shown.replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");

@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { clock } from "../lib/format";
+import { clock, tidy } from "../lib/format";
 import { colour, useTheme } from "../lib/theme";
 
 export type Line = {
@@ -127,7 +127,7 @@ function options(
   return {
     width: Math.max(element.clientWidth, 120),
     height,
-    padding: [8, 4, 0, 0],
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,
@@ -139,11 +139,11 @@ function options(
       y: { range: (_, low, high) => rangeOf(low, high, latest.current.min) },
     },
     axes: [
-      { stroke: ink, grid: { show: false }, ticks: { show: false }, font, size: 24, gap: 4, space: 70,
+      { stroke: ink, grid: { show: false }, ticks: { show: false }, font, size: 24, gap: 4, space: 56,
         values: (_, splits) => splits.map((split) => timeLabel(split, splits)) },
       { stroke: ink, grid, ticks: { show: false }, font, gap: 4, space: GRID_PX,
         size: (_, values) => Math.max(28, ...(values ?? []).map((value) => value.length * 6.6 + 10)),
-        values: (_, splits) => splits.map((split) => latest.current.format(split)) },
+        values: (_, splits) => splits.map((split) => tidy(latest.current.format(split))) },
     ],
     series: [
       {},
@@ -200,6 +200,8 @@ function withOpacity(hex: string, opacity: number): string {
 function drawBands(self: uPlot, bands: Band[]): void {
   const { ctx, bbox } = self;
   ctx.save();
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   ctx.font = `${11 * devicePixelRatio}px ${colour("--font")}`;
   for (const band of bands) {
     const from = Math.max(self.valToPos(band.from, "x", true), bbox.left);

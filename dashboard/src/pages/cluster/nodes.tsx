@@ -36,7 +36,7 @@ function NodeCard({ node, news, local, mayBreak }: CardProps) {
         </span>
         {node.is_controller && <Chip>controller</Chip>}
         <span className="dim end-note" title={facts ? `process ${facts.pid}, ${facts.data_directory}` : undefined}>
-          {facts ? `for ${seconds(facts.uptime_s)}` : (news.health.nodes.find((row) => row.node_id === node.node_id)?.reason ?? "")}
+          {facts ? `up ${seconds(facts.uptime_s)}` : (news.health.nodes.find((row) => row.node_id === node.node_id)?.reason ?? "")}
         </span>
       </header>
       <dl>

@@ -6,6 +6,7 @@ import { ms, plural, short } from "../../lib/format";
 import { highest, newest, type Series, total, usePerNode, useSeries } from "../../lib/series";
 import { Empty, Figure, Figures, Panel } from "../../ui/parts";
 import { type Line, Plot } from "../../ui/plot";
+import { Leaders } from "./leaders";
 import { News } from "./news";
 import { Nodes } from "./nodes";
 import { Picture } from "./picture";
@@ -49,6 +50,7 @@ export function ClusterPage() {
           <Picture news={news} local={local} />
         </Panel>
         <Nodes news={news} local={local} />
+        <Leaders nodes={news.nodes} />
         <Panel title="Events in, by leader" className="half" note="last 5 minutes">
           <PerNode name="events in by leader" series={series} of="events_in_per_s" format={(value) => short(value)} stacked />
         </Panel>

@@ -13,13 +13,13 @@ export function Picture({ news, local }: PictureProps) {
   const box = useRef<HTMLDivElement>(null);
   const width = useWidth(box);
   const isNarrow = width < 480;
-  const height = isNarrow ? 360 : 430;
+  const height = isNarrow ? 370 : 500;
   const radius = isNarrow ? 36 : 46;
   const places = placesOf(news.nodes, width, height, radius);
   const total = Math.max(1, news.health.partitions_total);
   const states = new Map(news.nodes.map((node) => [node.node_id, stateOf(node, local)]));
   return (
-    <div ref={box} style={{ height }}>
+    <div ref={box} style={{ height }} className="picture-box">
       {width > 0 && (
         <svg width={width} height={height} role="img" className="picture" aria-label={described(news, states)}>
           {news.edges.map((edge) => (

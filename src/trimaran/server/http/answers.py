@@ -24,15 +24,15 @@ from trimaran.server.http.table import ENDPOINTS
 _PARAMETER = re.compile(r"\\?{(\w+)\\?}")
 
 
-async def answer(node: NodeContext, asked: Subscribe, send: Send) -> None:
-    """Send what the path answers now, at each interval; what fails for a moment is skipped.
+async def answer(node: NodeContext, asked: Subscribe, send: Send, *, client: str) -> None:
+    """Send what the path answers `client` now, at each interval; a moment's failure is skipped.
 
     Raises:
         ProblemError: there is no such path, a parameter is wrong, or what it names is gone.
     """
     if asked.path is None:
         raise field_problem("path", "is missing", "a path of the API with its parameters")
-    endpoint, request = request_of(node, asked.path)
+    endpoint, request = request_of(node, asked.path, client)
 
     async def look() -> msgspec.Raw:
         found = await endpoint.handle(request)
@@ -42,7 +42,7 @@ async def answer(node: NodeContext, asked: Subscribe, send: Send) -> None:
     while True:
         try:
             body = await node.shared.get(
-                f"answer {asked.path}", asked.interval_ms / 1000 * FRESH, look
+                f"answer {client} {asked.path}", asked.interval_ms / 1000 * FRESH, look
             )
         except ProblemError as error:
             if error.kind is not problems.UNAVAILABLE:
@@ -63,7 +63,10 @@ def request_of(node: NodeContext, target: str) -> tuple[Endpoint[Any, NoBody], A
         if match is not None:
             values = {name: path_value(name, text) for name, text in match.groupdict().items()}
             query = query_values(parts.query, endpoint.query)
-            return endpoint, Asked(node=node, path=values, query=query, body=NoBody(), headers={})
+            request = Asked(
+                node=node, path=values, query=query, body=NoBody(), headers={}, client=client
+            )
+            return endpoint, request
     raise not_found(f"path {path}: a GET with a JSON answer, see /docs")
 
 

@@ -48,9 +48,8 @@ FEEDS: Mapping[str, Callable[[NodeContext, Subscribe, feeds.Send], Coroutine[Any
     "cluster": feeds.cluster,
     "partition": feeds.partition,
     "group": feeds.group,
-    "answer": answers.answer,
 }
-"""All but tails, which may be changed while they run."""
+"""Of the cluster's state, the same for every client."""
 
 _decoder = msgspec.json.Decoder(ClientMessage)
 log = logging.getLogger(__name__)
@@ -104,6 +103,7 @@ class Stream:
         self._node = node
         self._tails = tails
         self._websocket = websocket
+        self._client = websocket.client.host if websocket.client is not None else ""
         self._subscriptions: dict[str, Subscription] = {}
         self._turn = asyncio.Lock()
 
@@ -208,6 +208,8 @@ class Stream:
         if asked.feed == "tail":
             tail = feeds.TailFeed(self._node, self._tails, asked, self.send)
             feed = tail.run()
+        elif asked.feed == "answer":
+            feed = answers.answer(self._node, asked, send, client=self._client)
         else:
             feed = FEEDS[asked.feed](self._node, asked, send)
         await self.send(Told(type="subscribed", id=asked.id))

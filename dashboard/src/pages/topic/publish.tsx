@@ -1,0 +1,118 @@
+// Publish an event by hand; with an id, send the same again and see that it is stored once.
+import { useState } from "react";
+import { useDoing } from "../../api/hooks";
+import { write } from "../../api/rest";
+import type { NewEvent, Published, TopicAnswer } from "../../api/types";
+import { clock, ms } from "../../lib/format";
+import { Chip, Empty, Link, Panel, ProblemNote, Segments } from "../../ui/parts";
+
+type Encoding = "json" | "text" | "base64";
+type Sent = { row: Published; took: number; at: number };
+
+const KEPT = 50;
+const freshId = (): string => crypto.randomUUID().slice(0, 13);
+
+export function Publish({ topic }: { topic: TopicAnswer }) {
+  const [doing, run] = useDoing();
+  const [key, setKey] = useState("");
+  const [value, setValue] = useState('{"delay": 12}');
+  const [encoding, setEncoding] = useState<Encoding>("json");
+  const [id, setId] = useState(topic.dedup ? freshId : "");
+  const [headers, setHeaders] = useState("");
+  const [partition, setPartition] = useState("");
+  const [sent, setSent] = useState<Sent[]>([]);
+  const wrong = encoding === "json" && !isJson(value);
+  const publish = (eventId: string) =>
+    run(async () => {
+      const event: NewEvent = {
+        value: encoding === "json" ? JSON.parse(value) : value,
+        value_encoding: encoding,
+        headers: headersOf(headers),
+        ...(key !== "" && { key, key_encoding: "text" as const }),
+        ...(partition !== "" && { partition: Number(partition) }),
+        ...(eventId !== "" && { id: eventId }),
+      };
+      const answer = await write("POST /v1/topics/{topic}/events", { topic: topic.name }, { events: [event] });
+      const rows = answer.items.map((row) => ({ row, took: answer.took_ms, at: Date.now() }));
+      setSent((before) => [...rows, ...before].slice(0, KEPT));
+      setId(eventId);
+    });
+  return (
+    <div className="grid">
+      <Panel title="Publish an event" className="half" note="appended by the node, acknowledged by a majority">
+        <form className="form" onSubmit={(event) => { event.preventDefault(); void publish(topic.dedup ? freshId() : id); }}>
+          <label className="field"><span>Key</span>
+            <input className="input mono" value={key} onChange={(event) => setKey(event.target.value)} placeholder="none: any partition" />
+          </label>
+          <div className="field"><span className="row wrap">Value
+              <Segments label="Encoding" value={encoding} onChange={setEncoding} options={[["json", "JSON"], ["text", "Text"], ["base64", "Base64"]]} />
+              {wrong && <span className="bad">not JSON yet</span>}
+            </span>
+            <textarea className="input" rows={6} value={value} onChange={(event) => setValue(event.target.value)} aria-label="Value" spellCheck={false} />
+          </div>
+          <div className="form-row">
+            <label className="field grow"><span>Headers, a line each: name: value</span>
+              <textarea className="input" rows={2} value={headers} onChange={(event) => setHeaders(event.target.value)} spellCheck={false} />
+            </label>
+            <label className="field"><span>Partition</span>
+              <input className="input partition" type="number" min={0} max={topic.partitions - 1} value={partition} onChange={(event) => setPartition(event.target.value)} placeholder="any" />
+            </label>
+          </div>
+          <label className="field"><span>{topic.dedup ? "Event id of the last one sent" : "Event id (only a header: this topic does not store ids once)"}</span>
+            <input className="input mono" value={id} onChange={(event) => setId(event.target.value)} maxLength={256} />
+          </label>
+          <div className="row wrap">
+            <button type="submit" className="button main" disabled={doing.isBusy || wrong}>Publish</button>
+            <button type="button" className="button" disabled={doing.isBusy || wrong || id === "" || sent.length === 0} onClick={() => void publish(id)}>Send the same id again</button>
+          </div>
+          <ProblemNote problem={doing.problem} />
+        </form>
+      </Panel>
+      <Panel title="What became of them" className="half" flush>
+        {sent.length === 0 ? (
+          <Empty title="Nothing sent from this page yet" command={`trimaran produce ${topic.name} --key UA1 < event.json`}>The same from a terminal:</Empty>
+        ) : (
+          <ul className="sent">
+            {sent.map(({ row, took, at }, number) => (
+              <li key={sent.length - number} className="row wrap" data-outcome={row.error ? "error" : row.duplicate_of ? "duplicate" : "stored"}>
+                <span className="mono dim">{clock(at, true)}</span>
+                {row.error ? <Chip tone="bad">{row.error.detail}</Chip> : row.duplicate_of ? <Chip tone="warn">duplicate</Chip> : <Chip tone="good">stored</Chip>}
+                <Where topic={topic.name} row={row} />
+                <span className="dim">{ms(took)}</span>
+                {row.id !== null && <code className="dim">{row.id}</code>}
+              </li>
+            ))}
+          </ul>
+        )}
+      </Panel>
+    </div>
+  );
+}
+
+function Where({ topic, row }: { topic: string; row: Published }) {
+  const place = row.duplicate_of ?? row;
+  if (place.offset === null) return null;
+  const name = `${place.partition}:${place.offset}`;
+  return (
+    <span>
+      {row.duplicate_of && "of "}
+      <Link className="text" to={`/topics/${encodeURIComponent(topic)}?offset=${place.offset}&partition=${place.partition}&event=${name}`}>{name}</Link>
+    </span>
+  );
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const headersOf = (text: string): NonNullable<NewEvent["headers"]> =>
+  text
+    .split("\n")
+    .map((line) => /^([^:]+):\s*(.*)$/.exec(line.trim()))
+    .filter((found) => found !== null)
+    .map((found) => ({ name: (found[1] as string).trim(), value: found[2] ?? "" }));
