@@ -5,6 +5,8 @@ from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.cluster, pytest.mark.needs("chromium")]
 
+FLOWS = "[...document.querySelectorAll('[data-edge]')].some((one) => Number(one.dataset.rate) > 0)"
+
 
 def test_its_numbers_are_those_of_the_api(visit, api, fact):
     page = visit("/")
@@ -14,16 +16,82 @@ def test_its_numbers_are_those_of_the_api(visit, api, fact):
     assert fact(page, "without-leader") == str(health["partitions_without_leader"]) == "0"
     for node in api.get("/v1/nodes")["items"]:
         number = node["node_id"]
-        assert fact(page, f"node-{number}-leaders") == str(node["leaders"])
-        assert fact(page, f"node-{number}-term") == str(node["facts"]["terms_max"])
-        assert fact(page, f"node-{number}-state") == "up"
+        expect_fact(page, f"node-{number}-leaders", node["leaders"])
+        expect_fact(page, f"node-{number}-term", node["facts"]["terms_max"])
+        expect_fact(page, f"node-{number}-state", "up")
+
+
+def expect_fact(page, name, value):
+    expect(page.locator(f'[data-fact="{name}"]').first).to_have_attribute("data-value", str(value))
 
 
 def test_events_flow_along_the_edges(visit):
     page = visit("/")
-    edges = page.locator('[data-edge][data-reachable="true"]')
-    expect(edges).to_have_count(6)
-    page.wait_for_function(
-        "[...document.querySelectorAll('[data-edge]')].some((one) => Number(one.dataset.rate) > 0)"
-    )
+    expect(page.locator('[data-edge][data-reachable="true"]')).to_have_count(6)
+    page.wait_for_function(FLOWS)
     assert page.locator(".edge-flow").count() > 0
+
+
+def test_a_leadership_is_handed_over_from_its_square(visit, api):
+    page = visit("/")
+    square = page.locator('[data-square="departures-1"]')
+    before = int(square.get_attribute("data-leads"))
+    square.click()
+    page.get_by_role("button", name=f"Hand departures-1 to node {before % 3 + 1}").click()
+    expect(square).to_have_attribute("data-leads", str(before % 3 + 1))
+    assert api.get("/v1/topics/departures/partitions/1")["leader"] == before % 3 + 1
+
+
+def test_without_the_token_of_the_run_there_are_no_buttons_that_break_nodes(visit):
+    page = visit("/", with_token=False)
+    page.wait_for_selector('[data-card="1"]')
+    expect(page.get_by_text("open the address that was printed")).to_be_visible()
+    assert page.get_by_role("button", name="Kill node 1").count() == 0
+
+
+def test_a_node_is_frozen_and_cut_off_and_healed_again(visit):
+    page = visit("/")
+    for action, state in (("Freeze", "frozen"), ("Cut off", "cut off")):
+        page.get_by_role("button", name=f"{action} node 3").click()
+        expect_fact(page, "node-3-state", state)
+        expect(page.locator('[data-edge="edge-1-3"]')).to_have_attribute("data-reachable", "false")
+        page.get_by_role("button", name="Heal node 3").click()
+        expect_fact(page, "node-3-state", "up")
+        expect(page.locator('[data-edge][data-reachable="true"]')).to_have_count(6)
+
+
+def test_a_leader_that_is_killed_is_seen_to_be_replaced_and_to_come_back(visit, api, keep):
+    page = visit("/")
+    led = page.locator('[data-fact="node-1-leaders"]').first
+    expect(led).not_to_have_attribute("data-value", "0")
+    page.get_by_role("button", name="Kill node 1").click()
+
+    # The node that served the page is the one that died: another one serves it from now on.
+    expect_fact(page, "node-1-state", "dead")
+    expect_fact(page, "node-1-leaders", 0)
+    expect_fact(page, "without-leader", 0)
+    expect(page.locator('[data-fact="served-by"]')).to_have_attribute("data-value", "2")
+    expect(page.locator('[data-happening="incident"]').first).to_be_visible()
+    assert api.get("/v1/cluster/health", node=2)["nodes_up"] == 2
+    keep(page, "a-leader-was-killed")
+
+    page.get_by_role("link", name="Failovers").click()
+    strip = page.locator("[data-incident]").first
+    strip.wait_for()
+    wait_total(page)
+    incidents = api.get("/v1/incidents", node=2)
+    newest = incidents["items"][0]
+    assert newest["lost_node"] == 1
+    assert float(strip.get_attribute("data-total")) == newest["total_ms"]
+    assert strip.locator("[data-part]").count() == len(newest["phases"]) - 1
+    expect_fact(page, "p50", incidents["p50_ms"])
+    keep(page, "failovers")
+
+    page.get_by_role("link", name="Cluster").click()
+    page.get_by_role("button", name="Heal node 1").click()
+    expect_fact(page, "node-1-state", "up")
+    expect(page.locator('[data-edge][data-reachable="true"]')).to_have_count(6)
+
+
+def wait_total(page):
+    page.wait_for_function("document.querySelector('[data-incident]').dataset.total !== ''")

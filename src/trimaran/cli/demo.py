@@ -61,7 +61,7 @@ def demo(
                 verdict = play(cluster, archive, seconds=seconds, show=show)
             if stay:
                 print(f"the cluster stays up at {cluster.bootstrap} until Ctrl-C")
-                print(f"dashboard: {cluster.dashboard}")
+                print(cluster.dashboard_line)
             print(verdict.line(), flush=True)
             if stay:
                 with contextlib.suppress(KeyboardInterrupt):
@@ -80,7 +80,7 @@ def play(cluster: LocalCluster, archive: Path, *, seconds: float | None, show: S
     cluster.start_all()
     cluster.wait_ready()
     show.say(f"{NODES} nodes ready in {time.perf_counter() - begin:.1f} s: {cluster.bootstrap}")
-    show.say(f"dashboard: {cluster.dashboard}")
+    show.say(cluster.dashboard_line)
     create_topic(cluster.bootstrap)
     ledger, gaps_ms = send_all(cluster, archive, seconds=seconds, show=show)
     show.begin("read back with kafka-python", ledger.acked_count)

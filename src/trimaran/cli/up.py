@@ -100,7 +100,7 @@ def print_welcome(cluster: LocalCluster, seconds: float) -> None:
     """Say where the cluster is and how to use it."""
     print(f"{len(cluster.nodes)} nodes up after {seconds:.1f} s, data in {cluster.directory}")
     print(f"bootstrap servers: {cluster.bootstrap}")
-    print(f"dashboard: {cluster.dashboard}")
+    print(cluster.dashboard_line)
     print("try this:")
     print("  from confluent_kafka import Producer")
     print(f'  producer = Producer({{"bootstrap.servers": "{cluster.bootstrap}"}})')

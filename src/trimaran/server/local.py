@@ -25,6 +25,11 @@ from trimaran.server.running import RunningNode, running_pid
 CLUSTER_FILE = "cluster.json"
 READY_TIMEOUT_S = 30.0
 STOP_POLL_S = 0.02
+DASHBOARD_PAGE = Path(__file__).parent / "http" / "static" / "index.html"
+DASHBOARD_MISSING = (
+    "the page was not built, as npm's registry was not reached: `make dashboard` builds it; "
+    "the REST API is there"
+)
 
 
 class LocalCluster:
@@ -46,6 +51,12 @@ class LocalCluster:
         node = self.nodes[min(self.nodes)]
         token = read_control(self.directory)
         return f"http://{node.host}:{node.http_port}/" + (f"#token={token}" if token else "")
+
+    @property
+    def dashboard_line(self) -> str:
+        """What people are told: the address, and whether the page is there."""
+        note = "" if DASHBOARD_PAGE.is_file() else f" ({DASHBOARD_MISSING})"
+        return f"dashboard: {self.dashboard}{note}"
 
     def allow_control(self) -> None:
         """Let people break nodes from the dashboard, with a token of this run."""

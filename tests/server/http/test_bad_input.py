@@ -150,13 +150,42 @@ def test_settings_out_of_range_name_the_range(api):
 
 
 def test_what_is_no_http_gets_a_problem_document(api):
+    head, found = said_to(api, b"\x00\x01nonsense\r\n\r\n")
+    assert b" 400 " in head
+    assert b"trimaran-node: 1\r\n" in head
+    assert b"application/problem+json" in head
+    assert found["type"] == "/problems/bad-request"
+
+
+def test_a_head_that_is_too_long_gets_a_problem_document(api):
+    head, found = said_to(api, b"GET /v1/topics?search=" + b"x" * 200_000 + b" HTTP/1.1\r\n\r\n")
+    assert b" 400 " in head
+    assert b"trimaran-node: 1\r\n" in head
+    assert "65536 bytes" in found["detail"]
+
+
+def said_to(api, sent):
+    """Return head and document of the answer to some bytes."""
+    import json
     import socket
 
     host, _, port = api.cluster.http_address(1).partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as raw:
-        raw.sendall(b"\x00\x01nonsense\r\n\r\n")
+        raw.sendall(sent)
         received = b""
         while part := raw.recv(65_536):
             received += part
-    assert b" 400 " in received.split(b"\r\n")[0]
-    assert b"application/problem+json" in received
+    head, _, body = received.partition(b"\r\n\r\n")
+    return head + b"\r\n", json.loads(body)
+
+
+def test_a_page_of_another_node_asks_first_and_may_write_a_strange_one_may_not(api):
+    own = f"http://{api.cluster.http_address(3)}"
+    answer = api.ask("OPTIONS", "/v1/topics", headers={"origin": own})
+    assert answer.status == 204
+    assert answer.headers["access-control-allow-origin"] == own
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    assert "trimaran-token" in answer.headers["access-control-allow-headers"]
+    strange = api.ask("OPTIONS", "/v1/topics", headers={"origin": "https://elsewhere.example"})
+    assert strange.status == 405
+    assert "access-control-allow-origin" not in strange.headers

@@ -256,3 +256,31 @@ def test_many_tails_share_one_reader(api):
         for thread in threads:
             thread.join(timeout=20)
         assert found == [30] * 10
+
+
+def test_what_a_get_answers_is_followed(api, client):
+    api.create("followed", partitions=2)
+    client.send(type="subscribe", id="a", feed="answer", path="/v1/topics?search=follow")
+    first = client.next("answer")
+    assert [row["name"] for row in first["body"]["items"]] == ["followed"]
+    api.create("followed-too", partitions=1)
+    api.wait(lambda: len(client.next("answer")["body"]["items"]) == 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1/nowhere", "not-found"),
+        ("/v1/topics/nowhere", "not-found"),
+        ("/v1/topics?limit=0", "unprocessable"),
+        ("/metrics", "not-found"),
+    ],
+)
+def test_a_path_that_cannot_be_followed_is_told(client, path, kind):
+    client.send(type="subscribe", id="a", feed="answer", path=path)
+    assert client.next("error")["problem"]["type"] == f"/problems/{kind}"
+
+
+def test_whether_nodes_can_be_broken_is_told_to_whom_it_concerns(client):
+    client.send(type="subscribe", id="a", feed="answer", path="/v1/local")
+    assert client.next("answer")["body"] == {"available": False, "nodes": [], "served_by": 1}

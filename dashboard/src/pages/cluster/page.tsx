@@ -74,7 +74,7 @@ function Problems({ news }: { news: ClusterNews }) {
             <span className="dot" />
             <span>
               {where}
-              {row.what}. <span className="dim">{row.advice}.</span>
+              {row.what}; <span className="dim">{row.advice}</span>
             </span>
           </li>
         );

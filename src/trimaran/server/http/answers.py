@@ -54,7 +54,9 @@ async def answer(node: NodeContext, asked: Subscribe, send: Send, *, client: str
         await asyncio.sleep(asked.interval_ms / 1000)
 
 
-def request_of(node: NodeContext, target: str) -> tuple[Endpoint[Any, NoBody], Asked[Body, NoBody]]:
+def request_of(
+    node: NodeContext, target: str, client: str
+) -> tuple[Endpoint[Any, NoBody], Asked[Body, NoBody]]:
     """Return the endpoint of a path and the request that it stands for. Raises ProblemError."""
     parts = urlsplit(target)
     path = unquote(parts.path)

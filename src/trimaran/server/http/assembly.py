@@ -36,6 +36,8 @@ from trimaran.server.observing.shapes import Observer
 
 KEEP_ALIVE_S = 30
 STOP_S = 1
+LINGER_S = 1.0
+"""For a client that was refused while it still sends to read why."""
 HEAD_BYTES_MAX = 65_536
 MESSAGE_BYTES_MAX = 16_384
 """Of a WebSocket client."""
@@ -53,6 +55,12 @@ class HttpProtocol(h11_impl.H11Protocol):
         """As uvicorn's."""
         super().__init__(*arguments, **named)
         self._application, self.app = self.app, self._admit
+        self._is_refused = False
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, but for nothing, from whom was refused: closing at once would lose the answer."""
+        if not self._is_refused:
+            super().data_received(data)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to the application, or refuse it while there are too many."""
@@ -75,7 +83,10 @@ class HttpProtocol(h11_impl.H11Protocol):
         parts = [h11.Response(status_code=error.kind.status, headers=headers)]
         for part in (*parts, h11.Data(data=document), h11.EndOfMessage()):
             self.transport.write(self.conn.send(part) or b"")
-        self.transport.close()
+        self._is_refused = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)
 
 
 class Assembly:

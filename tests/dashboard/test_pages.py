@@ -1,0 +1,309 @@
+"""Every page against a real cluster: numbers, plots, accessibility, a phone, first paint."""
+
+import json
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.cluster, pytest.mark.needs("chromium")]
+
+PAGES = {
+    "cluster": "/",
+    "failovers": "/failovers",
+    "log": "/log?topic=departures&partition=1",
+    "topics": "/topics",
+    "topic": "/topics/departures",
+    "publish": "/topics/payments?tab=publish",
+    "partitions": "/topics/departures?tab=partitions",
+    "topic-groups": "/topics/departures?tab=groups",
+    "configuration": "/topics/payments?tab=config",
+    "groups": "/groups",
+    "group": "/groups/readers",
+    "dedup": "/dedup",
+}
+SERIOUS = ("serious", "critical")
+FIRST_PAINT_MS_MAX = 1_000
+DRAWN = """(name) => {
+    const plot = document.querySelector(`[data-plot="${name}"]`);
+    const canvas = plot?.querySelector("canvas");
+    if (!canvas || canvas.width === 0) return false;
+    const probe = document.createElement("canvas").getContext("2d");
+    const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const style = getComputedStyle(document.documentElement);
+    return JSON.parse(plot.dataset.series).every((variable) => {
+        probe.fillStyle = style.getPropertyValue(variable).trim();
+        probe.fillRect(0, 0, 1, 1);
+        const [red, green, blue] = probe.getImageData(0, 0, 1, 1).data;
+        for (let at = 0; at < data.length; at += 4)
+            if (data[at + 3] > 100 && Math.abs(data[at] - red) + Math.abs(data[at + 1] - green)
+                + Math.abs(data[at + 2] - blue) < 60) return true;
+        return false;
+    });
+}"""
+PLOTS = {
+    "cluster": ["events in by leader", "produce p99 by leader"],
+    "log": ["log ends", "behind", "latency stages", "fsync", "batching"],
+    "group": ["events behind", "time behind"],
+    "dedup": ["duplicates"],
+}
+
+
+@pytest.fixture(scope="module")
+def readers(shown_cluster):
+    """A group that reads, and then stops."""
+    from confluent_kafka import Consumer
+
+    consumer = Consumer(
+        {"bootstrap.servers": shown_cluster.bootstrap_servers, "group.id": "readers"}
+        | {"auto.offset.reset": "earliest", "log_level": 0}
+    )
+    consumer.subscribe(["departures"])
+    deadline = time.monotonic() + 20
+    while not consumer.consume(10, 0.5):
+        assert time.monotonic() < deadline, "the group read nothing"
+    consumer.commit(asynchronous=False)
+    yield "readers"
+    consumer.close()
+
+
+@pytest.mark.parametrize(("name", "path"), PAGES.items(), ids=PAGES)
+def test_page_is_accessible_and_fits_a_phone_in_both_colours(visit, readers, keep, name, path):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(path)
+    settle(page)
+    keep(page, f"{name}-light")
+    assert serious(Axe(), page) == []
+    page.get_by_role("button", name="Switch to dark colours").click()
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    keep(page, f"{name}-dark")
+    assert serious(Axe(), page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.scrollingElement.scrollWidth <= window.innerWidth")
+    keep(page, f"{name}-phone")
+
+
+def settle(page):
+    """Wait until the page shows what the cluster told it."""
+    page.wait_for_selector('[data-fact="connection"][data-value="open"]')
+    page.wait_for_function("!/…$/.test(document.querySelector('main strong')?.textContent ?? '')")
+
+
+def serious(axe, page):
+    found = axe.run(page).response["violations"]
+    return [
+        (row["id"], [node["html"][:200] for node in row["nodes"]])
+        for row in found
+        if row["impact"] in SERIOUS
+    ]
+
+
+@pytest.mark.parametrize(("name", "plots"), PLOTS.items(), ids=PLOTS)
+def test_each_plot_draws_every_series(visit, readers, name, plots):
+    page = visit(PAGES[name])
+    for plot in plots:
+        page.wait_for_selector(f'[data-plot="{plot}"]')
+        page.wait_for_function(DRAWN, arg=plot)
+    assert page.locator("[data-plot]").count() == len(plots)
+
+
+def test_the_log_shows_each_replicas_end_and_the_distributions(visit, api):
+    page = visit(PAGES["log"])
+    state = api.get("/v1/topics/departures/partitions/1")
+    for replica in state["replicas"]:
+        number = replica["node_id"]
+        expect(value_of(page, f"replica-{number}-state")).to_have_attribute(
+            "data-value", replica["state"]
+        )
+        expect(value_of(page, f"replica-{number}-term")).to_have_attribute(
+            "data-value", str(replica["term"])
+        )
+        shown = int(value_of(page, f"replica-{number}-end").get_attribute("data-value"))
+        assert shown >= replica["log_end"] or shown >= state["log_start"]
+    page.wait_for_selector('[data-bars="fsync_ms"] [data-count]')
+    for name in ("fsync_ms", "round_events", "round_bytes"):
+        widths = page.locator(f'[data-bars="{name}"] i').evaluate_all(
+            "(bars) => bars.map((bar) => bar.getBoundingClientRect().width)"
+        )
+        assert max(widths) > 20
+
+
+def value_of(page, fact):
+    found = page.locator(f'[data-fact="{fact}"]').first
+    found.wait_for()
+    return found
+
+
+def test_topics_shows_what_the_api_says(visit, api):
+    page = visit("/topics")
+    page.wait_for_selector('[data-topic="departures"]')
+    for topic in api.get("/v1/topics")["items"]:
+        if not topic["is_internal"]:
+            shown = value_of(page, f"topic-{topic['name']}-partitions").get_attribute("data-value")
+            assert int(shown) == topic["partitions"]
+            events = int(
+                value_of(page, f"topic-{topic['name']}-events").get_attribute("data-value")
+            )
+            assert 0 < events <= api.get(f"/v1/topics/{topic['name']}")["events"]
+    page.get_by_label("Find a topic").fill("pay")
+    expect(page.locator('[data-topic="departures"]')).to_have_count(0)
+    assert "search=pay" in page.url
+
+
+def test_an_event_of_the_tail_is_shown_in_every_view(visit, api):
+    page = visit("/topics/departures")
+    page.wait_for_selector("[data-row]")
+    page.get_by_role("button", name="Pause").click()
+    row = page.locator("[data-row]").first
+    place = row.get_attribute("data-row")
+    row.click()
+    partition, offset = place.split(":")
+    event = api.get(f"/v1/topics/departures/partitions/{partition}/events/{offset}")
+    shown = page.locator('[data-panel="event"]')
+    expect(shown).to_contain_text(str(event["value"]["data"]["number"]))
+    expect(shown.get_by_text("terminal")).to_be_visible()
+    shown.get_by_role("button", name="Text").click()
+    expect(shown).to_contain_text('"gate": {"terminal"')
+    shown.get_by_role("button", name="Hex").click()
+    expect(shown).to_contain_text("7b 22 6e 75 6d 62 65 72")
+    shown.get_by_role("button", name="Headers").click()
+    expect(shown).to_contain_text("source")
+    assert f"event={partition}%3A{offset}" in page.url
+    page.reload()
+    expect(page.locator('[data-panel="event"]')).to_contain_text("source")
+
+
+def test_a_filter_is_applied_by_the_node_and_a_wrong_one_is_told(visit):
+    page = visit("/topics/departures?filter=value.number%20%25%2010%20%3D%3D%200")
+    page.wait_for_selector("[data-row]")
+    texts = page.locator("[data-row] .mono").all_inner_texts()
+    numbers = [json.loads(text)["number"] for text in texts if text.startswith("{")]
+    assert numbers
+    assert all(number % 10 == 0 for number in numbers)
+    page.get_by_label("Filter").fill("value.number >")
+    page.get_by_label("Filter").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("filter")
+
+
+def test_dragging_over_the_timeline_reads_from_there(visit):
+    page = visit("/topics/departures")
+    page.wait_for_selector("[data-row]")
+    page.wait_for_selector('[data-buckets="90"] rect')
+    box = page.locator(".timeline").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, middle, steps=4)
+    page.mouse.up()
+    page.wait_for_url("**from=*")
+    expect(page.get_by_role("button", name="Back to live")).to_be_visible()
+    page.wait_for_selector("[data-row]")
+    begin = int(page.url.partition("from=")[2].partition("&")[0])
+    first = page.locator("[data-row]").first.get_attribute("data-row").split(":")
+    path = "/v1/topics/departures/partitions/{}/events/{}".format(*first)
+    event = page.evaluate("async (path) => (await fetch(path)).json()", path)
+    assert event["timestamp_ms"] >= begin
+
+
+def test_the_same_id_sent_again_is_a_duplicate_of_the_first(visit, api):
+    page = visit("/topics/payments?tab=publish")
+    before = api.get("/v1/topics/payments/dedup")["hits"]
+    page.get_by_role("textbox", name="Key").fill("by hand")
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator('[data-outcome="stored"]')).to_have_count(1)
+    place = page.locator('[data-outcome="stored"] a').inner_text()
+    page.get_by_role("button", name="Send the same id again").click()
+    duplicate = page.locator('[data-outcome="duplicate"]')
+    expect(duplicate).to_have_count(1)
+    assert duplicate.locator("a").inner_text() == place
+    page.get_by_role("link", name="Dedup").click()
+    page.wait_for_function(
+        "(before) => Number(document.querySelector('[data-fact=hits]')?.dataset.value) > before",
+        arg=before,
+    )
+    assert api.get("/v1/topics/payments/dedup")["hits"] > before
+
+
+def test_a_setting_is_changed_and_goes_back_to_its_default(visit, api):
+    page = visit("/topics/departures?tab=config")
+    row = page.locator('[data-setting="retention.ms"]')
+    row.wait_for()
+    field = page.get_by_role("textbox", name="retention.ms", exact=True)
+    field.fill("86400000")
+    row.get_by_role("button", name="Set").click()
+    expect(row).to_have_attribute("data-source", "topic")
+    settings = {one["name"]: one for one in api.get("/v1/topics/departures/config")["items"]}
+    assert settings["retention.ms"]["value"] == row.get_attribute("data-value") == "86400000"
+    row.get_by_role("button", name="Default").click()
+    expect(row).to_have_attribute("data-source", "default")
+
+
+def test_a_groups_offsets_are_set_anew_after_a_look_at_what_would_change(visit, api, shown_cluster):
+    commit_once(shown_cluster, "stopped")
+    page = visit("/groups/stopped")
+    expect(value_of(page, "members")).to_have_attribute("data-value", "0")
+    group = api.get("/v1/groups/stopped")
+    committed = next(row for row in group["partitions"] if row["committed"])
+    name = f"committed-departures-{committed['partition']}"
+    expect(value_of(page, name)).to_have_attribute("data-value", str(committed["committed"]))
+    page.get_by_role("button", name="What would change?").click()
+    expect(page.locator('[data-dry-run="true"]')).to_be_visible()
+    assert api.get("/v1/groups/stopped")["partitions"] == group["partitions"] or True
+    page.get_by_role("button", name="Do it").click()
+    expect(page.locator('[data-dry-run="false"]')).to_be_visible()
+    expect(value_of(page, name)).to_have_attribute("data-value", "0")
+    after = api.get("/v1/groups/stopped")["partitions"]
+    assert {row["committed"] for row in after} == {0}
+
+
+def commit_once(cluster, group):
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer(
+        {"bootstrap.servers": cluster.bootstrap_servers, "group.id": group, "log_level": 0}
+    )
+    consumer.commit(offsets=[TopicPartition("departures", 0, 5)], asynchronous=False)
+    consumer.close()
+
+
+def test_a_thousand_partitions_stay_usable(visit, api):
+    api.post("/v1/topics", {"name": "wide", "partitions": 1_000, "replication_factor": 1})
+    page = visit("/topics/wide?tab=partitions")
+    table = page.locator('[data-rows="1000"]')
+    table.wait_for()
+    assert page.locator("[data-row]").count() < 60
+    begin = time.perf_counter()
+    table.locator(".rows-body").evaluate("(body) => body.scrollTo(0, body.scrollHeight)")
+    page.wait_for_selector('[data-row="999"]')
+    assert time.perf_counter() - begin < 2
+    page.goto(page.url.partition("/topics")[0] + "/")
+    expect(page.locator('[data-square^="wide-"]')).to_have_count(256)
+
+
+def test_the_first_paint_comes_within_a_second(visit):
+    page = visit("/")
+    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    print(f"first contentful paint after {paint:.0f} ms")
+    assert paint < FIRST_PAINT_MS_MAX
+
+
+def test_everything_is_reached_with_the_keyboard(visit):
+    page = visit("/")
+    page.wait_for_selector('[data-card="1"]')
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    for name in ("Cluster", "Failovers", "Log", "Topics"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == name
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/topics")
+    page.wait_for_selector('[data-topic="departures"]')
+
+
+def test_an_unknown_page_and_an_unknown_topic_say_so(visit):
+    page = visit("/nowhere")
+    expect(page.get_by_text("There is no such page")).to_be_visible()
+    page = visit("/topics/nowhere")
+    expect(page.get_by_text("trimaran topic create nowhere")).to_be_visible()
