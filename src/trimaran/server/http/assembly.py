@@ -58,7 +58,7 @@ class HttpProtocol(h11_impl.H11Protocol):
         self._is_refused = False
 
     def data_received(self, data: bytes) -> None:
-        """Read on, but for nothing, from whom was refused: closing at once would lose the answer."""
+        """Read on, for nothing, from whom was refused: to close at once would lose the answer."""
         if not self._is_refused:
             super().data_received(data)
 
