@@ -99,7 +99,7 @@ function Bar({ topic }: { topic: TopicAnswer }) {
   const numbers = Array.from({ length: topic.partitions }, (_, at) => String(at));
   const choose = (value: string) => url.set({ partition: value === "all" ? null : value });
   return (
-    <form className="events-bar" onSubmit={(event) => { event.preventDefault(); url.set({ filter: text.trim() }); }}>
+    <div className="events-bar" role="search">
       {few ? (
         <Segments label="Partition" value={partition} onChange={choose} options={[["all", "all"], ...numbers.map((one) => [one, one] as const)]} />
       ) : (
@@ -109,9 +109,10 @@ function Bar({ topic }: { topic: TopicAnswer }) {
         </select>
       )}
       <input className="input grow mono" aria-label="Filter" placeholder='filter, such as  value.delay > 60 && key.startsWith("UA")' value={text}
-        onChange={(event) => setText(event.target.value)} onBlur={() => url.set({ filter: text.trim() })} spellCheck={false} />
+        onChange={(event) => setText(event.target.value)} onBlur={() => url.set({ filter: text.trim() })} spellCheck={false}
+        onKeyDown={(event) => { if (event.key === "Enter") { event.preventDefault(); url.set({ filter: text.trim() }); } }} />
       <input className="input offset" inputMode="numeric" aria-label="From offset" placeholder="from offset" defaultValue={url.query.get("offset") ?? ""} key={url.query.get("offset")}
         onKeyDown={(event) => { if (event.key === "Enter") { event.preventDefault(); url.set({ offset: event.currentTarget.value.replace(/\D/g, ""), from: null, to: null }); } }} />
-    </form>
+    </div>
   );
 }
