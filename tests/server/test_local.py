@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from trimaran.server import places
+from trimaran.server import local, places
 from trimaran.server.local import found_cluster, load_cluster
 from trimaran.server.places import ClusterDirectoryError, is_memory_file_system
 from trimaran.server.settings import read_config
@@ -72,3 +72,13 @@ def test_a_lost_cluster_file_beside_node_data_founds_nothing(tmp_path):
 def test_memory_file_systems_are_told_from_disks(tmp_path):
     assert not is_memory_file_system("/")
     assert is_memory_file_system("/dev/shm")
+
+
+def test_the_dashboards_line_says_when_its_page_is_not_there(tmp_path, monkeypatch):
+    cluster = found_cluster(tmp_path / "c", count=1)
+    there, missing = tmp_path / "index.html", tmp_path / "nothing.html"
+    there.touch()
+    monkeypatch.setattr(local, "DASHBOARD_PAGE", there)
+    assert cluster.dashboard_line == f"dashboard: {cluster.dashboard}"
+    monkeypatch.setattr(local, "DASHBOARD_PAGE", missing)
+    assert "make dashboard" in cluster.dashboard_line
