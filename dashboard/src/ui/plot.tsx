@@ -139,7 +139,7 @@ function options(
       y: { range: (_, low, high) => rangeOf(low, high, latest.current.min) },
     },
     axes: [
-      { stroke: ink, grid: { show: false }, ticks: { show: false }, font, size: 24, gap: 4, space: 56,
+      { stroke: ink, grid: { show: false }, ticks: { show: false }, font, size: 24, gap: 4, space: (_self, _axis, _low, _high, room) => (room > 500 ? 84 : 56),
         values: (_, splits) => splits.map((split) => timeLabel(split, splits)) },
       { stroke: ink, grid, ticks: { show: false }, font, gap: 4, space: GRID_PX,
         size: (_, values) => Math.max(28, ...(values ?? []).map((value) => value.length * 6.6 + 10)),
