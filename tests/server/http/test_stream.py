@@ -259,11 +259,11 @@ def test_many_tails_share_one_reader(api):
 
 
 def test_what_a_get_answers_is_followed(api, client):
-    api.create("followed", partitions=2)
-    client.send(type="subscribe", id="a", feed="answer", path="/v1/topics?search=follow")
+    api.create("answered", partitions=2)
+    client.send(type="subscribe", id="a", feed="answer", path="/v1/topics?search=answered")
     first = client.next("answer")
-    assert [row["name"] for row in first["body"]["items"]] == ["followed"]
-    api.create("followed-too", partitions=1)
+    assert [row["name"] for row in first["body"]["items"]] == ["answered"]
+    api.create("answered-too", partitions=1)
     api.wait(lambda: len(client.next("answer")["body"]["items"]) == 2)
 
 
