@@ -20,12 +20,12 @@ def test_its_numbers_are_those_of_the_api(visit, api, fact):
     assert fact(page, "without-leader") == str(health["partitions_without_leader"]) == "0"
     for node in api.get("/v1/nodes")["items"]:
         number = node["node_id"]
-        expect_fact(page, f"node-{number}-leaders", node["leaders"])
-        expect_fact(page, f"node-{number}-term", node["facts"]["terms_max"])
-        expect_fact(page, f"node-{number}-state", "up")
+        assert_fact(page, f"node-{number}-leaders", node["leaders"])
+        assert_fact(page, f"node-{number}-term", node["facts"]["terms_max"])
+        assert_fact(page, f"node-{number}-state", "up")
 
 
-def expect_fact(page, name, value):
+def assert_fact(page, name, value):
     expect(page.locator(f'[data-fact="{name}"]').first).to_have_attribute("data-value", str(value))
 
 
@@ -57,10 +57,10 @@ def test_a_node_is_frozen_and_cut_off_and_healed_again(visit):
     page = visit("/")
     for action, state in (("Freeze", "frozen"), ("Cut off", "cut off")):
         page.get_by_role("button", name=f"{action} node 3").click()
-        expect_fact(page, "node-3-state", state)
+        assert_fact(page, "node-3-state", state)
         expect(page.locator('[data-edge="edge-1-3"]')).to_have_attribute("data-reachable", "false")
         page.get_by_role("button", name="Heal node 3").click()
-        expect_fact(page, "node-3-state", "up")
+        assert_fact(page, "node-3-state", "up")
         expect(page.locator('[data-edge][data-reachable="true"]')).to_have_count(6)
 
 
@@ -71,9 +71,9 @@ def test_a_leader_that_is_killed_is_seen_to_be_replaced_and_to_come_back(visit, 
     page.get_by_role("button", name="Kill node 1").click()
 
     # The node that served the page is the one that died: another one serves it from now on.
-    expect_fact(page, "node-1-state", "dead")
-    expect_fact(page, "node-1-leaders", 0)
-    expect_fact(page, "without-leader", 0)
+    assert_fact(page, "node-1-state", "dead")
+    assert_fact(page, "node-1-leaders", 0)
+    assert_fact(page, "without-leader", 0)
     expect(page.locator('[data-fact="served-by"]')).to_have_attribute("data-value", "2")
     expect(page.locator('[data-happening="incident"]').first).to_be_visible()
     assert api.get("/v1/cluster/health", node=2)["nodes_up"] == 2
@@ -86,12 +86,12 @@ def test_a_leader_that_is_killed_is_seen_to_be_replaced_and_to_come_back(visit, 
     assert shown == str(newest["total_ms"])
     strip = page.locator("[data-incident]").first
     assert strip.locator("[data-part]").count() == len(newest["phases"]) - 1
-    expect_fact(page, "p50", api.get("/v1/incidents", node=2)["p50_ms"])
+    assert_fact(page, "p50", api.get("/v1/incidents", node=2)["p50_ms"])
     keep(page, "failovers")
 
     page.get_by_role("link", name="Cluster").click()
     page.get_by_role("button", name="Heal node 1").click()
-    expect_fact(page, "node-1-state", "up")
+    assert_fact(page, "node-1-state", "up")
     expect(page.locator('[data-edge][data-reachable="true"]')).to_have_count(6)
 
 

@@ -312,6 +312,7 @@ def test_everything_is_reached_with_the_keyboard(visit):
 
 def test_an_unknown_page_and_an_unknown_topic_say_so(visit):
     page = visit("/nowhere")
-    expect(page.get_by_text("There is no such page")).to_be_visible()
+    page.get_by_text("There is no such page").wait_for()
+    assert page.get_by_role("link", name="Go to the cluster").is_visible()
     page = visit("/topics/nowhere")
     expect(page.get_by_text("trimaran topic create nowhere")).to_be_visible()

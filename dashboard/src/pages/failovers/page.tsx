@@ -113,7 +113,7 @@ function Strips({ rows, limit }: { rows: Incident[]; limit: number }) {
         <div className="legend">
           {PARTS.map((part) => (
             <span key={part.name} title={part.text}>
-              <i className="square" style={{ "--series": `var(${part.colour})` } as React.CSSProperties} />
+              <i className="swatch" style={{ "--series": `var(${part.colour})` } as React.CSSProperties} />
               {NAMES[part.name]}
             </span>
           ))}
