@@ -18,6 +18,7 @@ from trimaran.broker.calls import Call
 from trimaran.broker.counters import PartitionCounters
 from trimaran.broker.dispatch import Dispatcher
 from trimaran.broker.fetch_sessions import FetchSessions
+from trimaran.broker.group_topics import GroupTopics
 from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadlines
 from trimaran.errors import ErrorCode, RequestError
@@ -322,7 +323,9 @@ class FakeBroker:
                 self.leaders[topic.group(number)] = (replicas[0], Term(1))
             if topic.is_internal:
                 if self.node_id in replicas:
-                    self.coordinator_rows[number] = self.make_coordinator(self.kafka.group)
+                    self.coordinator_rows[number] = self.make_coordinator(
+                        self.kafka.group, GroupTopics(lambda: self.image)
+                    )
             elif self.node_id in replicas:
                 partition = FakePartition(self, topic.name, topic.topic_id, number, replicas)
                 partition.is_leader = replicas[0] == self.node_id and self.elects

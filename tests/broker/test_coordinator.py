@@ -7,12 +7,14 @@ import pytest
 
 from trimaran.broker.coordinator import GROUPS_FILE, Coordinator
 from trimaran.broker.group_cleaning import GroupCleaning
+from trimaran.broker.group_topics import GroupTopics
 from trimaran.errors import ErrorCode, NotLeaderError, ProposalRefusedError, RequestError
 from trimaran.groups.commands import CommitOffsets, StoreGroup, encode_command
 from trimaran.groups.messages import GroupSettings, JoinRequest, MemberClaim, SyncRequest
 from trimaran.groups.stored import CommittedOffset, StoredGroup, StoredMember, StoredProtocol
 from trimaran.groups.table import GroupTable
 from trimaran.ids import GROUPS_TOPIC_ID, Index, NodeId, Offset, Term, TopicId, group_id
+from trimaran.metadata.image import Image
 from trimaran.raft.ready import Role, RoleChange
 from trimaran.records.entry import Entry, EntryKind
 
@@ -73,7 +75,12 @@ class Bench:
         )
         settings = GroupSettings(initial_rebalance_delay_ms=0)
         self.coordinator = Coordinator(
-            number=0, table=table, settings=settings, raft=self.raft, owner=owner
+            number=0,
+            table=table,
+            settings=settings,
+            topics=GroupTopics(Image),
+            raft=self.raft,
+            owner=owner,
         )
         self.replica = SimpleNamespace(
             applied=Index(0), group=group_id(GROUPS_TOPIC_ID, 0), proposed=lambda entry: None

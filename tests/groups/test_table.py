@@ -155,7 +155,7 @@ def test_bytes_that_no_table_writes_are_found_out(data):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x02\x00\x00\x00\x00", b"\x01\x00\x00\x00\x01", b"\x01" * 9]
+    "data", [b"", b"\x03\x00\x00\x00\x00", b"\x01\x00\x00\x00\x01", b"\x01" * 9]
 )
 def test_snapshots_of_another_kind_are_refused(data):
     with pytest.raises(CorruptionError):

@@ -19,7 +19,7 @@ from trimaran.dedup.producers import KnownProducer
 from trimaran.errors import ErrorCode
 from trimaran.groups.commands import Command as GroupCommand
 from trimaran.groups.limits import COORDINATORS_DEFAULT
-from trimaran.groups.messages import GroupSettings
+from trimaran.groups.messages import GroupSettings, MigrationPolicy
 from trimaran.groups.table import GroupTable
 from trimaran.ids import ClusterId, GroupId, NodeId, Offset, Term, TopicId
 from trimaran.metadata.commands import Command
@@ -107,6 +107,9 @@ class KafkaSettings:
                 session_timeout_max_ms=config.group.session_timeout_max_ms,
                 initial_rebalance_delay_ms=config.group.initial_rebalance_delay_ms,
                 members_max=config.group.members_max,
+                heartbeat_interval_ms=config.group.consumer_heartbeat_interval_ms,
+                consumer_session_timeout_ms=config.group.consumer_session_timeout_ms,
+                migration=MigrationPolicy(config.group.consumer_migration_policy),
             ),
             coordinators_count=config.group.coordinators,
             offset_metadata_bytes_max=config.group.offset_metadata_bytes_max,

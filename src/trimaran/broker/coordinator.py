@@ -24,6 +24,7 @@ from trimaran.errors import (
 from trimaran.groups.commands import Command, decode_command, encode_command
 from trimaran.groups.messages import GroupSettings
 from trimaran.groups.table import GroupTable
+from trimaran.groups.topics import Topics
 from trimaran.ids import GroupId, Index, Term
 from trimaran.raft.node import RaftNode
 from trimaran.raft.ready import RoleChange
@@ -57,6 +58,7 @@ class Coordinator:
         number: int,
         table: GroupTable,
         settings: GroupSettings,
+        topics: Topics,
         raft: RaftNode,
         owner: CoordinatorOwner,
     ) -> None:
@@ -66,6 +68,7 @@ class Coordinator:
         self.live: LiveGroups | None = None
         """The groups as the leader knows them; None on others, and on a leader not ready yet."""
         self._settings = settings
+        self._topics = topics
         self._raft = raft
         self._owner = owner
         self._replica: Replica
@@ -193,7 +196,7 @@ class Coordinator:
 
     def _begin(self) -> None:
         """This leader knows all that earlier ones committed: take up the groups."""
-        self.live = LiveGroups(self, settings=self._settings)
+        self.live = LiveGroups(self, settings=self._settings, topics=self._topics)
         self._wake()
 
     def synced(self) -> None:

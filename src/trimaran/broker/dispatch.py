@@ -24,6 +24,8 @@ from trimaran.broker.handlers import (
     alter_partition_reassignments,
     alter_replica_log_dirs,
     api_versions,
+    consumer_group_describe,
+    consumer_group_heartbeat,
     create_partitions,
     create_topics,
     delete_groups,
@@ -120,6 +122,12 @@ ROUTES: Mapping[int, Route] = {
     ApiKey.DESCRIBE_QUORUM: Route(describe_quorum.handle, describe_quorum.refuse),
     ApiKey.DESCRIBE_CLUSTER: Route(describe_cluster.handle, describe_cluster.refuse),
     ApiKey.DESCRIBE_PRODUCERS: Route(describe_producers.handle, describe_producers.refuse),
+    ApiKey.CONSUMER_GROUP_HEARTBEAT: Route(
+        consumer_group_heartbeat.handle, consumer_group_heartbeat.refuse
+    ),
+    ApiKey.CONSUMER_GROUP_DESCRIBE: Route(
+        consumer_group_describe.handle, consumer_group_describe.refuse
+    ),
     ApiKey.LIST_CONFIG_RESOURCES: Route(list_config_resources.handle, list_config_resources.refuse),
     ApiKey.DESCRIBE_TOPIC_PARTITIONS: Route(
         describe_topic_partitions.handle, describe_topic_partitions.refuse

@@ -19,6 +19,7 @@ from trimaran.broker.controller import Controller
 from trimaran.broker.coordinator import Coordinator
 from trimaran.broker.deduplication import IDS_FILE, EventIds
 from trimaran.broker.epochs import LeaderEpochs
+from trimaran.broker.group_topics import GroupTopics
 from trimaran.broker.partition import Partition
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica, StateMachine
@@ -383,6 +384,7 @@ class Membership:
             number=_number_of(found.group),
             table=table,
             settings=self._group_settings,
+            topics=GroupTopics(lambda: self._image),
             raft=raft,
             owner=self._consensus,
         )

@@ -464,6 +464,22 @@ class GroupSection(Section):
     members_max: int = Field(
         default=1_000, ge=1, le=10_000, description="Members of one group; more are refused."
     )
+    consumer_heartbeat_interval_ms: int = Field(
+        default=1_000,
+        ge=100,
+        le=60_000,
+        description="How often members of the new protocol (KIP-848) give a sign of life.",
+    )
+    consumer_session_timeout_ms: int = Field(
+        default=10_000,
+        ge=500,
+        le=3_600_000,
+        description="How long a member of the new protocol may be silent.",
+    )
+    consumer_migration_policy: Literal["bidirectional", "upgrade", "downgrade", "disabled"] = Field(
+        default="bidirectional",
+        description="Which way groups with members may go between the protocols.",
+    )
     coordinators: int = Field(
         default=8,
         ge=1,
@@ -490,6 +506,11 @@ class GroupSection(Section):
             problems.append(
                 f"session_timeout_max_ms: expected at least session_timeout_min_ms,"
                 f" {self.session_timeout_min_ms}, found {self.session_timeout_max_ms}"
+            )
+        if self.consumer_session_timeout_ms <= self.consumer_heartbeat_interval_ms:
+            problems.append(
+                f"consumer_session_timeout_ms: expected more than consumer_heartbeat_interval_ms,"
+                f" {self.consumer_heartbeat_interval_ms}, found {self.consumer_session_timeout_ms}"
             )
         return self._checked(problems)
 

@@ -20,7 +20,9 @@ from trimaran.groups.stored import (
     CommittedOffset,
     GroupName,
     PartitionNumber,
+    StoredConsumer,
     StoredGroup,
+    StoredTopic,
     TopicKey,
 )
 from trimaran.ids import TopicId
@@ -42,6 +44,23 @@ class StoreGroup(_Command, frozen=True, tag="group"):
     """A rebalance is finished: these are the members and what each has."""
 
     group: StoredGroup
+
+
+class StoreConsumers(_Command, frozen=True, tag="consumers"):
+    """What changed in a group of the new protocol, all at once; it comes into being, if it must.
+
+    A classic group of that name ends with it, as a group of the new protocol does with StoreGroup.
+    """
+
+    group_id: GroupName
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    assignment_epoch: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    topics: tuple[StoredTopic, ...] | None
+    """None: as before."""
+    members: tuple[StoredConsumer, ...]
+    """Those that are new or changed."""
+    removed: tuple[str, ...]
+    """Ids of those that are gone."""
 
 
 class CommitOffsets(_Command, frozen=True, tag="commit"):
@@ -73,7 +92,9 @@ class DeleteGroups(_Command, frozen=True, tag="delete-groups"):
     group_ids: Annotated[tuple[GroupName, ...], msgspec.Meta(max_length=GROUPS_MAX)]
 
 
-Command: TypeAlias = StoreGroup | CommitOffsets | DeleteOffsets | ExpireOffsets | DeleteGroups
+Command: TypeAlias = (
+    StoreGroup | StoreConsumers | CommitOffsets | DeleteOffsets | ExpireOffsets | DeleteGroups
+)
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

@@ -88,6 +88,11 @@ class Group:
             self._prepare(now_ms)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in it."""
+        return self.state is GroupState.EMPTY
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is known here that the log does not hold."""
         return self.state in (GroupState.EMPTY, GroupState.DEAD) and not self.roster.pending
@@ -288,7 +293,6 @@ class Group:
         self.state = GroupState.COMPLETING
         self._phase_end_ms = now_ms + roster.rebalance_timeout_ms
         for member in roster:
-            member.assignment = b""
             member.has_synced = False
             if member.join_ticket is not None:
                 self._answer_join(member, member.join_ticket)

@@ -13,6 +13,10 @@ CLIENT_ID_KEPT_MAX = 200
 """Characters of a client's id that are kept of a member."""
 PROTOCOLS_MAX = 64
 """Assignors that one member may offer."""
+SUBSCRIPTION_TOPICS_MAX = 10_000
+"""Topics that one member of the new protocol may name; more than a cluster has."""
+PATTERN_CHARACTERS_MAX = 4_096
+"""Characters of the pattern that one member may subscribe with."""
 MEMBER_BYTES_MAX = 1_048_576
 """Bytes of all subscriptions of one member."""
 GROUP_BYTES_MAX = 8_388_608

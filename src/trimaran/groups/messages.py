@@ -6,12 +6,38 @@ Does not: know Kafka's bytes, or who holds a ticket.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 from trimaran.errors import ErrorCode
+from trimaran.groups.commands import StoreConsumers
+from trimaran.groups.parts import Parts
 from trimaran.groups.stored import StoredGroup, StoredProtocol
 
 Ticket: TypeAlias = int
+
+LEAVE_EPOCH = -1
+LEAVE_FOR_A_WHILE_EPOCH = -2
+"""What members of the new protocol name as their epoch when they leave; the second: static ones."""
+
+
+class MigrationPolicy(StrEnum):
+    """Which way groups may go between the protocols while they have members (KIP-848)."""
+
+    BIDIRECTIONAL = "bidirectional"
+    UPGRADE = "upgrade"
+    DOWNGRADE = "downgrade"
+    DISABLED = "disabled"
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether a classic group becomes one of the new protocol."""
+        return self in (MigrationPolicy.BIDIRECTIONAL, MigrationPolicy.UPGRADE)
+
+    @property
+    def downgrades(self) -> bool:
+        """Whether a group of the new protocol becomes a classic one."""
+        return self in (MigrationPolicy.BIDIRECTIONAL, MigrationPolicy.DOWNGRADE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +49,11 @@ class GroupSettings:
     initial_rebalance_delay_ms: int = 50
     """How long an empty group waits for more members before its first generation."""
     members_max: int = 1_000
+    heartbeat_interval_ms: int = 1_000
+    """What members of the new protocol are told."""
+    consumer_session_timeout_ms: int = 10_000
+    """How long one of them may be silent."""
+    migration: MigrationPolicy = MigrationPolicy.BIDIRECTIONAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +133,54 @@ class SyncAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BeatRequest:
+    """A heartbeat of the new protocol; None: as before."""
+
+    ticket: Ticket
+    member_id: str
+    epoch: int
+    """0: join; below: leave."""
+    instance_id: str | None = None
+    rack_id: str | None = None
+    client_id: str = ""
+    client_host: str = ""
+    rebalance_timeout_ms: int | None = None
+    topics: tuple[str, ...] | None = None
+    pattern: str | None = None
+    """Empty: none any more."""
+    assignor: str | None = None
+    owned: Parts | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it says everything: the member wants to hear its whole assignment."""
+        has_subscription = self.topics is not None or self.pattern is not None
+        says_all = self.rebalance_timeout_ms is not None and self.owned is not None
+        return self.epoch == 0 or (has_subscription and says_all)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatAnswer:
+    """What came of a heartbeat of the new protocol."""
+
+    error: ErrorCode = ErrorCode.NONE
+    member_id: str = ""
+    epoch: int = 0
+    heartbeat_interval_ms: int = 0
+    assigned: Parts | None = None
+    """None: as before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """Answer who holds the ticket."""
 
     ticket: Ticket
-    answer: JoinAnswer | SyncAnswer
+    answer: JoinAnswer | SyncAnswer | BeatAnswer
+
+    def refused(self, error: ErrorCode) -> "Reply":
+        """Return the reply that says `error` instead."""
+        return Reply(ticket=self.ticket, answer=type(self.answer)(error=error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,4 +192,21 @@ class Store:
     """Answers that must not leave before."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Have this agreed on; say through `ConsumerGroup.stored` how it ended."""
+
+    command: StoreConsumers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downgrade:
+    """Have this agreed on; from now on it is a classic group."""
+
+    group: StoredGroup
+    then: tuple[Reply, ...] = ()
+    """Answers that must not leave before."""
+
+
 Effect: TypeAlias = Reply | Store
+ConsumerEffect: TypeAlias = Reply | Change | Downgrade

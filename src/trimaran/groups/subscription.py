@@ -1,13 +1,16 @@
 """What members of protocol type `consumer` tell each other through JoinGroup and SyncGroup.
 
-    Subscription  version i16, topics [string], ...
+    Subscription  version i16, topics [string], user data bytes,
+                  from version 1 on partitions it has [(topic string, [i32])], ...
     Assignment    version i16, partitions [(topic string, [i32])], ...
 
-Arrays have an i32 count, strings an i16 length. What follows is not looked at.
+Arrays have an i32 count, strings an i16 length, bytes an i32 length, -1 for none. What follows is
+not looked at; what is written ends with user data (none).
 Does not: know other protocol types.
 """
 
 import struct
+from dataclasses import dataclass
 from typing import TypeAlias
 
 _SHORT = struct.Struct(">h")
@@ -23,6 +26,39 @@ def subscribed_topics(metadata: bytes) -> tuple[str, ...] | None:
         return _topics(reader)[1]
     except (struct.error, ValueError):
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """What a member wants, and what it says it has."""
+
+    version: int
+    topics: tuple[str, ...]
+    owned: TopicPartitions = ()
+
+
+def read_subscription(metadata: bytes) -> Subscription | None:
+    """Return a member's subscription; None if it is not one."""
+    reader = _Reader(metadata)
+    try:
+        version, topics = _topics(reader)
+        owned: TopicPartitions = ()
+        if version >= 1:
+            reader.take(max(reader.int32(), 0))
+            owned = reader.topic_partitions()
+    except (struct.error, ValueError):
+        return None
+    return Subscription(version=version, topics=topics, owned=owned)
+
+
+def write_assignment(version: int, parts: TopicPartitions) -> bytes:
+    """Return the bytes that give a member `parts`."""
+    written = [_SHORT.pack(version), _INT.pack(len(parts))]
+    for name, numbers in parts:
+        text = name.encode()
+        written += (_SHORT.pack(len(text)), text, _INT.pack(len(numbers)))
+        written += [_INT.pack(number) for number in numbers]
+    return b"".join([*written, _INT.pack(-1)])
 
 
 def read_assignment(assignment: bytes) -> TopicPartitions | None:

@@ -6,11 +6,12 @@ committed for its partition, with the log time of that commit; equal logs give e
 A snapshot, a state file of the group's boundary (the caller keeps its checksum):
 
     offset  size  field (big-endian)
-    0       1     format version, 1
+    0       1     format version, 2; 1, whose groups end with their offsets, is read
     1       4     number of groups, ascending by id; for each:
             4       length of what follows
-            n       MessagePack array: group id, the stored group or nil, log time of its last
-                    change in ms, offsets by topic id and partition as (commit time in ms, offset)
+            n       MessagePack array: group id, the stored classic group or nil, log time of its
+                    last change in ms, offsets by topic id and partition as (commit time in ms,
+                    offset), the stored group of the new protocol or nil
 
 Each group's part is kept until the group changes: a snapshot costs what changed since the last one.
 Does not: judge commands; the leader did.
@@ -30,11 +31,20 @@ from trimaran.groups.commands import (
     DeleteOffsets,
     ExpireOffsets,
     OffsetKey,
+    StoreConsumers,
     StoreGroup,
 )
-from trimaran.groups.stored import CommittedOffset, GroupName, StoredGroup
+from trimaran.groups.stored import (
+    CommittedOffset,
+    GroupName,
+    StoredConsumer,
+    StoredConsumers,
+    StoredGroup,
+    StoredTopic,
+)
 
-SNAPSHOT_FORMAT_VERSION = 1
+SNAPSHOT_FORMAT_VERSION = 2
+_READ_VERSIONS = (1, 2)
 _HEADER = struct.Struct(">BI")
 _LENGTH = struct.Struct(">I")
 
@@ -52,6 +62,7 @@ class _StoredRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     group: StoredGroup | None
     changed_ms: int
     positions: tuple[Position, ...]
+    consumers: StoredConsumers | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
@@ -61,13 +72,49 @@ _DECODER = msgspec.msgpack.Decoder(_StoredRow)
 class _Row:
     """One group."""
 
-    __slots__ = ("changed_ms", "encoded", "group", "positions")
+    __slots__ = ("changed_ms", "consumers", "encoded", "group", "positions")
 
     def __init__(self) -> None:
         self.group: StoredGroup | None = None
+        self.consumers: _Consumers | None = None
         self.changed_ms = 0
         self.positions: dict[OffsetKey, Position] = {}
         self.encoded: bytes | None = None
+
+
+class _Consumers:
+    """What a row holds of a group of the new protocol, changed in place."""
+
+    __slots__ = ("assignment_epoch", "epoch", "members", "topics")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.assignment_epoch = 0
+        self.topics: tuple[StoredTopic, ...] = ()
+        self.members: dict[str, StoredConsumer] = {}
+
+    def apply(self, command: StoreConsumers) -> None:
+        self.epoch = command.epoch
+        self.assignment_epoch = command.assignment_epoch
+        if command.topics is not None:
+            self.topics = command.topics
+        for member_id in command.removed:
+            self.members.pop(member_id, None)
+        for member in command.members:
+            self.members[member.member_id] = member
+
+    def stored(self) -> StoredConsumers:
+        members = tuple(self.members.values())
+        return StoredConsumers(self.epoch, self.assignment_epoch, self.topics, members)
+
+    @classmethod
+    def of(cls, stored: StoredConsumers) -> "_Consumers":
+        consumers = cls()
+        consumers.epoch = stored.epoch
+        consumers.assignment_epoch = stored.assignment_epoch
+        consumers.topics = stored.topics
+        consumers.members = {member.member_id: member for member in stored.members}
+        return consumers
 
 
 class GroupTable:
@@ -92,9 +139,14 @@ class GroupTable:
         return iter(self._rows)
 
     def stored(self, group_id: str) -> StoredGroup | None:
-        """Return the group after its last rebalance; None if it never had members."""
+        """Return the classic group after its last rebalance; None if it never had members."""
         row = self._rows.get(group_id)
         return None if row is None else row.group
+
+    def consumers(self, group_id: str) -> StoredConsumers | None:
+        """Return the group of the new protocol; None if it is none."""
+        row = self._rows.get(group_id)
+        return None if row is None or row.consumers is None else row.consumers.stored()
 
     def changed_ms(self, group_id: str) -> int:
         """Return the log time at which the group was stored last, 0 if never."""
@@ -122,8 +174,10 @@ class GroupTable:
         match command:
             case StoreGroup():
                 row = self._row(command.group.group_id)
-                row.group = command.group
+                row.group, row.consumers = command.group, None
                 row.changed_ms = log_time_ms
+            case StoreConsumers():
+                self._store_consumers(command, log_time_ms)
             case CommitOffsets():
                 self._commit(command, log_time_ms)
             case DeleteOffsets():
@@ -140,6 +194,14 @@ class GroupTable:
             row = self._rows[group_id] = _Row()
         row.encoded = None
         return row
+
+    def _store_consumers(self, command: StoreConsumers, log_time_ms: int) -> None:
+        row = self._row(command.group_id)
+        row.group = None
+        row.changed_ms = log_time_ms
+        if row.consumers is None:
+            row.consumers = _Consumers()
+        row.consumers.apply(command)
 
     def _commit(self, command: CommitOffsets, log_time_ms: int) -> None:
         row = self._row(command.group_id)
@@ -170,8 +232,9 @@ class GroupTable:
         row = self._rows[group_id]
         if row.encoded is None:
             positions = tuple(row.positions[key] for key in sorted(row.positions))
+            consumers = None if row.consumers is None else row.consumers.stored()
             row.encoded = _ENCODER.encode(
-                _StoredRow(group_id, row.group, row.changed_ms, positions)
+                _StoredRow(group_id, row.group, row.changed_ms, positions, consumers)
             )
         return row.encoded
 
@@ -186,8 +249,8 @@ class GroupTable:
         view = memoryview(data)
         try:
             version, count = _HEADER.unpack_from(view)
-            if version != SNAPSHOT_FORMAT_VERSION:
-                raise CorruptionError(source, 0, f"expected version 1, found {version}")
+            if version not in _READ_VERSIONS:
+                raise CorruptionError(source, 0, f"expected version 1 or 2, found {version}")
             position = _HEADER.size
             for _ in range(count):
                 (length,) = _LENGTH.unpack_from(view, position)
@@ -196,7 +259,7 @@ class GroupTable:
                 position += length
         except (struct.error, msgspec.DecodeError, ValueError, RecursionError) as error:
             raise CorruptionError(source, 1, str(error)) from error
-        if table.encode() != view:
+        if version == SNAPSHOT_FORMAT_VERSION and table.encode() != view:
             raise CorruptionError(source, 1, "not the one form in which this state is written")
         return table
 
@@ -208,6 +271,8 @@ class GroupTable:
         row = self._row(stored.group_id)
         row.group = stored.group
         row.changed_ms = stored.changed_ms
+        if stored.consumers is not None:
+            row.consumers = _Consumers.of(stored.consumers)
         for position in stored.positions:
             committed = position.committed
             row.positions[(committed.topic_id, committed.partition)] = position

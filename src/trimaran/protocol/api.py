@@ -48,6 +48,8 @@ class ApiKey(IntEnum):
     DESCRIBE_QUORUM = 55
     DESCRIBE_CLUSTER = 60
     DESCRIBE_PRODUCERS = 61
+    CONSUMER_GROUP_HEARTBEAT = 68
+    CONSUMER_GROUP_DESCRIBE = 69
     LIST_CONFIG_RESOURCES = 74
     DESCRIBE_TOPIC_PARTITIONS = 75
 
@@ -177,7 +179,7 @@ _ROWS: Final = (
         key=ApiKey.DESCRIBE_GROUPS,
         name="DescribeGroups",
         min_version=0,
-        max_version=5,
+        max_version=6,
         flexible_from=5,
         handler="describe_groups",
     ),
@@ -355,6 +357,23 @@ _ROWS: Final = (
         max_version=0,
         flexible_from=0,
         handler="describe_producers",
+    ),
+    Api(
+        key=ApiKey.CONSUMER_GROUP_HEARTBEAT,
+        name="ConsumerGroupHeartbeat",
+        min_version=0,
+        max_version=1,
+        flexible_from=0,
+        handler="consumer_group_heartbeat",
+        note="the new protocol (KIP-848)",
+    ),
+    Api(
+        key=ApiKey.CONSUMER_GROUP_DESCRIBE,
+        name="ConsumerGroupDescribe",
+        min_version=0,
+        max_version=1,
+        flexible_from=0,
+        handler="consumer_group_describe",
     ),
     Api(
         key=ApiKey.LIST_CONFIG_RESOURCES,

@@ -23,8 +23,9 @@ LATEST = {api.key: api.max_version for api in APIS.values()}
 class FakeCoordinator:
     """A coordinator whose log says yes at once, unless `holds`; real groups on the running loop."""
 
-    def __init__(self, settings):
+    def __init__(self, settings, topics):
         self.settings = settings
+        self.topics = topics
         self.table = GroupTable()
         self.is_leader = True
         self.live = None
@@ -37,7 +38,7 @@ class FakeCoordinator:
         if not self.is_leader:
             raise RequestError(ErrorCode.NOT_COORDINATOR, "not the leader")
         if self.live is None:
-            self.live = LiveGroups(self, settings=self.settings)
+            self.live = LiveGroups(self, settings=self.settings, topics=self.topics)
         return self.live
 
     def propose(self, command, done):

@@ -197,10 +197,14 @@ async def test_a_group_is_described_with_its_members(ask, stable, version, subsc
 
 
 @pytest.mark.asyncio
-async def test_a_group_that_nobody_knows_is_dead(ask, coordinator):
-    (group,) = (await ask(ApiKey.DESCRIBE_GROUPS, m.DescribeGroupsRequest(groups=["g"]))).groups
+@pytest.mark.parametrize(
+    ("version", "code"), [(5, ErrorCode.NONE), (6, ErrorCode.GROUP_ID_NOT_FOUND)]
+)
+async def test_a_group_that_nobody_knows_is_dead(ask, coordinator, version, code):
+    request = m.DescribeGroupsRequest(groups=["g"])
+    (group,) = (await ask(ApiKey.DESCRIBE_GROUPS, request, version)).groups
 
-    assert (group.error_code, group.group_state) == (ErrorCode.NONE, "Dead")
+    assert (group.error_code, group.group_state) == (code, "Dead")
 
 
 @pytest.mark.asyncio

@@ -112,12 +112,15 @@ async def test_commits_of_strangers_and_older_generations_are_refused(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("version", "code"), [(8, ErrorCode.ILLEGAL_GENERATION), (9, ErrorCode.GROUP_ID_NOT_FOUND)]
+)
 async def test_nobody_is_of_a_generation_of_a_group_that_is_not_there(
-    ask, coordinator, flights, commit_request, codes_of
+    ask, coordinator, flights, commit_request, codes_of, version, code
 ):
     request = commit_request((0, 1, None), member_id="m", generation=3)
 
-    assert codes_of(await ask(ApiKey.OFFSET_COMMIT, request)) == [ErrorCode.ILLEGAL_GENERATION]
+    assert codes_of(await ask(ApiKey.OFFSET_COMMIT, request, version)) == [code]
 
 
 @pytest.mark.asyncio

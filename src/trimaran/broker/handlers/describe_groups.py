@@ -1,10 +1,11 @@
 """DescribeGroups (key 15): what groups are like, and who is in them.
 
 Behavior:
-  A group that nobody knows is Dead, without an error, as in Kafka. What members said and have is
-  told while the group is stable. The coordinator has itself confirmed as such first.
+  A group that nobody knows, or of the new protocol, is Dead, as in Kafka. What members said and
+  have is told while the group is stable. The coordinator has itself confirmed as such first.
 Version notes:
-  0 to 5. 3: operations (unknown: there are no ACLs). 4: static members.
+  0 to 6. 3: operations (unknown: there are no ACLs). 4: static members. 6: GROUP_ID_NOT_FOUND for a
+  group that is Dead (KIP-1043).
 """
 
 from trimaran.broker.calls import Call
@@ -17,6 +18,8 @@ from trimaran.protocol.messages import (
     DescribeGroupsRequest,
     DescribeGroupsResponse,
 )
+
+_ERROR_FROM = 6
 
 
 async def handle(call: Call, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
@@ -33,8 +36,8 @@ async def _describe(call: Call, name: str) -> DescribedGroup:
         call.note(error)
         return DescribedGroup(group_id=name, error_code=error.code)
     group = live.get(name)
-    if group is None:
-        return DescribedGroup(group_id=name, group_state=GroupState.DEAD.value)
+    if not isinstance(group, Group):
+        return _dead(call, name, "not found" if group is None else "is not a classic group")
     is_stable = group.state is GroupState.STABLE
     return DescribedGroup(
         group_id=name,
@@ -42,6 +45,18 @@ async def _describe(call: Call, name: str) -> DescribedGroup:
         protocol_type=group.roster.protocol_type,
         protocol_data=(group.roster.protocol or "") if is_stable else "",
         members=_members(group, is_stable=is_stable),
+    )
+
+
+def _dead(call: Call, name: str, what: str) -> DescribedGroup:
+    state = GroupState.DEAD.value
+    if call.version < _ERROR_FROM:
+        return DescribedGroup(group_id=name, group_state=state)
+    return DescribedGroup(
+        group_id=name,
+        group_state=state,
+        error_code=ErrorCode.GROUP_ID_NOT_FOUND,
+        error_message=f"Group {name} {what}.",
     )
 
 

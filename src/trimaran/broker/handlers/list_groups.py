@@ -2,17 +2,20 @@
 
 Behavior:
   Those of the coordinators led here, once they know all that was committed. Filters do not look at
-  upper and lower case; all groups are of type `classic`.
+  upper and lower case; types are `classic` and `consumer` (the new protocol).
 Version notes:
   0 to 5. 4: state, and a filter by it (KIP-518). 5: type, and a filter by it (KIP-848).
 """
 
 from trimaran.broker.calls import Call
+from trimaran.broker.live_groups import LiveGroup
 from trimaran.errors import ErrorCode, RequestError
-from trimaran.groups.group import Group
+from trimaran.groups.consumer_group import ConsumerGroup
+from trimaran.groups.group import CONSUMER
 from trimaran.protocol.messages import ListedGroup, ListGroupsRequest, ListGroupsResponse
 
-_TYPE = "classic"
+_CLASSIC_TYPE = "classic"
+_CONSUMER_TYPE = "consumer"
 
 
 async def handle(call: Call, request: ListGroupsRequest) -> ListGroupsResponse:
@@ -39,12 +42,16 @@ async def handle(call: Call, request: ListGroupsRequest) -> ListGroupsResponse:
     )
 
 
-def _listed(group: Group) -> ListedGroup:
+def _listed(group: LiveGroup) -> ListedGroup:
+    if isinstance(group, ConsumerGroup):
+        protocol_type, group_type = CONSUMER, _CONSUMER_TYPE
+    else:
+        protocol_type, group_type = group.roster.protocol_type, _CLASSIC_TYPE
     return ListedGroup(
         group_id=group.group_id,
-        protocol_type=group.roster.protocol_type,
+        protocol_type=protocol_type,
         group_state=group.state.value,
-        group_type=_TYPE,
+        group_type=group_type,
     )
 
 

@@ -3,7 +3,8 @@
 Behavior:
   Answered when a majority has it on disk: what was acknowledged is not lost or moved back when the
   coordinator dies. Members must name their generation; whoever assigns partitions itself commits
-  with generation -1, into a group without members. Offsets belong to the topic as it is now: one
+  with generation -1, into a group without members; members of the new protocol name their epoch,
+  from version 9 on (STALE_MEMBER_EPOCH). Offsets belong to the topic as it is now: one
   made again under the same name starts without. The client's retention time is not looked at.
 Version notes:
   2 to 9. 7: static members. The topic id of 10 (KIP-848) is not advertised.
@@ -41,7 +42,7 @@ async def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitRespon
         instance_id=request.group_instance_id,
         generation=request.generation_id_or_member_epoch,
     )
-    code = live.judge_commit(request.group_id, claim)
+    code = live.judge_commit(request.group_id, claim, version=call.version)
     if code is not ErrorCode.NONE:
         raise RequestError(code, f"commit of {claim}")
     offsets: dict[tuple[bytes, int], CommittedOffset] = {}

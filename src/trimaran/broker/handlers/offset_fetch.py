@@ -3,10 +3,12 @@
 Behavior:
   A read that a majority confirms: it sees every commit that was acknowledged before, whoever
   coordinated then. Offset -1 where a group has committed nothing, and for a group that is not
-  known. A list of topics that is null asks for everything.
+  known. A list of topics that is null asks for everything. A member of the new protocol that names
+  itself must be in its epoch (STALE_MEMBER_EPOCH).
 Version notes:
   1 to 9. 1 has an error in every partition only; 2: one for the answer, null lists; 5: leader
-  epoch; 7: stable offsets (all are: there are no transactions); 8: several groups (KIP-709).
+  epoch; 7: stable offsets (all are: there are no transactions); 8: several groups (KIP-709); 9:
+  member id and epoch (KIP-848).
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from trimaran.broker.api import GroupCoordinator
 from trimaran.broker.calls import Call
 from trimaran.broker.coordinators import coordinator_of
 from trimaran.errors import ErrorCode, RequestError
+from trimaran.groups.consumer_group import ConsumerGroup
 from trimaran.protocol.messages import (
     OffsetFetchRequest,
     OffsetFetchRequestGroup,
@@ -58,11 +61,22 @@ async def handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchResponse
 
 async def _group(call: Call, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup:
     try:
+        await _judge(call, asked)
         topics = await _find(call, asked.group_id, asked.topics)
     except RequestError as error:
         call.note(error)
         return OffsetFetchResponseGroup(group_id=asked.group_id, error_code=error.code)
     return OffsetFetchResponseGroup(group_id=asked.group_id, topics=topics)
+
+
+async def _judge(call: Call, asked: OffsetFetchRequestGroup) -> None:
+    """Return if whoever asks may. Raises RequestError."""
+    _, live = await coordinator_of(call.broker, asked.group_id)
+    group = live.get(asked.group_id)
+    if isinstance(group, ConsumerGroup):
+        code = group.judge_fetch(asked.member_id, asked.member_epoch)
+        if code is not ErrorCode.NONE:
+            raise RequestError(code, f"{asked.member_id!r} in epoch {asked.member_epoch}")
 
 
 async def _find(call: Call, group_id: str, asked: _Asked) -> list[OffsetFetchResponseTopics]:

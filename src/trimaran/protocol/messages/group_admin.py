@@ -36,6 +36,8 @@ class DescribedGroup:
     """One group; state Dead if there is none."""
 
     error_code: int = 0
+    error_message: str | None = None
+    """Version 6."""
     group_id: str
     group_state: str = ""
     protocol_type: str = ""
