@@ -193,6 +193,27 @@ async def test_a_log_truncated_while_it_is_flushed_folds_its_producers_once(tmp_
 
 
 @pytest.mark.asyncio
+async def test_a_deleted_group_leaves_no_flushed_entry_in_memory(tmp_path):
+    bench = bench_of(tmp_path)
+    bench.hear(OTHER, appends(1, 0, 0, range(1, 5), commit=4))
+    cycle = asyncio.create_task(bench.flusher.cycle())
+    async with asyncio.timeout(5):
+        while not cycle.done():
+            for _, _, done in bench.rounds.boundaries:
+                if not done.done():
+                    done.set_result(None)
+            await (bench.workers.run_one() if bench.workers.waiting else asyncio.sleep(0))
+    bench.replica.boundary = bench.rounds.boundaries[-1][0]
+    log = bench.replica.raft.log
+    assert log.first_index <= 4, "the tail is kept for readers"
+
+    bench.replica.removed = True
+    bench.flusher.group_removed(bench.replica)
+
+    assert log.first_index == 5
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("works_before", range(2))
 async def test_a_group_can_be_deleted_at_any_point_of_its_flush(tmp_path, works_before):
     bench = bench_of(tmp_path)
@@ -204,7 +225,7 @@ async def test_a_group_can_be_deleted_at_any_point_of_its_flush(tmp_path, works_
     assert len(bench.rounds.boundaries) == (works_before == 1)
 
     bench.replica.removed = True
-    bench.flusher.group_removed(bench.replica.group)
+    bench.flusher.group_removed(bench.replica)
     for _, _, done in bench.rounds.boundaries:
         done.set_result(None)
     works = []

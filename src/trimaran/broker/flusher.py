@@ -112,12 +112,19 @@ class Flusher:
         self._enough.set()
         return done
 
-    def group_removed(self, group: GroupId) -> None:
-        """What the group still had to flush is not needed any more."""
+    def group_removed(self, replica: Replica) -> None:
+        """What the group still had to flush is not needed any more, nor its tail.
+
+        The tail goes here and now: a group's objects refer to each other, so that the rest of them
+        waits for the collector, which may take hours.
+        """
+        group = replica.group
         waiting = self._waiting.pop(group, None)
         if waiting is not None:
             self._waiting_bytes -= waiting.size
         self._forget(group, self._unflushed.get(group, 0))
+        log = replica.raft.log
+        log.release(min(replica.boundary.position.index, log.last_index))
 
     def _forget(self, group: GroupId, size: int) -> None:
         left = self._unflushed.get(group, 0) - size

@@ -385,7 +385,7 @@ class Broker:
 
     def group_removed(self, replica: Replica) -> None:
         """The group was deleted: nothing of it needs to be flushed."""
-        self._flusher.group_removed(replica.group)
+        self._flusher.group_removed(replica)
 
     def _flushed(self) -> None:
         """Some of what waited is in segments: read from clients again when it was enough."""
