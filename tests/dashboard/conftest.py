@@ -130,8 +130,9 @@ def api(shown_cluster):
 
 @pytest.fixture(scope="session")
 def browser():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox"]
