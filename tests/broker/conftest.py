@@ -360,7 +360,7 @@ class FakeBroker:
 
     def live_nodes(self):
         return [
-            NodeEndpoint(node_id=node.node_id, host=node.host, port=node.kafka_port)
+            NodeEndpoint(node_id=node.node_id, host=node.host, port=node.kafka_port, rack=node.rack)
             for node in self.image.nodes
             if node.node_id not in self.dead
         ]

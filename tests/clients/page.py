@@ -28,7 +28,7 @@ talk to Trimaran. This page is made by the runs:
 |---|---|
 | `make test` | the Python libraries and kcat of the table below, against a cluster of three nodes |
 | `make test-clients` | all of this page: the clients in other languages (with Java and Maven, Go,\
- Node),  Kafka's tools, the frameworks, Apache Kafka as an oracle, then this page |
+ Node), Kafka's tools, the frameworks, Apache Kafka as an oracle, the suites, then this page |
 | `python -m tests.clients.suites aiokafka CHECKOUT` | aiokafka's own suite; CHECKOUT is a checkout\
  of its repository |
 | `python -m tests.clients.suites kafka-python CHECKOUT` | the same for kafka-python |
@@ -90,16 +90,17 @@ def simple_lines(title, rows):
 
 
 def suite_lines(name):
-    results = loaded(f"suite-{name}.json")
-    if results is None:
+    outcome = loaded(f"suite-{name}.json")
+    if outcome is None:
         yield f"### {name}: not run"
         return
+    results = outcome["tests"]
     skips = json.loads((ROOT / "tests/clients/suites/skips.json").read_text())[name]
     differences = DIFFERENCES[name]
     own = [test for test, (_, reason) in results.items() if reason.startswith(OWN_SKIPS)]
     counts = Counter(outcome for outcome, _ in results.values())
     failed = [test for test, (outcome, _) in results.items() if outcome == "failed"]
-    yield f"### {name}"
+    yield f"### {name} {outcome['version']}"
     yield ""
     yield (
         f"{len(results)} tests: {counts['passed']} passed, {len(failed)} failed, "

@@ -5,6 +5,8 @@ included; what a survivor or a thawed leader answers must be asked without one.
 Does not: retry or look for the leader.
 """
 
+from collections.abc import Sequence
+
 from trimaran.bench.kafka_wire import ask
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages.fetch import (
@@ -56,3 +58,25 @@ def append(address: str, topic: str, partition: int, value: bytes, *, timeout_s:
     )
     answer = ask(address, ApiKey.PRODUCE, PRODUCE_VERSION, request, timeout_s)
     return not answer.responses[0].partition_responses[0].error_code
+
+
+def append_to_each(
+    address: str, topic: str, partitions: Sequence[int], value: bytes, *, timeout_s: float
+) -> set[int]:
+    """Send one event to each of `partitions` in one request; return those acknowledged.
+
+    The answer comes once the last partition has its own: when exactly each was written is not told.
+
+    Raises:
+        OSError: not reachable, no answer in time, or connection closed: the outcomes are unknown.
+    """
+    batch = memoryview(build_batch([Record(value=value, timestamp_ms=0)]))
+    parts = tuple(PartitionProduceData(number, batch) for number in partitions)
+    request = ProduceRequest(
+        transactional_id=None,
+        acks=ALL_REPLICAS,
+        timeout_ms=round(timeout_s * 1_000),
+        topic_data=(TopicProduceData(topic, parts),),
+    )
+    answer = ask(address, ApiKey.PRODUCE, PRODUCE_VERSION, request, timeout_s)
+    return {one.index for one in answer.responses[0].partition_responses if not one.error_code}

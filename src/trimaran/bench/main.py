@@ -59,6 +59,10 @@ def run(argv: list[str]) -> int:
         from trimaran.bench.readiness import run_ready
 
         return run_ready(argv[1:])
+    if argv[:1] == ["partitions"]:
+        from trimaran.bench.partitions import run_partitions
+
+        return run_partitions(argv[1:])
     errors = Console(stderr=True)
     try:
         arguments = parser().parse_args(argv)

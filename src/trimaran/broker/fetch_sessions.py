@@ -36,6 +36,8 @@ FULL_EPOCH = 0
 """Session epoch of a request that names everything and asks for a session."""
 FINAL_EPOCH = -1
 """Session epoch of a request that names everything and wants none."""
+NOWHERE = -1
+"""The preferred read replica of a partition that is read where it was asked for."""
 _EPOCH_MAX = 2**31 - 1
 
 Place = tuple[str, TopicId, int]
@@ -57,7 +59,8 @@ class SessionPartition:
         """Whether `told` says anything that the reader does not know; it is noted as told."""
         before = (self.high_watermark, self.log_start)
         self.high_watermark, self.log_start = told.high_watermark, told.log_start_offset
-        is_failed = told.error_code != ErrorCode.NONE
+        is_elsewhere = told.preferred_read_replica != NOWHERE
+        is_failed = told.error_code != ErrorCode.NONE or is_elsewhere
         return is_failed or len(told.records) > 0 or before != (self.high_watermark, self.log_start)
 
 

@@ -24,9 +24,10 @@ from struct import Struct
 from trimaran.broker.api import Partition, WatchHandle
 from trimaran.broker.calls import Call
 from trimaran.broker.leadership import check_leadership, recently_leaderless
+from trimaran.broker.near_reads import check_epoch, nearer_replica, not_here_yet, serves
 from trimaran.broker.waiting import Deadline
 from trimaran.errors import ErrorCode, RequestError, StorageError
-from trimaran.ids import Offset
+from trimaran.ids import NodeId, Offset
 from trimaran.records.entry import Payload
 
 _BASE_OFFSET = Struct(">q")
@@ -44,14 +45,22 @@ class FetchSlot:
         "error",
         "handle",
         "is_due",
+        "nearer",
         "next_offset",
         "partition",
+        "rack",
         "size",
         "wait",
     )
 
     def __init__(
-        self, partition: Partition | None, *, offset: int, client_epoch: int, bytes_max: int
+        self,
+        partition: Partition | None,
+        *,
+        offset: int,
+        client_epoch: int,
+        bytes_max: int,
+        rack: str = "",
     ) -> None:
         self.partition = partition
         """None only beside an `error`."""
@@ -60,11 +69,20 @@ class FetchSlot:
         self.bytes_max = bytes_max
         self.batches: list[Payload] = []
         self.size = 0
+        self.rack = rack
+        """Where the reader says that it is; empty: nowhere."""
+        self.nearer: NodeId | None = None
+        """The follower that the reader is sent to, instead of getting anything here."""
         self.error: RequestError | None = None
         self.is_due = True
         """To be visited in the next pass."""
         self.handle: WatchHandle | None = None
         self.wait: FetchWait | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the reader is told something else than what is in the log."""
+        return self.error is not None or self.nearer is not None
 
     def woken(self) -> None:
         """The partition has more to read, or another leader."""
@@ -168,7 +186,7 @@ class FetchWait:
         """Visit slots from the cursor on, until one needs a segment read or all were visited."""
         while self._cursor < len(self.slots):
             slot = self.slots[self._cursor]
-            if slot.is_due and slot.error is None and not self._visit(slot):
+            if slot.is_due and not slot.is_settled and not self._visit(slot):
                 return
             self._cursor += 1
         self._conclude()
@@ -197,6 +215,8 @@ class FetchWait:
 
     def _is_readable(self, partition: Partition, slot: FetchSlot) -> bool:
         """Whether anything lies between the next offset and the high watermark."""
+        if slot.rack and serves(self._call.broker, partition, slot.rack):
+            return self._is_readable_near(partition, slot)
         try:
             check_leadership(partition, slot.client_epoch)
         except RequestError as error:
@@ -205,12 +225,19 @@ class FetchWait:
             raise
         offset = slot.next_offset
         if not partition.log_start <= offset <= partition.log_end:
-            raise RequestError(
-                ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"{partition.topic}-{partition.number} holds offsets {partition.log_start} to "
-                f"{partition.log_end}, asked for {offset}",
-            )
+            raise _out_of_range(partition, offset)
+        if slot.rack and slot.size == 0:
+            slot.nearer = nearer_replica(self._call.broker, partition, slot.rack)
+            if slot.nearer is not None:
+                return False
         return partition.leader_ready and offset < partition.high_watermark
+
+    def _is_readable_near(self, partition: Partition, slot: FetchSlot) -> bool:
+        """The same at a follower, which never says that an offset lies past the end."""
+        check_epoch(partition, slot.client_epoch)
+        if slot.next_offset < partition.log_start:
+            raise _out_of_range(partition, slot.next_offset)
+        return slot.next_offset < partition.high_watermark
 
     def _is_parked(self, partition: Partition, error: RequestError) -> bool:
         """Whether `partition` is between two leaders: then wait instead of telling `error`."""
@@ -268,7 +295,7 @@ class FetchWait:
 
     def _conclude(self) -> None:
         enough = self._size >= self._min_bytes or self._expired or self._call.is_blocking
-        if enough or not self.slots or any(slot.error is not None for slot in self.slots):
+        if enough or not self.slots or any(slot.is_settled for slot in self.slots):
             self._end()
             return
         if not self._watching:
@@ -288,7 +315,11 @@ class FetchWait:
     def _end(self) -> None:
         self._let_go()
         for slot in self.slots:
-            if slot.error is None and slot.partition is not None:
+            if slot.is_settled or slot.partition is None:
+                continue
+            if slot.rack and serves(self._call.broker, slot.partition, slot.rack):
+                slot.error = not_here_yet(slot.partition, slot.next_offset)
+            else:
                 slot.error = _not_to_be_believed(slot.partition)
         self._done()
 
@@ -303,6 +334,14 @@ class FetchWait:
                 if slot.partition is not None and slot.handle is not None:
                     slot.partition.unwatch(slot.handle)
                 slot.wait = None
+
+
+def _out_of_range(partition: Partition, offset: Offset) -> RequestError:
+    return RequestError(
+        ErrorCode.OFFSET_OUT_OF_RANGE,
+        f"{partition.topic}-{partition.number} holds offsets {partition.log_start} to "
+        f"{partition.log_end}, asked for {offset}",
+    )
 
 
 def _not_to_be_believed(partition: Partition) -> RequestError | None:

@@ -14,14 +14,25 @@ import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tests.clients.oracle import apache_kafka, groups_script, records_script, topics_script
+from tests.clients.oracle import (
+    apache_kafka,
+    groups_script,
+    records_script,
+    sessions_script,
+    topics_script,
+)
 from tests.clients.oracle.talk import Talk, flat
 
 from trimaran.testing import Cluster
 
 HERE = Path(__file__).parent
 ABSENT = "(absent)"
-SCRIPTS = (*topics_script.SCRIPT, *records_script.SCRIPT, *groups_script.SCRIPT)
+SCRIPTS = (
+    *topics_script.SCRIPT,
+    *records_script.SCRIPT,
+    *sessions_script.SCRIPT,
+    *groups_script.SCRIPT,
+)
 
 
 def conversation(address):

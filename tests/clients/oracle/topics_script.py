@@ -5,6 +5,7 @@ from trimaran.protocol.messages import (
     AlterableConfig,
     AlterConfigsRequest,
     AlterConfigsResource,
+    AlterPartitionReassignmentsRequest,
     CreatableReplicaAssignment,
     CreatableTopic,
     CreatableTopicConfig,
@@ -14,6 +15,7 @@ from trimaran.protocol.messages import (
     CreateTopicsRequest,
     DeleteTopicsRequest,
     DeleteTopicState,
+    DescribableLogDirTopic,
     DescribeClusterRequest,
     DescribeConfigsRequest,
     DescribeConfigsResource,
@@ -25,8 +27,13 @@ from trimaran.protocol.messages import (
     IncrementalAlterableConfig,
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResource,
+    ListConfigResourcesRequest,
+    ListPartitionReassignmentsRequest,
+    ListPartitionReassignmentsTopics,
     MetadataRequest,
     MetadataRequestTopic,
+    ReassignablePartition,
+    ReassignableTopic,
     TopicPartitionsCursor,
 )
 
@@ -167,12 +174,17 @@ def telling(talk):
     cursor = TopicPartitionsCursor(topic_name="topics", partition_index=-2)
     request = DescribeTopicPartitionsRequest(topics=names, cursor=cursor)
     talk.step("describe topic partitions: bad cursor", ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, request)
-    talk.step(
-        "describe log dirs: unknown topic",
-        ApiKey.DESCRIBE_LOG_DIRS,
-        4,
-        DescribeLogDirsRequest(topics=[]),
-    )
+    cursor = TopicPartitionsCursor(topic_name="topics", partition_index=2)
+    request = DescribeTopicPartitionsRequest(topics=names, cursor=cursor)
+    talk.step("describe topic partitions: go on", ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, request)
+    for name, topics in (
+        ("no topic", []),
+        ("a topic", [DescribableLogDirTopic(topic="topics", partitions=[0, 2])]),
+        ("unknown", [DescribableLogDirTopic(topic="missing", partitions=[0])]),
+        ("unknown partition", [DescribableLogDirTopic(topic="topics", partitions=[99])]),
+    ):
+        request = DescribeLogDirsRequest(topics=topics)
+        talk.step(f"describe log dirs: {name}", ApiKey.DESCRIBE_LOG_DIRS, 4, request)
 
 
 def settings(talk):
@@ -261,4 +273,30 @@ def deleting(talk):
     delete("neither", 6, topics=[DeleteTopicState()])
 
 
-SCRIPT = (creating, growing, telling, settings, electing, deleting)
+def moving(talk):
+    def move(name, topic, partition, replicas):
+        part = ReassignablePartition(partition_index=partition, replicas=replicas)
+        topics = [ReassignableTopic(name=topic, partitions=[part])]
+        request = AlterPartitionReassignmentsRequest(timeout_ms=10_000, topics=topics)
+        talk.step(f"move: {name}", ApiKey.ALTER_PARTITION_REASSIGNMENTS, 0, request)
+
+    move("where it is", "topics", 0, [1])
+    move("unknown topic", "missing", 0, [1])
+    move("unknown partition", "topics", 99, [1])
+    move("unknown node", "topics", 0, [77])
+    move("twice on a node", "topics", 0, [1, 1])
+    move("nowhere", "topics", 0, [])
+    move("what does not move, called off", "topics", 0, None)
+    for name, topics in (
+        ("all", None),
+        ("a topic", [ListPartitionReassignmentsTopics(name="topics", partition_indexes=[0])]),
+        ("unknown", [ListPartitionReassignmentsTopics(name="missing", partition_indexes=[0])]),
+    ):
+        request = ListPartitionReassignmentsRequest(timeout_ms=10_000, topics=topics)
+        talk.step(f"list moves: {name}", ApiKey.LIST_PARTITION_REASSIGNMENTS, 0, request)
+    for name, kinds in (("topics", [TOPIC]), ("nodes", [BROKER]), ("kind 77", [77])):
+        request = ListConfigResourcesRequest(resource_types=kinds)
+        talk.step(f"list resources: {name}", ApiKey.LIST_CONFIG_RESOURCES, 1, request)
+
+
+SCRIPT = (creating, growing, telling, settings, electing, moving, deleting)

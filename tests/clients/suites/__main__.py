@@ -14,6 +14,7 @@ Does not: change the tests, or fetch them.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,8 @@ DIFFERENCES = {
 
 @dataclass(frozen=True)
 class Suite:
+    version_file: str
+    """Where the checkout says which version it is."""
     copied: tuple[str, ...]
     arguments: tuple[str, ...]
     adapted: tuple[tuple[str, str, str], ...]
@@ -58,6 +61,7 @@ class Suite:
 
 SUITES = {
     "aiokafka": Suite(
+        version_file="aiokafka/__init__.py",
         copied=("tests", "pyproject.toml"),
         arguments=(
             *("-o", "asyncio_default_fixture_loop_scope=function"),
@@ -69,6 +73,7 @@ SUITES = {
         ),
     ),
     "kafka-python": Suite(
+        version_file="kafka/version.py",
         copied=("test", "kafka", "pyproject.toml"),
         arguments=("--tb=short", "test/integration"),
         adapted=(
@@ -102,6 +107,12 @@ def environment_of(name):
         "TRIMARAN_DIFFERENCES": json.dumps(DIFFERENCES[name]),
         "TRIMARAN_RESULTS": str(BUILD / "clients" / f"suite-{name}.json"),
     }
+
+
+def version_of(suite, checkout):
+    """Return the version that a checkout says it is."""
+    text = (checkout / suite.version_file).read_text()
+    return re.search(r"""__version__ = ["'](.+)["']""", text)[1]
 
 
 def copy(suite, checkout, folder):
@@ -150,9 +161,14 @@ def pytest_in(folder, command, environment):
     ).returncode
 
 
-def judge(name):
-    """Print what failed and what was skipped without being listed; return how many."""
-    results = json.loads((BUILD / "clients" / f"suite-{name}.json").read_text())
+def judge(name, version):
+    """Print what failed and what was skipped without being listed; return how many.
+
+    The outcomes become {"version": of the checkout, "tests": {test id: [outcome, reason]}}.
+    """
+    path = BUILD / "clients" / f"suite-{name}.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps({"version": version, "tests": results}, indent=1) + "\n")
     listed = json.loads((HERE / "skips.json").read_text())[name]
     bad = 0
     for test, (outcome, reason) in results.items():
@@ -160,13 +176,14 @@ def judge(name):
         if outcome == "failed" or (outcome == "skipped" and not is_known):
             bad += 1
             print(f"{outcome}: {test}: {reason}")
-    print(f"{name}: {len(results)} tests, {bad} neither passed nor skipped by the list")
+    print(f"{name} {version}: {len(results)} tests, {bad} neither passed nor skipped by the list")
     return bad
 
 
 def main(name, checkout, *more):
+    version = version_of(SUITES[name], Path(checkout))
     run(name, checkout, more)
-    return 1 if judge(name) else 0
+    return 1 if judge(name, version) else 0
 
 
 if __name__ == "__main__":

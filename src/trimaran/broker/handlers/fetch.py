@@ -9,10 +9,12 @@ Behavior:
   end, and while a lost leader has no successor yet, the reader waits.
   In a fetch session (KIP-227) a request names what changed, its answer what has news; those that
   had data come last next time. Who finds no room for a session gets id 0, and full answers.
+  A reader that names its rack (11 and up) is sent to a follower there, which serves it (KIP-392).
   Readers of committed transactions see the same: there are no transactions.
 Version notes:
-  4 to 17. 9: the client's leader epoch (KIP-320). 12: leader hints in partitions (KIP-951), 16:
-  with the nodes' addresses. 13: topic ids instead of names (KIP-516).
+  4 to 17. 9: the client's leader epoch (KIP-320). 11: the reader's rack (KIP-392). 12: leader
+  hints in partitions (KIP-951), 16: with the nodes' addresses. 13: topic ids instead of names
+  (KIP-516).
 """
 
 from trimaran.broker.calls import Call
@@ -20,6 +22,7 @@ from trimaran.broker.fetch_sessions import (
     FINAL_EPOCH,
     FULL_EPOCH,
     NO_SESSION,
+    NOWHERE,
     FetchSession,
     SessionPartition,
 )
@@ -41,6 +44,7 @@ from trimaran.protocol.messages import (
 
 _TOPIC_IDS_FROM = 13
 _SESSIONS_FROM = 7
+_RACKS_FROM = 11
 _HINTS_FROM = 12
 _MOVED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
 
@@ -48,7 +52,8 @@ _MOVED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
 def handle(call: Call, request: FetchRequest) -> None:
     """Look at all partitions; the answer comes when there is enough."""
     rows, session, is_full = _wanted(call, request)
-    slots = [_slot(call, row) for row in rows]
+    rack = request.rack_id if call.version >= _RACKS_FROM else ""
+    slots = [_slot(call, row, rack) for row in rows]
     bytes_max = max(min(request.max_bytes, call.broker.kafka.fetch_bytes_max), 1)
     wait = FetchWait(
         call,
@@ -98,7 +103,7 @@ def _wanted(
     return rows, None, True
 
 
-def _slot(call: Call, row: SessionPartition) -> FetchSlot:
+def _slot(call: Call, row: SessionPartition, rack: str) -> FetchSlot:
     asked = row.asked
     partition, error = None, None
     try:
@@ -113,6 +118,7 @@ def _slot(call: Call, row: SessionPartition) -> FetchSlot:
         offset=asked.fetch_offset,
         client_epoch=asked.current_leader_epoch,
         bytes_max=asked.partition_max_bytes,
+        rack=rack,
     )
     slot.error = error
     return slot
@@ -162,6 +168,7 @@ def _partition_data(call: Call, number: int, slot: FetchSlot) -> PartitionData:
         last_stable_offset=partition.high_watermark,
         log_start_offset=partition.log_start,
         records=slot.batches,
+        preferred_read_replica=NOWHERE if slot.nearer is None else slot.nearer,
     )
 
 
