@@ -52,7 +52,7 @@ class NodeSection(Section):
         description="Nodes with the same label share a machine; replicas avoid that.",
     )
     rack: _Label | None = Field(
-        default=None, description="Told to clients as the broker's rack; not used for placement."
+        default=None, description="Told to clients, which read from a follower in theirs; not for placement."
     )
 
 

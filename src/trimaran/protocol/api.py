@@ -101,7 +101,7 @@ _ROWS: Final = (
         max_version=17,
         flexible_from=12,
         handler="fetch",
-        note="with fetch sessions (KIP-227)",
+        note="with fetch sessions (KIP-227), from followers by rack (KIP-392)",
     ),
     Api(
         key=ApiKey.LIST_OFFSETS,

@@ -1,7 +1,6 @@
 """Readers in a follower's rack (KIP-392): sent there by the leader, served there."""
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from trimaran.errors import ErrorCode
@@ -17,7 +16,7 @@ NOBODY = bytes(16)
 def racks(broker, registration):
     """Node 1, which is asked, stands in "west"; node 2 in "middle", node 3 in "east"."""
     for number, rack in ((1, "west"), (2, "middle"), (3, "east")):
-        broker.apply(dataclasses.replace(registration(number), rack=rack))
+        broker.apply(msgspec.structs.replace(registration(number), rack=rack))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from trimaran.records.iteration import Record
 TOPIC = "in-sessions"
 NOBODY = bytes(16)
 NO_SESSION, ONE_TOO_HIGH = 0, 1
+READY_S = 20.0
 
 
 class Session:
@@ -70,12 +71,32 @@ def append(talk, partition):
         timeout_ms=10_000,
         topic_data=[TopicProduceData(name=TOPIC, partition_data=data)],
     )
-    talk.ask(ApiKey.PRODUCE, 9, request)
+    deadline = time.monotonic() + READY_S
+    while talk.ask(ApiKey.PRODUCE, 9, request).responses[0].partition_responses[0].error_code:
+        assert time.monotonic() < deadline, "Kafka's leaders are there some time after the topic"
+
+
+def make_topic(talk, count):
+    """Create the topic, again if it was just deleted, and wait for its leaders."""
+    topic = CreatableTopic(name=TOPIC, num_partitions=count, replication_factor=1)
+    request = CreateTopicsRequest(topics=[topic], timeout_ms=10_000)
+    deadline = time.monotonic() + READY_S
+    while talk.ask(ApiKey.CREATE_TOPICS, 7, request).topics[0].error_code:
+        assert time.monotonic() < deadline
+    for partition in range(count):
+        asked = FetchPartition(partition=partition, fetch_offset=0, partition_max_bytes=1)
+        fetch = FetchRequest(
+            topics=[FetchTopic(topic=TOPIC, topic_id=NOBODY, partitions=[asked])],
+            max_wait_ms=0,
+            min_bytes=0,
+            session_epoch=-1,
+        )
+        while talk.ask(ApiKey.FETCH, 11, fetch).responses[0].partitions[0].error_code:
+            assert time.monotonic() < deadline
 
 
 def sessions(talk):
-    topic = CreatableTopic(name=TOPIC, num_partitions=4, replication_factor=1)
-    talk.ask(ApiKey.CREATE_TOPICS, 7, CreateTopicsRequest(topics=[topic], timeout_ms=10_000))
+    make_topic(talk, 4)
     for partition in range(3):
         append(talk, partition)
     one = Session(talk)
@@ -110,14 +131,7 @@ def sessions(talk):
 
 
 def closings(talk):
-    topic = CreatableTopic(name=TOPIC, num_partitions=2, replication_factor=1)
-    deadline = time.monotonic() + 20.0
-    while (
-        talk.ask(ApiKey.CREATE_TOPICS, 7, CreateTopicsRequest(topics=[topic], timeout_ms=10_000))
-        .topics[0]
-        .error_code
-    ):
-        assert time.monotonic() < deadline
+    make_topic(talk, 2)
     two = Session(talk)
     two.fetch("opened for the end", (0, 0))
     last = two.session_id
