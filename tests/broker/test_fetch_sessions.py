@@ -72,6 +72,14 @@ def test_a_session_tells_only_what_is_new(ask, flights):
     assert numbers(after) == [2]
 
 
+def test_a_session_may_begin_with_nothing(ask, flights):
+    first = ask()
+    joined = ask(("flights", 0, 0), session_id=first.session_id, epoch=1)
+
+    assert first.session_id > 0
+    assert numbers(joined) == [0]
+
+
 def test_a_partition_with_data_comes_last_next_time(ask, flights):
     first = ask(("flights", 0, 0), ("flights", 1, 1), ("flights", 2, 1))
     flights[0].fill(1)

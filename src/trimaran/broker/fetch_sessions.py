@@ -123,7 +123,7 @@ class FetchSessions:
         """Return the session of a full request, a new one if there is room; else None."""
         self.close(request.session_id)
         count = sum(len(topic.partitions) for topic in request.topics)
-        if request.session_epoch != FULL_EPOCH or count == 0 or not self._has_room(count, now_s):
+        if request.session_epoch != FULL_EPOCH or not self._has_room(count, now_s):
             return None
         session_id = self._draw_id()
         while session_id in self._sessions or session_id == NO_SESSION:
