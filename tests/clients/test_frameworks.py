@@ -18,6 +18,10 @@ import pytest
 HERE = Path(__file__).parent / "frameworks"
 VENVS = Path(__file__).parents[2] / "build" / "clients" / "venvs"
 FRAMEWORKS = {"quixstreams": "Quix Streams", "faststream": "FastStream", "faust": "Faust"}
+READY = {"faust": b"Worker ready"}
+"""What a framework's log says before events may wait for it. Faust seeks its committed offsets
+while it reads already; events that are there then are skipped or counted twice, whatever the broker
+(faust-streaming/faust issue 596)."""
 PARTITIONS = 2
 KEYS = 5
 WAIT_S = 30.0
@@ -104,7 +108,7 @@ def counted(admin, name):
 
 
 @pytest.mark.parametrize("framework", sorted(FRAMEWORKS))
-def test_state_comes_back_from_the_changelog(framework, admin, application, request):
+def test_state_comes_back_from_the_changelog(framework, admin, application, request, tmp_path):
     request.node.add_marker(pytest.mark.framework(FRAMEWORKS[framework]))
     name = f"{framework}-{uuid.uuid4().hex[:8]}"
     for topic in (name, f"{name}-counted"):
@@ -120,29 +124,21 @@ def test_state_comes_back_from_the_changelog(framework, admin, application, requ
         committed = [admin.ask("committed", group=f"{name}-group", **one) or 0 for one in places]
         return committed == [admin.ask("offset", at="latest", **one) for one in places]
 
+    def is_ready():
+        return READY.get(framework, b"") in (tmp_path / "log-1").read_bytes()
+
     feed(admin, name, 60)
     process = application(name)
     wait_for(lambda: counted(admin, name), lambda found: set(found.values()) == {12}, process)
     wait_for(is_committed, bool, process)
     process.kill()
     process.wait()
-    feed(admin, name, 40)
-
-    def where():
-        return [
-            (
-                admin.ask("committed", group=f"{name}-group", topic=name, partition=n),
-                admin.ask("offset", at="latest", topic=name, partition=n),
-            )
-            for n in range(2)
-        ]
-
-    print("BEFORE", where())
+    if framework not in READY:
+        feed(admin, name, 40)
     process = application(name)
-    try:
-        wait_for(lambda: counted(admin, name), lambda found: set(found.values()) == {20}, process)
-    except AssertionError:
-        print("AFTER", where(), counted(admin, name))
-        raise
+    if framework in READY:
+        wait_for(is_ready, bool, process)
+        feed(admin, name, 40)
+    wait_for(lambda: counted(admin, name), lambda found: set(found.values()) == {20}, process)
 
     assert counted(admin, name) == {f"key-{number}": 20 for number in range(KEYS)}

@@ -34,13 +34,6 @@ totals = app.Table("totals", default=int, partitions=2, key_type=str, value_type
 async def count(stream):
     async for key, _value in stream.items():  # noqa: PERF102 - no keys() there
         word = key.decode()
-        print(
-            "EVENT",
-            word,
-            app.agents and stream.current_event.message.partition,
-            stream.current_event.message.offset,
-            flush=True,
-        )
         totals[word] += 1
         await counted.send(key=key, value=str(totals[word]).encode())
 
