@@ -51,18 +51,9 @@ REPORT_COLUMNS = 250
 
 def run(argv: list[str]) -> int:
     """Measure what `argv` asks for, print the report, return the exit code."""
-    if argv[:1] == ["trials"]:
-        from trimaran.bench.trials import run_trials  # a command of its own, with its own options
-
-        return run_trials(argv[1:])
-    if argv[:1] == ["ready"]:
-        from trimaran.bench.readiness import run_ready
-
-        return run_ready(argv[1:])
-    if argv[:1] == ["partitions"]:
-        from trimaran.bench.partitions import run_partitions
-
-        return run_partitions(argv[1:])
+    code = _own_command(argv)
+    if code is not None:
+        return code
     errors = Console(stderr=True)
     try:
         arguments = parser().parse_args(argv)
@@ -95,6 +86,24 @@ def run(argv: list[str]) -> int:
         code = FAILED
     _publish(report, arguments)
     return code or (FAILED if _lost_in_spite_of_acks(report) else OK)
+
+
+def _own_command(argv: list[str]) -> int | None:
+    """Run a command that has options of its own; None if `argv` names none."""
+    name, words = argv[:1], argv[1:]
+    if name == ["trials"]:
+        from trimaran.bench.trials import run_trials
+
+        return run_trials(words)
+    if name == ["ready"]:
+        from trimaran.bench.readiness import run_ready
+
+        return run_ready(words)
+    if name == ["partitions"]:
+        from trimaran.bench.partitions import run_partitions
+
+        return run_partitions(words)
+    return None
 
 
 _Opened = Callable[[], contextlib.AbstractContextManager[tuple[Target, int]]]

@@ -52,7 +52,8 @@ class NodeSection(Section):
         description="Nodes with the same label share a machine; replicas avoid that.",
     )
     rack: _Label | None = Field(
-        default=None, description="Told to clients, which read from a follower in theirs; not for placement."
+        default=None,
+        description="Clients in this rack read from this node (KIP-392); not for placement.",
     )
 
 

@@ -338,7 +338,7 @@ _ROWS: Final = (
         key=ApiKey.DESCRIBE_QUORUM,
         name="DescribeQuorum",
         min_version=0,
-        max_version=1,
+        max_version=2,
         flexible_from=0,
         handler="describe_quorum",
     ),

@@ -52,6 +52,7 @@ def _write_bytes(writer: Writer, value: bytes) -> None:
 _READ: Final[dict[str, Read]] = {
     "int8": Reader.int8,
     "int16": Reader.int16,
+    "uint16": Reader.uint16,
     "int32": Reader.int32,
     "int64": Reader.int64,
     "bool": Reader.boolean,
@@ -67,6 +68,7 @@ _READ: Final[dict[str, Read]] = {
 _WRITE: Final[dict[str, Write]] = {
     "int8": Writer.int8,
     "int16": Writer.int16,
+    "uint16": Writer.uint16,
     "int32": Writer.int32,
     "int64": Writer.int64,
     "bool": Writer.boolean,

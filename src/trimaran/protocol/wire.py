@@ -39,6 +39,7 @@ ITEMS_MAX: Final = 200_000
 
 INT8: Final = Struct(">b")
 INT16: Final = Struct(">h")
+UINT16: Final = Struct(">H")
 INT32: Final = Struct(">i")
 INT64: Final = Struct(">q")
 
@@ -75,6 +76,12 @@ class Reader:
         """Return an i16."""
         self.position += 2
         value: int = INT16.unpack_from(self.data, self.position - 2)[0]
+        return value
+
+    def uint16(self) -> int:
+        """Return a u16: ports."""
+        self.position += 2
+        value: int = UINT16.unpack_from(self.data, self.position - 2)[0]
         return value
 
     def int32(self) -> int:
@@ -227,6 +234,10 @@ class Writer:
     def int16(self, value: int) -> None:
         """Append an i16."""
         self.buffer += INT16.pack(value)
+
+    def uint16(self, value: int) -> None:
+        """Append a u16."""
+        self.buffer += UINT16.pack(value)
 
     def int32(self, value: int) -> None:
         """Append an i32."""

@@ -82,24 +82,44 @@ def test_a_replica_may_be_asked_to_lie_in_the_one_directory_only(broker, client,
     assert move(client, "/elsewhere", "flights", 0) == ErrorCode.LOG_DIR_NOT_FOUND
 
 
-def quorum(client, name, number=0):
+def quorum(client, name, number=0, version=2):
+    return ask_quorum(client, name, number, version).topics[0].partitions[0]
+
+
+def ask_quorum(client, name, number, version):
     topic = m.DescribeQuorumRequestTopic(
         topic_name=name, partitions=[m.DescribeQuorumRequestPartition(partition_index=number)]
     )
     request = m.DescribeQuorumRequest(topics=[topic])
-    (answer,) = client.ask(ApiKey.DESCRIBE_QUORUM, 1, request).topics
-    return answer.partitions[0]
+    return client.ask(ApiKey.DESCRIBE_QUORUM, version, request)
 
 
-def test_the_quorum_is_the_metadata_group_as_this_node_knows_it(broker, client):
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_the_quorum_is_the_metadata_group_as_this_node_knows_it(broker, client, version):
     broker.leaders[METADATA_GROUP] = (NodeId(2), Term(5))
 
-    answer = quorum(client, "__cluster_metadata")
+    answer = quorum(client, "__cluster_metadata", version=version)
 
     assert (answer.leader_id, answer.leader_epoch) == (2, 5)
     assert answer.high_watermark == broker.image.applied_index + 1
     ends = {voter.replica_id: voter.log_end_offset for voter in answer.current_voters}
     assert ends == {1: answer.high_watermark, 2: -1, 3: -1}
+
+
+def test_the_quorum_s_nodes_come_with_disks_and_addresses(client):
+    answer = ask_quorum(client, "__cluster_metadata", 0, 2)
+
+    voters = answer.topics[0].partitions[0].current_voters
+    assert [bytes(one.replica_directory_id) for one in voters] == [
+        b"\1" * 16,
+        b"\2" * 16,
+        b"\3" * 16,
+    ]
+    assert [(one.node_id, one.listeners[0].port) for one in answer.nodes] == [
+        (1, 7001),
+        (2, 7002),
+        (3, 7003),
+    ]
 
 
 @pytest.mark.parametrize(("name", "number"), [("flights", 0), ("__cluster_metadata", 1)])

@@ -22,7 +22,8 @@ MASKED = {
     "usable_bytes", "partition_size", "last_timestamp", "producer_id", "session_id", "message",
     "node_endpoints", "batch_index_error_message", "documentation", "controller_id",
     "member_metadata", "member_assignment", "topic_authorized_operations", "correlation_id",
-    "cluster_authorized_operations", "authorized_operations", "timestamp",
+    "replica_directory_id", "log_end_offset", "cluster_authorized_operations", "timestamp",
+    "authorized_operations",
 }  # fmt: skip
 SORTED_BY = ("name", "topic", "key", "partition_index", "partition", "resource_name", "group_id")
 CLOSED = "connection closed"

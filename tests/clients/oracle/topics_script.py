@@ -21,6 +21,9 @@ from trimaran.protocol.messages import (
     DescribeConfigsResource,
     DescribedTopicName,
     DescribeLogDirsRequest,
+    DescribeQuorumRequest,
+    DescribeQuorumRequestPartition,
+    DescribeQuorumRequestTopic,
     DescribeTopicPartitionsRequest,
     ElectLeadersRequest,
     ElectLeadersTopic,
@@ -174,6 +177,11 @@ def telling(talk):
     cursor = TopicPartitionsCursor(topic_name="topics", partition_index=-2)
     request = DescribeTopicPartitionsRequest(topics=names, cursor=cursor)
     talk.step("describe topic partitions: bad cursor", ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, request)
+    for name, number in (("__cluster_metadata", 0), ("topics", 0)):
+        partition = DescribeQuorumRequestPartition(partition_index=number)
+        asked = DescribeQuorumRequestTopic(topic_name=name, partitions=[partition])
+        request = DescribeQuorumRequest(topics=[asked])
+        talk.step(f"describe quorum: {name}", ApiKey.DESCRIBE_QUORUM, 2, request)
     cursor = TopicPartitionsCursor(topic_name="topics", partition_index=2)
     request = DescribeTopicPartitionsRequest(topics=names, cursor=cursor)
     talk.step("describe topic partitions: go on", ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, request)

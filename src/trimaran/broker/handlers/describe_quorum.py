@@ -6,7 +6,7 @@ Behavior:
   far the other voters are is not known here (-1). Any node answers. Other names are
   UNKNOWN_TOPIC_OR_PARTITION.
 Version notes:
-  0 and 1. 1: times of the voters, which are not told.
+  0 to 2. 1: times of the voters, which are not told. 2: the voters' disks and addresses (KIP-853).
 """
 
 from trimaran.broker.calls import Call
@@ -17,10 +17,14 @@ from trimaran.protocol.messages import (
     DescribeQuorumRequest,
     DescribeQuorumResponse,
     DescribeQuorumTopic,
+    QuorumListener,
+    QuorumNode,
     ReplicaState,
 )
 
 METADATA_TOPIC = "__cluster_metadata"
+LISTENER = "CONTROLLER"
+"""What tools call the address at which nodes talk to each other."""
 
 
 def handle(call: Call, request: DescribeQuorumRequest) -> DescribeQuorumResponse:
@@ -35,7 +39,14 @@ def handle(call: Call, request: DescribeQuorumRequest) -> DescribeQuorumResponse
                 ],
             )
             for topic in request.topics
-        ]
+        ],
+        nodes=[
+            QuorumNode(
+                node_id=node.node_id,
+                listeners=[QuorumListener(name=LISTENER, host=node.peer_host, port=node.peer_port)],
+            )
+            for node in call.broker.image.nodes
+        ],
     )
 
 
@@ -61,6 +72,7 @@ def _partition(call: Call, name: str, number: int) -> DescribeQuorumPartition:
         current_voters=[
             ReplicaState(
                 replica_id=node.node_id,
+                replica_directory_id=node.disk_id,
                 log_end_offset=end if node.node_id == broker.node_id else -1,
             )
             for node in broker.image.nodes

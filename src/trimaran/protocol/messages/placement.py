@@ -182,6 +182,8 @@ class ReplicaState:
     """One voter, and the first offset that it has not; -1: not known here."""
 
     replica_id: int
+    replica_directory_id: bytes = bytes(16)
+    """Version 2 and up."""
     log_end_offset: int
     last_fetch_timestamp: int = -1
     """Version 1 and up."""
@@ -195,6 +197,8 @@ class DescribeQuorumPartition:
 
     partition_index: int
     error_code: int = 0
+    error_message: str | None = None
+    """Version 2 and up."""
     leader_id: int = -1
     leader_epoch: int = -1
     high_watermark: int = -1
@@ -211,11 +215,32 @@ class DescribeQuorumTopic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumListener:
+    """Where the others of the quorum reach a node."""
+
+    name: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumNode:
+    """A node of the quorum."""
+
+    node_id: int
+    listeners: Sequence[QuorumListener]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeQuorumResponse:
     """The answer to a DescribeQuorum."""
 
     error_code: int = 0
+    error_message: str | None = None
+    """Version 2 and up."""
     topics: Sequence[DescribeQuorumTopic] = ()
+    nodes: Sequence[QuorumNode] = ()
+    """Version 2 and up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
