@@ -23,7 +23,7 @@ search: $(VENV)/.installed-test          # every interleaving of three cores, 5,
 bench bench-full bench-long bench-peers: $(VENV)/.installed-demo  # docs/performance.md says what
 	@$(BIN)/python -m bench $@ $(ARGS)
 fmt: $(VENV)/.installed-test             # format, and fix what can be fixed by machine
-	@$(BIN)/ruff format src tests dashboard bench && $(BIN)/ruff check --fix src tests dashboard bench && \
+	@$(BIN)/ruff format src tests dashboard bench *.py && $(BIN)/ruff check --fix src tests dashboard bench *.py && \
 	 $(BIN)/python tests/test_docs.py && $(BIN)/python dashboard/api_types.py
 clean:
 	rm -rf $(VENV) build dist dashboard/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
@@ -32,7 +32,7 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' || { echo "trimaran needs Python >= 3.11 and\
 	 found none (tried: $(or $(PYTHON),$(CANDIDATES))); make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@echo "virtualenv in $(VENV) with $(PYTHON)" && $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml constraints.txt src/trimaran/dedup/_native.c | $(BIN)/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
 	 -e '.[$(if $(filter test,$*),demo$(comma)test,$*)]'
 	@touch $@ $(if $(filter test,$*),$(VENV)/.installed-demo)

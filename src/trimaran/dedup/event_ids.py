@@ -42,18 +42,18 @@ def hash_cloud_event(source: bytes, event_id: bytes) -> bytes:
     return blake2b(text, digest_size=HASH_BYTES, person=_CLOUD_EVENT).digest()
 
 
-def pack_ids(hashes: Sequence[bytes], deltas: Sequence[int]) -> bytes:
-    """Return what an entry carries: hash n is that of the event at offset delta n.
+def pack_ids(hashes: bytes, deltas: Sequence[int]) -> bytes:
+    """Return what an entry carries: of the hashes, one behind the other, each with its delta.
 
     b"" without ids: an entry of a topic without dedup.
     """
-    count = len(hashes)
-    assert len(deltas) == count
+    count = len(deltas)
+    assert len(hashes) == HASH_BYTES * count
     if count == 0:
         return b""
     if deltas[-1] == count - 1:  # rising from 0 or above, so each is its number
-        return b"\1" + b"".join(hashes)
-    return b"\2" + struct.pack(f">I{count}I", count, *deltas) + b"".join(hashes)
+        return b"\1" + hashes
+    return b"\2" + struct.pack(f">I{count}I", count, *deltas) + hashes
 
 
 def unpack_ids(packed: bytes) -> tuple[Sequence[int], bytes]:

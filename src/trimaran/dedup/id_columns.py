@@ -92,6 +92,13 @@ class IdColumns:
         bucket, place = self._place(number)
         return bytes(bucket.hashes[HASH_BYTES * place : HASH_BYTES * (place + 1)])
 
+    def is_at(self, number: int, event_hash: bytes) -> bool:
+        """Whether id `number` is held and has this hash."""
+        if not self.first <= number < self.end:
+            return False
+        bucket, place = self._place(number)
+        return bucket.hashes[HASH_BYTES * place : HASH_BYTES * (place + 1)] == event_hash
+
     def event_at(self, number: int) -> tuple[Offset, Index, int]:
         """Return offset, entry and log time of the event of id `number`."""
         bucket, place = self._place(number)
@@ -122,14 +129,19 @@ class IdColumns:
                 return max(self.first, bucket.first + place)
         return self.end
 
-    def drop_first(self) -> None:
-        """Forget the oldest id."""
+    def drop_first(self, count: int) -> bytes:
+        """Forget the oldest `count` ids, or fewer, not beyond a bucket; return their hashes."""
+        assert count > 0
         assert self.first < self.end
-        self.first += 1
-        if self._buckets[0].first + BUCKET_IDS == self.first:
+        bucket, place = self._place(self.first)
+        end = min(place + count, len(bucket.offsets))
+        dropped = bytes(bucket.hashes[HASH_BYTES * place : HASH_BYTES * end])
+        self.first += end - place
+        if end == BUCKET_IDS:
             self._buckets.popleft()
         elif self.first == self.end:
             self._buckets.clear()
+        return dropped
 
     def clear(self) -> None:
         """Forget all ids; numbers go on."""

@@ -14,7 +14,7 @@ Does not: look at producer sequences (they are judged before), or propose anythi
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trimaran.dedup.event_ids import pack_ids
+from trimaran.dedup.event_ids import HASH_BYTES, pack_ids
 from trimaran.dedup.id_scan import Scan, scan_records
 from trimaran.dedup.id_window import EventIdWindow, Known
 from trimaran.ids import Index, Offset
@@ -70,51 +70,59 @@ def judge_batch(
         RecordError: a record that may not be stored, by its number.
     """
     with memoryview(batch) as view, view[HEADER_BYTES:] as block:
-        data = (
-            bytes(block)
-            if parsed.codec == Codec.NONE
-            else decompress(parsed.codec, block, bytes_max=INFLATED_BYTES_MAX)
+        data: Payload = block
+        if parsed.codec != Codec.NONE:
+            data = decompress(parsed.codec, block, bytes_max=INFLATED_BYTES_MAX)
+        scan = scan_records(
+            data,
+            count=parsed.record_count,
+            last_delta=parsed.last_offset_delta,
+            header=header,
         )
-    count = parsed.record_count
-    scan = scan_records(data, count=count, last_delta=parsed.last_offset_delta, header=header)
-    known = _find_known(scan, window, log_time_ms)
-    if not known:
-        return Store(batch=batch, event_ids=_ids_of(scan, known), removed_count=0)
-    if len(known) == count:
-        originals = [found for found in known.values() if found is not None]
-        first = known[0]
-        assert first is not None, "the first record of a batch repeats no other of it"
-        last_index = max(found.entry_index for found in originals)
-        return AllDuplicates(
-            base_offset=first.offset, index=last_index, log_time_ms=first.log_time_ms
-        )
-    kept = _kept_block(data, scan, known)
+        known = _find_known(scan, window, log_time_ms)
+        if not known:
+            return Store(batch=batch, event_ids=_ids_of(scan, known), removed_count=0)
+        if len(known) == parsed.record_count:
+            return _all_known(known)
+        kept = _kept_block(data, scan, known)
     return Store(
-        batch=rebuild_from_block(batch, kept, count=count - len(known)),
+        batch=rebuild_from_block(batch, kept, count=parsed.record_count - len(known)),
         event_ids=_ids_of(scan, known),
         removed_count=len(known),
     )
 
 
+def _all_known(known: dict[int, Known | None]) -> AllDuplicates:
+    originals = [found for found in known.values() if found is not None]
+    first = known[0]
+    assert first is not None, "the first record of a batch repeats no other of it"
+    return AllDuplicates(
+        base_offset=first.offset,
+        index=max(found.entry_index for found in originals),
+        log_time_ms=first.log_time_ms,
+    )
+
+
 def _find_known(scan: Scan, window: EventIdWindow, log_time_ms: int) -> dict[int, Known | None]:
     """Return the places of duplicates with their originals, None if that is in the same batch."""
+    hashes = scan.hashes
+    found = window.find(hashes, log_time_ms)
+    each = [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
+    is_repeated = len(frozenset(each)) < len(each)
+    if not found and not is_repeated:
+        return {}
     known: dict[int, Known | None] = {}
     seen: dict[bytes, None] = {}
-    find = window.find
-    for place, event_hash in enumerate(scan.hashes):
-        if event_hash is None:
-            continue
-        if event_hash in seen:
-            known[place] = None
-            continue
-        found = find(event_hash, log_time_ms)
-        if found is not None:
-            known[place] = found
+    for number, event_hash in enumerate(each):
+        if number in found:
+            known[scan.places[number]] = found[number]
+        elif event_hash in seen:
+            known[scan.places[number]] = None
         seen[event_hash] = None
     return known
 
 
-def _kept_block(data: bytes, scan: Scan, known: dict[int, Known | None]) -> bytes:
+def _kept_block(data: Payload, scan: Scan, known: dict[int, Known | None]) -> bytes:
     """Return the bytes of the records that are not `known`."""
     parts = []
     start = 0
@@ -126,10 +134,12 @@ def _kept_block(data: bytes, scan: Scan, known: dict[int, Known | None]) -> byte
 
 
 def _ids_of(scan: Scan, known: dict[int, Known | None]) -> bytes:
-    hashes: list[bytes] = []
-    deltas: list[int] = []
-    for place, event_hash in enumerate(scan.hashes):
-        if event_hash is not None and place not in known:
-            hashes.append(event_hash)
-            deltas.append(scan.deltas[place])
+    """Return what the entry carries: the ids of the records that are not `known`."""
+    hashes, places, deltas = scan.hashes, scan.places, scan.deltas
+    if known:
+        kept = [number for number, place in enumerate(places) if place not in known]
+        hashes = b"".join([hashes[HASH_BYTES * at : HASH_BYTES * (at + 1)] for at in kept])
+        places = [places[number] for number in kept]
+    if len(places) < len(deltas):
+        deltas = [deltas[place] for place in places]
     return pack_ids(hashes, deltas)

@@ -2,7 +2,7 @@
 
 Ids are numbered in log order. The table is a list of groups; a group is a bytearray of cells of
 12 bytes in the order of their numbers: the first 8 bytes of the hash, then the low 32 bits of the
-number. A search is one `rfind` in one group, so that it costs the same for a thousand ids and for a
+number. A search looks through one group, so that it costs the same for a thousand ids and for a
 million. The table grows by linear hashing (Litwin 1980): every so many ids one group is split in
 two, and nothing ever moves all of them. The oldest leave at a group's front (a bytearray forgets
 its front without moving the rest), the newest at its back.
@@ -11,10 +11,11 @@ Invariants: numbers within a group rise; all numbers held lie within 2**32 of ea
 Does not: know more than 8 bytes of a hash: the caller compares the rest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 
 from trimaran.dedup.event_ids import HASH_BYTES
+from trimaran.dedup.native import COMPILED
 
 CELL_BYTES = 12
 FINGERPRINT_BYTES = 8
@@ -53,8 +54,17 @@ class IdLookup:
     def add(self, hashes: bytes, number: int) -> None:
         """Take in hashes that lie one behind the other; the first one's number is `number`.
 
-        It is above all before it. Written straight on: every replica does this for every event.
+        It is above all before it. Every replica does this for every event.
         """
+        if COMPILED is not None:
+            COMPILED.add(self._groups, self._half, self._split, hashes, number & NUMBER_MASK)
+        else:
+            self._add(hashes, number)
+        self._count += len(hashes) // HASH_BYTES
+        while self._count > GROUP_IDS * len(self._groups):
+            self._split_one()
+
+    def _add(self, hashes: bytes, number: int) -> None:
         groups, pack = self._groups, _NUMBER.pack
         low, full, split = self._half - 1, 2 * self._half - 1, self._split
         at = 0
@@ -65,24 +75,51 @@ class IdLookup:
             groups[group] += hashes[at : at + FINGERPRINT_BYTES] + pack(number & NUMBER_MASK)
             number += 1
             at += HASH_BYTES
-        self._count += at // HASH_BYTES
-        while self._count > GROUP_IDS * len(groups):
-            self._split_one()
 
-    def find(self, fingerprint: bytes) -> "Iterator[int] | tuple[()]":
-        """Return the low 32 bits of the numbers of ids that begin so, the newest first."""
-        group = self._group(fingerprint)
-        at = group.rfind(fingerprint)
-        if at < 0:
-            return ()
-        return self._cells(group, fingerprint, at)
+    def find(self, hashes: bytes) -> Iterable[tuple[int, int]]:
+        """Return what may be known of hashes that lie one behind the other.
 
-    def drop_first(self, fingerprint: bytes, number: int) -> None:
-        """Forget the id of the lowest number of all."""
-        group = self._group(fingerprint)
-        assert group[:CELL_BYTES] == fingerprint + _NUMBER.pack(number & NUMBER_MASK)
-        del group[:CELL_BYTES]
-        self._count -= 1
+        Returns:
+            Pairs of a hash's place and the low 32 bits of the number of an id that begins so; of
+            several for one place, the newest comes first.
+        """
+        if COMPILED is not None:
+            found: list[tuple[int, int]] = COMPILED.find(
+                self._groups, self._half, self._split, hashes
+            )
+            return found
+        return self._find(hashes)
+
+    def _find(self, hashes: bytes) -> Iterator[tuple[int, int]]:
+        for place in range(len(hashes) // HASH_BYTES):
+            start = HASH_BYTES * place
+            fingerprint = hashes[start : start + FINGERPRINT_BYTES]
+            group = self._group(fingerprint)
+            at = group.rfind(fingerprint)
+            while at >= 0:
+                if at % CELL_BYTES == 0:  # what is found across two cells is none
+                    yield place, _NUMBER.unpack_from(group, at + FINGERPRINT_BYTES)[0]
+                at = group.rfind(fingerprint, 0, at + FINGERPRINT_BYTES - 1)
+
+    def drop_first(self, hashes: bytes, number: int) -> None:
+        """Forget the ids of the lowest numbers of all, from `number` on."""
+        number &= NUMBER_MASK
+        if COMPILED is not None:
+            is_right = COMPILED.drop_first(self._groups, self._half, self._split, hashes, number)
+        else:
+            is_right = self._drop_first(hashes, number)
+        assert is_right, "the oldest id is at its group's front"
+        self._count -= len(hashes) // HASH_BYTES
+
+    def _drop_first(self, hashes: bytes, number: int) -> bool:
+        for start in range(0, len(hashes), HASH_BYTES):
+            fingerprint = hashes[start : start + FINGERPRINT_BYTES]
+            group = self._group(fingerprint)
+            if group[:CELL_BYTES] != fingerprint + _NUMBER.pack(number):
+                return False
+            del group[:CELL_BYTES]
+            number = (number + 1) & NUMBER_MASK
+        return True
 
     def drop_last(self, fingerprint: bytes, number: int) -> None:
         """Forget the id of the highest number of all."""
@@ -97,13 +134,6 @@ class IdLookup:
         if number < self._split:
             number = bits & (2 * self._half - 1)
         return self._groups[number]
-
-    def _cells(self, group: bytearray, fingerprint: bytes, at: int) -> Iterator[int]:
-        """Yield the numbers of the cells that begin so; what is found across two cells is none."""
-        while at >= 0:
-            if at % CELL_BYTES == 0:
-                yield _NUMBER.unpack_from(group, at + FINGERPRINT_BYTES)[0]
-            at = group.rfind(fingerprint, 0, at + FINGERPRINT_BYTES - 1)
 
     def _split_one(self) -> None:
         """Move the cells of one group that have the next bit set into a new group behind."""

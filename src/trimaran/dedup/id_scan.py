@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from trimaran.dedup.event_ids import ID_BYTES_MAX, hash_cloud_event, hash_id
+from trimaran.dedup.native import COMPILED
 from trimaran.errors import ErrorCode, RequestError
+from trimaran.records.entry import Payload
 
 NATS_HEADER = b"Nats-Msg-Id"
 CLOUD_ID_HEADER = b"ce_id"
@@ -41,24 +43,41 @@ class Scan(NamedTuple):
     """Where each record ends; the first begins at 0, the others where the one before ends."""
     deltas: Sequence[int]
     """Offset deltas, rising."""
-    hashes: Sequence[bytes | None]
-    """What each event's id is known by; None: it has none."""
+    places: Sequence[int]
+    """Which records have an id, by their place from 0, rising."""
+    hashes: bytes
+    """What those ids are known by, 16 bytes each, one behind the other."""
 
 
 class _IdError(Exception):
     """What is wrong with a record's id."""
 
 
-def scan_records(data: bytes, *, count: int, last_delta: int, header: bytes) -> Scan:
+def scan_records(data: Payload, *, count: int, last_delta: int, header: bytes) -> Scan:
     """Walk over `count` records and hash their ids.
 
     Raises:
         RecordError: bytes that are no record, or an id that is empty, null, too long, or one of
             two.
     """
+    if COMPILED is not None:
+        found = COMPILED.scan_records(data, count, last_delta, header)
+        if found is not None:
+            ends, deltas, places, hashes = found
+            return Scan(_numbers(ends), _numbers(deltas), _numbers(places), hashes)
+    return walk_records(bytes(data), count=count, last_delta=last_delta, header=header)
+
+
+def _numbers(column: bytes) -> Sequence[int]:
+    return memoryview(column).cast("I")
+
+
+def walk_records(data: bytes, *, count: int, last_delta: int, header: bytes) -> Scan:
+    """Do what `scan_records` does, without compiled code, and say what is wrong."""
     ends: list[int] = []
     deltas: list[int] = []
-    hashes: list[bytes | None] = []
+    places: list[int] = []
+    hashes: list[bytes] = []
     position = 0
     delta_before = -1
     for number in range(count):
@@ -68,9 +87,11 @@ def scan_records(data: bytes, *, count: int, last_delta: int, header: bytes) -> 
             if length < 0 or end > len(data):
                 raise IndexError
             delta, header_count, position = _walk_to_headers(data, position)
-            event_hash = None
             if header_count:
                 event_hash, position = _read_id(data, position, header_count, header)
+                if event_hash is not None:
+                    places.append(number)
+                    hashes.append(event_hash)
         except IndexError:
             raise RecordError(number, "its bytes end early") from None
         except _IdError as error:
@@ -82,10 +103,9 @@ def scan_records(data: bytes, *, count: int, last_delta: int, header: bytes) -> 
         delta_before = delta
         ends.append(end)
         deltas.append(delta)
-        hashes.append(event_hash)
     if position != len(data):
         raise RecordError(count - 1, f"{len(data) - position} bytes follow it, the last one")
-    return Scan(ends, deltas, hashes)
+    return Scan(ends, deltas, places, b"".join(hashes))
 
 
 def _walk_to_headers(data: bytes, position: int) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ Invariants: equal logs give equal digests, whatever was dropped; folding back re
 Does not: find ids in records, decide what a batch becomes (`id_judging`), or read clocks.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
@@ -108,21 +108,24 @@ class EventIdWindow:
 
     # Judging
 
-    def find(self, event_hash: bytes, log_time_ms: int) -> Known | None:
-        """Return the event that has this id at `log_time_ms`, None if it is new."""
-        columns = self._columns
-        for low in self._lookup.find(event_hash[:FINGERPRINT_BYTES]):
+    def find(self, hashes: bytes, log_time_ms: int) -> dict[int, Known]:
+        """Return which of the hashes, one behind the other, are known at `log_time_ms`.
+
+        By their place from 0, rising, each with the event that has this id.
+        """
+        columns, rules = self._columns, self._rules
+        first = columns.end - rules.ids_max
+        found: dict[int, Known] = {}
+        for place, low in self._lookup.find(hashes):
             number = columns.first + ((low - columns.first) & NUMBER_MASK)
-            if columns.hash_at(number) == event_hash:
-                offset, index, time_ms = columns.event_at(number)
-                rules = self._rules
-                counts = (
-                    log_time_ms - time_ms < rules.window_ms
-                    and number >= columns.end - rules.ids_max
-                    and offset >= rules.floor
-                )
-                return Known(offset, index, time_ms) if counts else None
-        return None
+            if number < first or place in found:
+                continue
+            if not columns.is_at(number, hashes[HASH_BYTES * place : HASH_BYTES * (place + 1)]):
+                continue
+            event = Known._make(columns.event_at(number))
+            if event.offset >= rules.floor and log_time_ms - event.log_time_ms < rules.window_ms:
+                found[place] = event
+        return found
 
     # Folding
 
@@ -134,7 +137,10 @@ class EventIdWindow:
         """
         assert index > self._last()[0], f"fold of {index} after {self._last()}"
         deltas, hashes = unpack_ids(packed)
-        offsets = [offset + delta for delta in deltas]
+        if isinstance(deltas, range):
+            offsets: Sequence[int] = range(offset, offset + len(deltas))
+        else:
+            offsets = [offset + delta for delta in deltas]
         self._lookup.add(hashes, self._columns.end)
         self._columns.append(index, log_time_ms, offsets, hashes)
         self._drop(DROPPED_PER_FOLD + 2 * len(offsets))
@@ -314,6 +320,7 @@ class EventIdWindow:
         if columns.first < self._dead == columns.end:
             columns.clear()
             self._lookup = IdLookup()
-        for number in range(columns.first, min(self._dead, columns.first + count_max)):
-            self._lookup.drop_first(columns.hash_at(number)[:FINGERPRINT_BYTES], number)
-            columns.drop_first()
+        end = min(self._dead, columns.first + count_max)
+        while columns.first < end:
+            number = columns.first
+            self._lookup.drop_first(columns.drop_first(end - number), number)
