@@ -97,3 +97,29 @@ async def test_a_follower_inside_a_compacted_range_gets_an_install_behind_it_ent
 
     assert installs == [4, 4, 4, 4]
     assert sent == [(4, [5]), (5, [6])]
+
+
+@pytest.mark.parametrize(("leader", "told"), [(OTHER, [(OTHER, GROUP)]), (None, [])])
+def test_a_group_that_starts_over_says_so_to_the_leader_that_sent_it_there(leader, told):
+    """Else a leader never learns of an install that ended between two of its heartbeats."""
+    missed = []
+    nothing = SimpleNamespace(
+        group_removed=lambda *_: None,
+        forget=lambda *_: None,
+        led_changed=lambda *_, **__: None,
+        following_changed=lambda *_: None,
+        missed=lambda node, group: missed.append((node, group)),
+    )
+    consensus = SimpleNamespace(
+        node_id=NODE,
+        _owner=nothing,
+        observations=SimpleNamespace(incidents=nothing),
+        elections=nothing,
+        heartbeats=nothing,
+    )
+    replica = SimpleNamespace(group=GROUP, removed=False, raft=SimpleNamespace(leader=leader))
+
+    Consensus.group_removed(consensus, replica, starts_over=True)
+
+    assert missed == told
+    assert replica.removed

@@ -7,11 +7,12 @@ import sys
 import pytest
 
 from trimaran.broker.partition import Partition
+from trimaran.broker.pending import PendingAppend
 from trimaran.sim.disk import FileNode
 from trimaran.sim.faults import HONEST_KINDS, STORAGE_DAMAGE_KINDS
 from trimaran.sim.files import SimFile
 from trimaran.sim.report import RunOptions
-from trimaran.sim.run import SeedRun, run_seed
+from trimaran.sim.run import SeedRun, run, run_seed
 
 pytestmark = pytest.mark.sim
 
@@ -132,6 +133,40 @@ def test_a_disk_that_never_syncs_is_noticed(monkeypatch):
     monkeypatch.setattr(FileNode, "sync", lambda _node: None)
 
     assert violations_of("", kinds=("power cut of all",))
+
+
+def test_an_answer_before_its_entry_is_stored_is_noticed(monkeypatch):
+    def at_once(partition, entry, acks):
+        pending = PendingAppend(entry.offset, entry.index, entry.term)
+        pending.finish(None)
+        return pending
+
+    monkeypatch.setattr(Partition, "_await_entry", at_once)
+
+    assert violations_of("AnswersAreTrue", kinds=(), seeds=(1,))
+
+
+def test_what_a_power_cut_would_lose_is_noticed_without_one(monkeypatch):
+    monkeypatch.setattr(FileNode, "sync", lambda _node: None)
+
+    assert violations_of("PowerCutLosesNothing", kinds=(), seeds=(1,))
+
+
+def test_a_run_may_end_at_the_first_violation_of_safety(monkeypatch):
+    monkeypatch.setattr(FileNode, "sync", lambda _node: None)
+
+    report = run(RunOptions(seed=1, seconds=20, kinds=()), ends_at_a_lie=True)
+
+    assert len(report.violations) == 1
+    assert report.virtual_s < 15.0
+
+
+def test_a_cluster_whose_only_disk_lied_need_not_go_on_but_may_not_lie(monkeypatch):
+    monkeypatch.setattr("trimaran.sim.faults.REFUSED_STARTS", 1_000)
+    report = run_seed(198, nodes=1, seconds=8, kinds=("bit rot", "misdirected write", "kill"))
+
+    assert report.violations == ()
+    assert report.faults["bit rot"] > 0
 
 
 def test_producer_sequences_that_nobody_checks_are_noticed(monkeypatch):

@@ -210,6 +210,10 @@ class Consensus:
         self.elections.forget(replica.group)
         self.heartbeats.led_changed(replica, is_leader=False)
         self.heartbeats.following_changed(replica)
+        leader = replica.raft.leader
+        if starts_over and leader is not None and leader != self.node_id:
+            # The files may be here before its next heartbeat, which would then find all well.
+            self.heartbeats.missed(leader, replica.group)
         if not starts_over:
             self.leaders.forget(replica.group)
             self.inbox.forget(replica.group)

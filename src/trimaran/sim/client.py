@@ -36,7 +36,7 @@ from trimaran.protocol.messages import (
 from trimaran.records.batch import parse_header
 from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record, iterate_records
-from trimaran.sim.history import Outcome, ReadRecord, SentRecord
+from trimaran.sim.history import Answer, Outcome, ReadRecord, SentRecord
 from trimaran.sim.kafka import REQUEST_TIMEOUT_S, KafkaClient, KafkaConnection, RetryError
 
 INFLIGHT_MAX = 5
@@ -139,7 +139,7 @@ class PartitionProducer:
                 if answers:
                     async with asyncio.timeout(REQUEST_TIMEOUT_S):
                         response = await answers.popleft()
-                    self._settle(response.responses[0].partition_responses[0])
+                    self._settle(response.responses[0].partition_responses[0], node=connection.host)
                 await asyncio.sleep(self._client.chance.expovariate(1.0 / self._think_s))
         finally:
             connection.close()
@@ -200,10 +200,11 @@ class PartitionProducer:
         silence.set_result(_SILENCE)
         return silence
 
-    def _settle(self, answer: PartitionProduceResponse) -> None:
-        """Take the answer to the oldest batch. Raises RetryError unless it was success."""
+    def _settle(self, answer: PartitionProduceResponse, *, node: str) -> None:
+        """Take a node's answer to the oldest batch. Raises RetryError unless it was success."""
         history = self._client.history
         if answer.error_code == ErrorCode.NONE:
+            self._note_success(answer.base_offset, node)
             now_s = asyncio.get_running_loop().time()
             for delta, record in enumerate(self._inflight.popleft()):
                 record.outcome = Outcome.ACKED if self._is_promised else Outcome.UNKNOWN
@@ -216,6 +217,14 @@ class PartitionProducer:
         if answer.error_code == ErrorCode.INVALID_PRODUCER_EPOCH:
             history.oddities.append(f"{self._client.name}: INVALID_PRODUCER_EPOCH")
         self._client.check(answer.error_code)
+
+    def _note_success(self, base_offset: int, node: str) -> None:
+        history = self._client.history
+        if history.on_answer is not None and base_offset >= 0 and self._acks != NOBODY:
+            last_offset = base_offset + len(self._inflight[0]) - 1
+            history.on_answer(
+                Answer(node, self._client.topic, self._partition, last_offset, self._acks)
+            )
 
     def _give_up(self, outcome: Outcome) -> None:
         while self._inflight:

@@ -20,6 +20,7 @@ Does not: offer the `Files` interface (`files` does), or draw when faults happen
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
 
@@ -209,8 +210,16 @@ class Disk:
         """Time that operations took since it was last taken."""
         self.counts: dict[str, int] = {}
         """What happened on this disk so far, by name."""
+        self.has_lied = False
+        """Whether it ever read other bytes than were synced. Whoever breaks it so says so."""
         self._astray = ""
         self._astray_followed = False
+
+    def copy(self, chance: Random) -> "Disk":
+        """Return an equal disk that draws from `chance`; nothing is wrong with it from now on."""
+        other = Disk(f"copy of {self.name}", chance, EventLog(lambda: 0.0))
+        other.root, other.changes = deepcopy((self.root, self.changes))
+        return other
 
     def take_spent_s(self) -> float:
         """Return the time that operations took since the last call."""
@@ -307,6 +316,7 @@ class Disk:
         """Replace the disk by an empty one."""
         self.root = DirectoryNode()
         self.changes.clear()
+        self.has_lied = False
         self._astray = ""
         self.log.add(self.name, "wiped")
 

@@ -99,6 +99,7 @@ def _liar(site: Site, chance: Random) -> SimNode:
     """Return the one node whose disk may lie."""
     if site.damaged is None:
         site.damaged = chance.choice(site.nodes)
+    site.damaged.disk.has_lied = True
     return site.damaged
 
 

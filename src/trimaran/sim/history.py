@@ -6,7 +6,7 @@ UNKNOWN may or may not have been stored (a time-out, a broken connection, a lost
 Does not: judge.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
@@ -52,6 +52,18 @@ class SentRecord:
     """Equal for the records of one batch, and only for those."""
     sent_s: float = 0.0
     """When its batch was made, so before it was sent for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A node's word that a batch is stored."""
+
+    node: str
+    topic: str
+    partition: int
+    last_offset: int
+    """Of the batch's last record."""
+    acks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +140,8 @@ class History:
     """What was sent to `keyed_topic`, in order."""
     keyed_topic: str = ""
     """The compacted topic, if there is one."""
+    on_answer: Callable[[Answer], None] | None = None
+    """Called with each acknowledgement that names an offset, when it arrives."""
     _batches: int = 0
     _readers: int = 0
 

@@ -66,6 +66,8 @@ class KafkaConnection(asyncio.Protocol):
         self._correlation = 0
         self._waiting: deque[tuple[int, int, int, asyncio.Future[Any]]] = deque()
         self.closed = False
+        self.host = ""
+        """The node at the other end."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio's callback."""
@@ -169,6 +171,7 @@ class KafkaClient:
     async def connect(self, host: str, port: int) -> KafkaConnection:
         """Return a new connection. Raises OSError."""
         connection = KafkaConnection(self.name)
+        connection.host = host
         await self._network.connect(host, port, lambda: connection)
         return connection
 

@@ -27,7 +27,7 @@ from trimaran.sim.client import PartitionConsumer
 from trimaran.sim.cluster import NodeFailure, SimCluster, SimNode
 from trimaran.sim.crowd import PARTITIONS, Crowd
 from trimaran.sim.faults import FaultInjector
-from trimaran.sim.history import History, Outcome
+from trimaran.sim.history import Answer, History, Outcome
 from trimaran.sim.kafka import KafkaClient
 from trimaran.sim.liveness import (
     PROGRESS_LIMIT_S,
@@ -49,6 +49,8 @@ CHECK_S = 0.01
 START_LIMIT_S = 30.0
 LIVENESS_LIMIT_S = 30.0
 """After the heal: until every batch is settled, and again until every replica has caught up."""
+HOPELESS_S = 2.0
+"""The same, where it need not come."""
 ORDERLY_STOP_S = (4.0, 8.0)
 """When one node is restarted in order, calm runs included."""
 VIOLATIONS_MAX = 50
@@ -76,12 +78,17 @@ def run_seed(
     )
 
 
-def run(options: RunOptions, *, trace_lines: int = 2_000) -> SeedReport:
-    """Simulate what `options` say. A real second simulates about ten virtual ones."""
+def run(
+    options: RunOptions, *, trace_lines: int = 2_000, ends_at_a_lie: bool = False
+) -> SeedReport:
+    """Simulate what `options` say. A real second simulates about ten virtual ones.
+
+    `ends_at_a_lie`: go no further than the first violation of safety that shows on the way.
+    """
     assert options.seconds > 0
     assert options.nodes >= 1
     with _quiet_collector():
-        seed_run = SeedRun(options)
+        seed_run = SeedRun(options, ends_at_a_lie=ends_at_a_lie)
         try:
             return seed_run.execute(trace_lines)
         finally:
@@ -91,8 +98,10 @@ def run(options: RunOptions, *, trace_lines: int = 2_000) -> SeedReport:
 class SeedRun:
     """The parts of one run."""
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: RunOptions, *, ends_at_a_lie: bool = False) -> None:
         self.options = options
+        self._ends_at_a_lie = ends_at_a_lie
+        self._ended_early = False
         seed = options.seed
         chance = Random(f"{seed}/run")
         self.loop = SimLoop(
@@ -109,6 +118,7 @@ class SeedRun:
         )
         self.history = History()
         self.checkers = [checker() for checker in ALL]
+        self.history.on_answer = self._look_at_answer
         self.observer = Observer()
         self.violations: dict[str, None] = {}
         self.progress_s = 0.0
@@ -124,10 +134,14 @@ class SeedRun:
                 self.loop.run_until_complete(self._scenario())
             except SimulationError as error:
                 self._violation(f"simulation: {error}")
-        for checker in self.checkers:
-            for line in checker.finish(self.history):
-                self._violation(f"{type(checker).__name__}: {line}")
-        self._judge_processes()
+            except RuntimeError:
+                if not self._ended_early:
+                    raise
+        if not self._ended_early:
+            for checker in self.checkers:
+                for line in checker.finish(self.history):
+                    self._violation(f"{type(checker).__name__}: {line}")
+            self._judge_processes()
         return self._report(trace_lines)
 
     async def _scenario(self) -> None:
@@ -201,6 +215,8 @@ class SeedRun:
 
     async def _within(self, limit_s: float, work: Awaitable[Any]) -> bool:
         """Wait for `work`; return whether it ended in time. Its exception is a violation."""
+        if self._is_beyond_help():
+            limit_s = min(limit_s, HOPELESS_S)
         try:
             async with asyncio.timeout(limit_s):
                 await work
@@ -257,6 +273,12 @@ class SeedRun:
                 for line in checker.step(views):
                     self._violation(f"{type(checker).__name__}: {line}")
 
+    def _look_at_answer(self, answer: Answer) -> None:
+        views = [evidence_of(view) for view in self.cluster.views()]
+        for checker in self.checkers:
+            for line in checker.answered(answer, views):
+                self._violation(f"{type(checker).__name__}: {line}")
+
     def _judge_processes(self) -> None:
         for line in self.history.oddities:
             self._violation(f"answer: {line}")
@@ -287,10 +309,19 @@ class SeedRun:
         damaged = self.faults.site.damaged
         return damaged is not None and damaged.name == name
 
+    def _is_beyond_help(self) -> bool:
+        """Whether the only disk there is lied: nobody promises to outlive that (D11)."""
+        return self.faults.site.damaged is not None and len(self.cluster.nodes) == 1
+
     def _violation(self, line: str) -> None:
+        if line.startswith("liveness") and self._is_beyond_help():
+            return
         if line not in self.violations and len(self.violations) < VIOLATIONS_MAX:
             self.violations[line] = None
             self.log.add("VIOLATION", line)
+            if self._ends_at_a_lie and self.loop.is_running() and not line.startswith("liveness"):
+                self._ended_early = True
+                self.loop.stop()
 
     def _counts(self, leader_changes: int) -> dict[str, int]:
         """Return how often everything happened that is not a fault of the mix."""

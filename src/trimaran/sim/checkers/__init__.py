@@ -4,6 +4,7 @@
 """
 
 from trimaran.sim.checkers.acknowledged_never_lost import AcknowledgedNeverLost
+from trimaran.sim.checkers.answers_are_true import AnswersAreTrue
 from trimaran.sim.checkers.checker import Checker, Evidence, evidence_of
 from trimaran.sim.checkers.commit_and_term_monotone import CommitAndTermMonotone
 from trimaran.sim.checkers.committed_offsets_kept import CommittedOffsetsKept
@@ -21,6 +22,7 @@ from trimaran.sim.checkers.offsets_follow import OffsetsFollow
 from trimaran.sim.checkers.one_committed_value import OneCommittedValue
 from trimaran.sim.checkers.one_leader_per_term import OneLeaderPerTerm
 from trimaran.sim.checkers.order_per_producer import OrderPerProducer
+from trimaran.sim.checkers.power_cut_loses_nothing import PowerCutLosesNothing
 from trimaran.sim.checkers.producer_sequences_stored_once import ProducerSequencesStoredOnce
 from trimaran.sim.checkers.producer_state_equal import ProducerStateEqual
 from trimaran.sim.checkers.reads_committed_only import ReadsCommittedOnly
@@ -54,11 +56,14 @@ ALL: tuple[type[Checker], ...] = (
     SegmentsIdentical,
     Compaction,
     SyncedIsDurable,
+    PowerCutLosesNothing,
+    AnswersAreTrue,
 )
 
 __all__ = [
     "ALL",
     "AcknowledgedNeverLost",
+    "AnswersAreTrue",
     "Checker",
     "CommitAndTermMonotone",
     "CommittedOffsetsKept",
@@ -77,6 +82,7 @@ __all__ = [
     "OneCommittedValue",
     "OneLeaderPerTerm",
     "OrderPerProducer",
+    "PowerCutLosesNothing",
     "ProducerSequencesStoredOnce",
     "ProducerStateEqual",
     "ReadsCommittedOnly",

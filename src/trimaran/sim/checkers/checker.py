@@ -21,7 +21,7 @@ from trimaran.raft.ready import Role
 from trimaran.records.entry import Entry
 from trimaran.sim.cluster import ReplicaView
 from trimaran.sim.disk import Disk
-from trimaran.sim.history import History
+from trimaran.sim.history import Answer, History
 
 
 class Core(Protocol):
@@ -97,6 +97,11 @@ class Checker:
     def step(self, views: Sequence[Evidence]) -> Iterable[str]:
         """Look at all living replicas, many times a virtual second."""
         del views
+        return ()
+
+    def answered(self, answer: Answer, views: Sequence[Evidence]) -> Iterable[str]:
+        """Look at all living replicas when a producer has just been told of success."""
+        del answer, views
         return ()
 
     def finish(self, history: History) -> Iterable[str]:
