@@ -67,7 +67,7 @@ def _fill(target: Target, topic: str, plan: Plan, events: int, progress: Progres
     chunks = math.ceil(events / filling.chunk)
     (task,) = producer_tasks(filling, target.bootstrap, [topic])
     expected = chunks * filling.chunk
-    whole = msgspec.structs.replace(task, seconds=FILL_S_MAX, events_max=expected)
+    whole = msgspec.structs.replace(task, warm_up_s=0.0, seconds=FILL_S_MAX, events_max=expected)
     with Crew([whole]) as crew:
         crew.start()
         (outcome,) = crew.outcomes(
