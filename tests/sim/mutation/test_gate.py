@@ -32,8 +32,6 @@ BUGS_MIN = 25
 GENERAL_MIN = 15
 UNCAUGHT = [
     "served below the log start",
-    "acks=1 answered before the sync",
-    "duplicate answered before its commit",
     "vote after a damaged journal",
     "boundary taken for synced at once",
     "files cut on the word of an unsynced journal",
