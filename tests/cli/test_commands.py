@@ -50,6 +50,7 @@ def test_every_noun_has_help(run, noun):
         (["up", "-n", "10"], "9"),
         (["topic", "list", "-o", "xml"], "xml"),
         (["verify", "/nonexistent"], "/nonexistent is not a directory"),
+        (["verify", ".", "--topic", "t"], "--topic chooses what --dump prints"),
         (["node"], "--config"),
         (["node", "--config", "x", "--log-level", "loud"], "loud"),
     ],

@@ -3,14 +3,24 @@
 import pytest
 
 from trimaran.cli import demo
-from trimaran.cli.demo_check import compare, digest
+from trimaran.cli.demo_check import digest
 from trimaran.cli.demo_send import Ledger
 from trimaran.cli.main import main
 
 
 class StubCluster:
     bootstrap = "127.0.0.1:1"
+    dashboard = "http://127.0.0.1:2/"
     stopped = False
+
+    def allow_control(self):
+        pass
+
+    def start_all(self):
+        pass
+
+    def wait_ready(self):
+        pass
 
     def stop_all(self):
         self.stopped = True
@@ -21,18 +31,17 @@ class StubCluster:
 
 @pytest.fixture
 def run_demo(monkeypatch, capsys):
+    """Run the command with four acknowledged events; `read` says what comes back of them."""
+
     def run(read):
-        cluster = StubCluster()
-        acked = {0: [(number, digest(b"k", b"%d" % number)) for number in range(4)]}
-        verdict = compare(
-            sent=frozenset(name for _, name in acked[0]),
-            acked=acked,
-            read=read(list(acked[0])),
-            failover_gaps_ms=[100, 90],
-            failovers_planned=2,
-        )
+        cluster, ledger = StubCluster(), Ledger()
+        for number in range(4):
+            ledger.acknowledge(ledger.add(digest(b"k", b"%d" % number)), 0, number, 1.0)
+        stored = ledger.sightings()[0]
         monkeypatch.setattr(demo, "found_cluster", lambda *_, **__: cluster)
-        monkeypatch.setattr(demo, "play", lambda *_, **__: verdict)
+        monkeypatch.setattr(demo, "create_topic", lambda _bootstrap: None)
+        monkeypatch.setattr(demo, "send_all", lambda *_, **__: (ledger, [100, 90]))
+        monkeypatch.setattr(demo, "read_back", lambda *_, **__: read(stored))
         with pytest.raises(SystemExit) as ended:
             main(["demo", "--headless"])
         assert cluster.stopped

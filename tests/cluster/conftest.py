@@ -340,7 +340,7 @@ def wait_in_sync(cluster, topic, within_s=30.0):
 def dumped_records(data, topic):
     """Return the records of `topic` in a data directory, in order."""
     dumped = subprocess.run(
-        [sys.executable, "-m", "trimaran", "verify", str(data), "--dump"],
+        [sys.executable, "-m", "trimaran", "verify", str(data), "--dump", "--topic", topic],
         capture_output=True,
         text=True,
         check=False,
@@ -348,7 +348,7 @@ def dumped_records(data, topic):
     assert dumped.returncode == 0, dumped.stderr
     records = []
     for entry in map(json.loads, dumped.stdout.splitlines()):
-        for record in entry.get("records", []) if entry["topic"] == topic else []:
+        for record in entry.get("records", []):
             headers = tuple((name, value.encode()) for name, value in record["headers"])
             content = (encoded(record["key"]), encoded(record["value"]), headers)
             records.append(Record(entry["partition"], record["offset"], *content))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from trimaran.server.main import main
 from trimaran.server.running import DirectoryLock
 from trimaran.server.settings import read_config
 from trimaran.storage.files import RealFiles
-from trimaran.storage.identity import read_identity
+from trimaran.storage.identity import encode_identity, read_identity
 
 
 @pytest.fixture
@@ -110,6 +111,18 @@ def test_a_damaged_identity_is_refused(settings, start, tmp_path):
     code, text = start(settings())
     assert code == 2
     assert "cannot be used" in text
+
+
+def test_a_directory_of_a_newer_format_is_refused_and_stays_as_it_is(settings, start, tmp_path):
+    own = format_node(read_config(settings()), cluster_id=mint_cluster_id())
+    newer = replace(own, format_version=own.format_version + 1)
+    identity = tmp_path / "data" / "identity"
+    identity.write_bytes(encode_identity(newer))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+    code, text = start(settings())
+    assert code == 2
+    assert f"format version {newer.format_version}, this program reads version 1" in text
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")} == before
 
 
 def test_a_directory_in_use_is_refused(settings, start, tmp_path):

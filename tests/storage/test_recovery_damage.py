@@ -1,5 +1,6 @@
 import pytest
 
+from trimaran.errors import CorruptionError
 from trimaran.ids import (
     Index,
     NodeId,
@@ -90,6 +91,40 @@ def test_every_cut_below_the_boundary_is_damage_and_nothing_else_changes(kit, dr
             after = {name: bytes(data) for name, data in files.contents.items() if "groups" in name}
             assert after == before
             assert store.groups[kit.GROUP].entries, "the journal's part is still there"
+
+
+def test_every_changed_byte_below_the_boundary_is_found_at_start_or_on_reading(kit, driver):
+    """And never changes an answer, nor anything on the disk."""
+    entries, _ = flushed(kit, driver, count=4)
+    found_at_start = found_on_reading = 0
+    for path in segment_paths(driver):
+        for position in range(len(driver.files.contents[path])):
+            files = driver.files.copy()
+            files.contents[path][position] ^= 1 << position % 8
+            before = {
+                name: bytes(data) for name, data in files.contents.items() if "groups" in name
+            }
+            group = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL).groups[kit.GROUP]
+
+            if group.damage is not None:
+                found_at_start += 1
+            else:
+                with pytest.raises(CorruptionError) as caught:
+                    read_entries(group.log)
+                assert caught.value.path == path, position
+                found_on_reading += 1
+            after = {name: bytes(data) for name, data in files.contents.items() if "groups" in name}
+            assert after == before
+    assert found_at_start > 0 < found_on_reading
+    assert read_entries(driver.restart().groups[kit.GROUP].log) == entries[:4]
+
+
+def read_entries(log):
+    found = []
+    while not found or found[-1].index < log.last_index:
+        index = found[-1].index + 1 if found else log.first_index
+        found += log.plan_read_index(Index(index), 400).run()
+    return found
 
 
 def test_every_file_below_the_boundary_must_be_there(kit, driver):

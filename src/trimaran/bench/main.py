@@ -85,7 +85,16 @@ def run(argv: list[str]) -> int:
         errors.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
         code = FAILED
     _publish(report, arguments)
-    return code or (FAILED if _lost_in_spite_of_acks(report) else OK)
+    return code or exit_code(report)
+
+
+def exit_code(report: Report) -> int:
+    """Return FAILED if events that were answered with acks=all are gone; weaker ones may be."""
+    gone = any(
+        one.acks == "all" and (one.lost or one.duplicated or one.out_of_order)
+        for one in report.failovers
+    )
+    return FAILED if gone else OK
 
 
 def _own_command(argv: list[str]) -> int | None:
@@ -206,13 +215,6 @@ def _check_space(target: Target, needed: int) -> None:
             f"a run may store {needed / 1e9:.0f} GB in {target.disk}, where {free / 1e9:.0f} GB "
             "are free: choose fewer --seconds or another --data"
         )
-
-
-def _lost_in_spite_of_acks(report: Report) -> bool:
-    return any(
-        one.acks == "all" and (one.lost or one.duplicated or one.out_of_order)
-        for one in report.failovers
-    )
 
 
 def _publish(report: Report, arguments: argparse.Namespace) -> None:

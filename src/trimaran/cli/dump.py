@@ -22,12 +22,16 @@ from trimaran.storage.verify import DataDirectory, DumpedGroup
 METADATA_NAME = "(metadata)"
 
 
-def dumped_entries(directory: DataDirectory, files: Files) -> Iterator[dict[str, Any]]:
-    """Yield every entry, group by group, in the order of their logs."""
+def dumped_entries(
+    directory: DataDirectory, files: Files, *, topic: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield every entry, or those of one topic, group by group, in the order of their logs."""
     groups = list(directory.groups())
     image = read_image(directory, files, groups)
     for group in groups:
         place = place_of(image, group.group)
+        if topic not in (None, place["topic"]):
+            continue
         for entry in directory.entries(group.group):
             yield place | fields_of(entry, committed=entry.index <= group.commit_known)
 

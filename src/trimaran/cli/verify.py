@@ -27,16 +27,21 @@ def verify(
     dump: Annotated[
         bool, typer.Option("--dump", help="print every entry, one JSON object a line")
     ] = False,
+    topic: Annotated[
+        str | None, typer.Option("--topic", help="dump the entries of this topic alone")
+    ] = None,
 ) -> None:
     """Check every checksum and every rule between the files; exit code 1 if any is broken."""
     if not directory.is_dir():
         raise CommandError(f"{directory} is not a directory", code=USAGE)
+    if topic is not None and not dump:
+        raise CommandError("--topic chooses what --dump prints: give both", code=USAGE)
     pid = running_pid(directory)
     if pid is not None:
         raise CommandError(f"{directory} is in use by process {pid}: stop the node first")
     files = RealFiles(str(directory), read_only=True)
     if dump:
-        show_entries(files)
+        show_entries(files, topic)
     findings = verify_store(files)
     for finding in findings:
         print(finding, file=sys.stderr)
@@ -46,11 +51,11 @@ def verify(
         print(f"{directory}: every check passed")
 
 
-def show_entries(files: RealFiles) -> None:
-    """Print every entry that passes its check."""
+def show_entries(files: RealFiles, topic: str | None) -> None:
+    """Print every entry, or those of one topic, that passes its check."""
     opened = DataDirectory(files)
     try:
-        for entry in dumped_entries(opened, files):
+        for entry in dumped_entries(opened, files, topic=topic):
             show_document(entry, Format.JSON)
     finally:
         opened.close()

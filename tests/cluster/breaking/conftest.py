@@ -4,10 +4,12 @@ The verdict has three parts: what readers of two libraries get, what lies in eac
 (`verify --dump`), and the history checker over all that producers and readers did and saw.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -22,7 +24,8 @@ SETTINGS = {"storage": {"free_space_reserve_bytes": 0}}
 LOG_TAIL = 4_000
 
 
-RATE = 800
+DUMP_DEAD = Path(__file__).with_name("dump_dead.py")
+RATE = 400
 """Records a second of each producer: every one of them is looked at several times afterwards."""
 IMPATIENT = {
     "confluent": {
@@ -90,11 +93,12 @@ class Verdict:
         self.readers = readers
         self.located = located
 
-    def check(self, topic, crowd, *, tail=None, readers=("confluent",)):
-        """Read by clients, then each node's own log after SIGKILL; judge all of it together.
+    def check(self, topic, crowd, *, tail=None, readers=("confluent",), killed=False):
+        """Read by clients, then each node's own log; judge all of it together.
 
-        Not an orderly stop: a log is to hold what recovery would find. Whenever the nodes die, two
-        logs have every acknowledged record; and once they had time, all three are the same.
+        The nodes are frozen for that, all at once, or killed: a log is to hold what recovery would
+        find, not what an orderly stop leaves. Whenever that is, two logs have every acknowledged
+        record; and once they had time, all three are the same.
         """
         if tail is not None:
             tail.finish(crowd)
@@ -102,10 +106,8 @@ class Verdict:
         reads = {name: self.readers[name](bootstrap, topic) for name in readers}
         wait_all_connected(self.cluster, topic)
         for _ in range(CATCH_UP_TRIES):
-            for node in self.cluster.nodes:
-                self.cluster.kill(node)
-            logs, damaged = dumps(self.cluster, topic, type(crowd.acked[0]))
-            self.cluster.start_all()
+            with silenced(self.cluster, killed=killed):
+                logs, damaged = dumps(self.cluster, topic, type(crowd.acked[0]))
             check_majority(self.located(crowd.acked, logs), logs)
             first, *others = [as_set(records) for records in logs.values()]
             if all(one == first for one in others) and not damaged:
@@ -137,6 +139,20 @@ class Verdict:
         assert check_history(history) == []
 
 
+@contextlib.contextmanager
+def silenced(cluster, *, killed):
+    """Freeze all nodes at once, or kill them; let them go on, or start them, afterwards."""
+    for node in cluster.nodes:
+        (cluster.kill if killed else cluster.pause)(node)
+    try:
+        yield
+    finally:
+        for node in cluster.nodes:
+            if not killed:
+                cluster.resume(node)
+        cluster.start_all()
+
+
 def as_set(records):
     return {(r.partition, r.offset): r for r in records}
 
@@ -162,10 +178,10 @@ def wait_all_connected(cluster, topic):
 
 
 def dumps(cluster, topic, record_type):
-    """Return the records of `topic` in each dead node's own log, and what `verify` objects to."""
+    """Return the records of `topic` in each silent node's own log, and what is wrong there."""
     dumping = {
         node: subprocess.Popen(
-            [sys.executable, "-m", "trimaran", "verify", str(cluster.data(node)), "--dump"],
+            [sys.executable, str(DUMP_DEAD), str(cluster.data(node)), topic],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -179,7 +195,7 @@ def dumps(cluster, topic, record_type):
             damaged.append(f"node {node}: {errors}")
         records = found[f"node {node}"] = []
         for entry in map(json.loads, out.splitlines()):
-            for record in entry.get("records", []) if entry["topic"] == topic else []:
+            for record in entry.get("records", []):
                 headers = tuple((name, value.encode()) for name, value in record["headers"])
                 content = (record["key"].encode(), record["value"].encode(), headers)
                 records.append(record_type(entry["partition"], record["offset"], *content))

@@ -20,30 +20,37 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="module")
+def small_disk():
+    """A cluster whose first node has little room."""
+    with BreakableCluster(nodes=3, settings=SMALL, disk_megabytes={1: SMALL_MB}) as cluster:
+        yield cluster
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 @pytest.mark.parametrize("role", ["leader", "follower"])
 def test_a_full_disk_stops_no_other_node_and_service_returns_with_space(
-    crowd_of, new_topic, verdict, role
+    small_disk, crowd_of, new_topic, verdict, role
 ):
-    with BreakableCluster(nodes=3, settings=SMALL, disk_megabytes={1: SMALL_MB}) as cluster:
-        topic = new_topic(cluster.bootstrap_servers)
-        crowd = crowd_of(cluster, topic, "confluent", "aiokafka")
-        crowd.wait_for_more(100)
-        if role == "follower":
-            cluster.restart(1)
-        filler = cluster.data(1) / "filler"
-        fill(filler)
-        crowd.wait_for_more(1_000)
-        assert cluster.is_running(1), cluster.log(1)[-2_000:]
-        filler.unlink()
-        crowd.wait_for_more(200)
-        # It counts again: with another node dead there is a majority only with it.
-        wait_until_caught_up(cluster, topic)
-        cluster.kill(2)
-        crowd.wait_for_more(100)
-        cluster.start(2)
-        crowd.finish()
-        verdict(cluster).check(topic, crowd)
+    cluster = small_disk
+    topic = new_topic(cluster.bootstrap_servers)
+    crowd = crowd_of(cluster, topic, "confluent", "aiokafka")
+    crowd.wait_for_more(100)
+    if role == "follower":
+        cluster.restart(1)
+    filler = cluster.data(1) / "filler"
+    fill(filler)
+    crowd.wait_for_more(500)
+    assert cluster.is_running(1), cluster.log(1)[-2_000:]
+    filler.unlink()
+    crowd.wait_for_more(200)
+    # It counts again: with another node dead there is a majority only with it.
+    wait_until_caught_up(cluster, topic)
+    cluster.kill(2)
+    crowd.wait_for_more(100)
+    cluster.start(2)
+    crowd.finish()
+    verdict(cluster).check(topic, crowd)
 
 
 def fill(path):
