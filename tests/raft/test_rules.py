@@ -11,6 +11,28 @@ RULES = tomllib.loads((HERE / "rules.toml").read_text())
 PAGE = HERE.parents[1] / "docs" / "raft-rules.md"
 STORED_BUG_COUNT = 15
 
+ETCD_STORIES = {
+    "async_storage_writes",
+    "async_storage_writes_append_aba_race",
+    "campaign",
+    "campaign_learner_must_vote",
+    "checkquorum",
+    "confchange_*",
+    "forget_leader",
+    "forget_leader_prevote_checkquorum",
+    "forget_leader_read_only_lease_based",
+    "heartbeat_resp_recovers_from_probing",
+    "lagging_commit",
+    "prevote",
+    "prevote_checkquorum",
+    "probe_and_replicate",
+    "replicate_pause",
+    "single_node",
+    "slow_follower_after_compaction",
+    "snapshot_succeed_via_app_resp",
+    "snapshot_succeed_via_app_resp_behind",
+}
+
 HEAD = """# Which test holds which rule of Raft
 
 Generated from `tests/raft/rules.toml` by `pytest tests/raft --rewrite`; do not edit. Tests and
@@ -93,6 +115,13 @@ def test_every_script_is_in_the_table_of_stories() -> None:
     scripts = sorted(path.stem for path in (HERE / "scripts").glob("*.txt"))
 
     assert sorted(row["script"] for row in RULES["story"] if "script" in row) == scripts
+
+
+def test_every_story_of_etcd_is_told_or_says_what_it_waits_for() -> None:
+    told = [name for row in RULES["story"] for name in row["etcd"].split(", ") if name]
+
+    assert sorted(told) == sorted(ETCD_STORIES)
+    assert all(("script" in row) != ("waiting" in row) for row in RULES["story"])
 
 
 def test_the_page_says_what_the_table_says(rewrite: bool) -> None:
