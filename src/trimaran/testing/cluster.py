@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trimaran.testing.metadata import TopicAnswer
 
 READY_TIMEOUT_S = 20.0
+ALL_READY_TIMEOUT_S = 60.0
+"""After a power cut of all nodes they recover at once, on one disk."""
 ANSWER_TIMEOUT_S = 2.0
 LEADER_TIMEOUT_S = 10.0
 POLL_S = 0.01
@@ -147,7 +149,7 @@ class Cluster:
         assert not self.is_running(node)
         self._local.start(NodeId(node)).wait_ready(timeout_s)
 
-    def start_all(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
+    def start_all(self, *, timeout_s: float = ALL_READY_TIMEOUT_S) -> None:
         """Start every node that does not run, all at once; return when all are ready.
 
         Raises:
