@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import re
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,8 @@ class Driver:
 
     def version(self):
         told = subprocess.run([KCAT, "-V"], capture_output=True, text=True, check=True).stdout
-        return told.split("Version ")[1].split(")")[0].replace(" (JSON", "")
+        own = re.search(r"Version ([\d.]+)", told)[1]
+        return f"{own} (librdkafka {re.search(r'librdkafka ([0-9.]+)', told)[1]})"
 
     def close(self):
         """Nothing is open."""

@@ -23,7 +23,7 @@ MASKED = {
     "node_endpoints", "batch_index_error_message", "documentation", "controller_id",
     "member_metadata", "member_assignment", "topic_authorized_operations", "correlation_id",
     "replica_directory_id", "log_end_offset", "cluster_authorized_operations", "timestamp",
-    "authorized_operations",
+    "authorized_operations", "last_fetch_timestamp", "last_caught_up_timestamp",
 }  # fmt: skip
 SORTED_BY = ("name", "topic", "key", "partition_index", "partition", "resource_name", "group_id")
 CLOSED = "connection closed"
