@@ -3,9 +3,9 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
-import re
 import subprocess
 import sys
 import tempfile
