@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from trimaran.bench import main, target
+from trimaran.bench.machine import describe
 from trimaran.bench.partitions import PartitionsReport
 
 A_DEATH = {
@@ -16,14 +17,11 @@ A_DEATH = {
 
 
 def report(*, cpu_cores: float = 0.05, rss_mb: float = 120.0, **death: float) -> PartitionsReport:
-    machine = {
-        "date": "", "command": "", "trimaran": "", "python": "", "librdkafka": "", "kernel": "",
-        "processor": "", "cores": 2, "memory_gb": 1.0, "load_before": 0.0,
-    }  # fmt: skip
     disk = {"fdatasync_p50_ms": 1.0, "fdatasync_p99_ms": 2.0, "sequential_mb_per_s": 100.0}
     use = {"node_id": 1, "cpu_cores": cpu_cores, "rss_mb": rss_mb, "rss_max_mb": rss_mb}
     told = {
-        "machine": machine, "file_system": "ext4", "disk_before": disk, "partitions": 1000,
+        "machine": msgspec.to_builtins(describe([])), "file_system": "ext4", "disk_before": disk,
+        "partitions": 1000,
         "created_s": 5.0, "at_rest_s": 20.0, "at_rest": [use], "deaths": [A_DEATH | death],
     }  # fmt: skip
     return msgspec.convert(told, PartitionsReport)
