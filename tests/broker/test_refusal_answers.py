@@ -10,6 +10,10 @@ from trimaran.protocol.api import APIS, ApiKey
 
 TOPIC_ID = TopicId(bytes(16))
 REQUESTS = {
+    ApiKey.CONSUMER_GROUP_HEARTBEAT: m.ConsumerGroupHeartbeatRequest(
+        group_id="g", member_id="a", member_epoch=0
+    ),
+    ApiKey.CONSUMER_GROUP_DESCRIBE: m.ConsumerGroupDescribeRequest(group_ids=["g"]),
     ApiKey.PRODUCE: m.ProduceRequest(
         None, -1, 1, [m.TopicProduceData("t", [m.PartitionProduceData(0, None)])]
     ),
