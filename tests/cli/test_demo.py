@@ -10,7 +10,7 @@ from trimaran.cli.main import main
 
 class StubCluster:
     bootstrap = "127.0.0.1:1"
-    dashboard = "http://127.0.0.1:2/"
+    dashboard_line = "dashboard: http://127.0.0.1:2/"
     stopped = False
 
     def allow_control(self):
