@@ -13,7 +13,7 @@ from contextlib import suppress
 from random import Random
 
 from trimaran.errors import StorageError
-from trimaran.records.entry import Entry
+from trimaran.records.entry import Entry, HardState
 from trimaran.sim.checkers.checker import Checker, Evidence, entries_after, entry_digest
 from trimaran.sim.cluster import STORE
 from trimaran.sim.disk import Disk
@@ -96,7 +96,7 @@ def _missed(copy: Disk, replicas: Sequence[Evidence]) -> Iterator[str]:
 def _missed_of(view: Evidence, found: RecoveredGroup) -> Iterator[str]:
     assert view.replica is not None
     where = f"group {view.group.hex()}"
-    state, counted = found.hard_state, view.replica.journaled
+    state, counted = _as_started(found), view.replica.journaled
     if state.term < counted.term or (state.term == counted.term and state.vote != counted.vote):
         yield f"{where} has {state}, the process counts on {counted}"
     boundary = view.replica.boundary.position.index
@@ -111,6 +111,15 @@ def _missed_of(view: Evidence, found: RecoveredGroup) -> Iterator[str]:
         if _differ(stored.get(entry.index), entry):
             yield f"{where} has lost entry {entry.index} of term {entry.term}"
             return
+
+
+def _as_started(found: RecoveredGroup) -> HardState:
+    """Return the hard state that a start takes up: an install stores a later term as its boundary.
+
+    Such a member starts without vote, so that it cannot vote twice in that term (seed 104).
+    """
+    term = found.boundary.position.term
+    return found.hard_state if found.hard_state.term >= term else HardState(term=term, vote=None)
 
 
 def _differ(found: Entry | None, entry: Entry) -> bool:
