@@ -69,12 +69,13 @@ class FakeWorkers:
         return future
 
 
-def membership_of(tmp_path, *, has_group=True):
+def membership_of(tmp_path, *, has_group=True, damage=()):
     """Return a node with one group found on disk, its rounds, and the works it has begun."""
     files = RealFiles(str(tmp_path))
     identity = Identity(cluster_id=ClusterId("c" * 22), node_id=NODE, disk_id=DiskId(bytes(16)))
     format_store(files, identity)
     store = open_store(files, identity=identity)
+    store.damage += damage
     if has_group:
         add = store.plan_add_group(Boundary(group=GROUP, voters=(NODE,)))
         add.run()
@@ -168,3 +169,21 @@ async def test_a_group_whose_state_file_is_damaged_is_kept_and_takes_no_part(tmp
     assert membership.dormant() == [found]
     assert membership.partition(GROUP) is None
     assert begun == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("is_registered", [False, True])
+async def test_a_group_made_on_a_damaged_disk_has_a_vote_only_if_it_cannot_have_been_there(
+    tmp_path, settle, is_registered
+):
+    membership, rounds, begun = membership_of(tmp_path, has_group=False, damage=["a gap"])
+    if is_registered:  # whatever was created before is known by then
+        membership.registered()
+    membership.image_changed(FakeImage(TOPIC), [TopicCreated(topic=TOPIC)])
+    making = asyncio.ensure_future(begun.pop())
+    await settle(lambda: rounds.boundaries)
+
+    (found,) = membership.dormant()
+    assert (found.damage is None) == is_registered
+    assert rounds.damaged == ([] if is_registered else [GROUP])
+    making.cancel()

@@ -105,8 +105,18 @@ class Membership:
         self._install: Callable[[GroupId], None] = _nothing_to_install
         self._metadata_installed: asyncio.Future[None] | None = None
         self._image = Image()
+        self._has_lost_groups = bool(store.damage)
+        """What is made now may have been here before, on the part of the disk that lost data."""
         self._made = asyncio.Event()
         """Set whenever groups were made."""
+
+    def registered(self) -> None:
+        """The metadata is applied up to this start's registration.
+
+        Each group of before that moment is here by now, or is being made and marked. One that is
+        named later was never on this disk, whatever the disk has lost.
+        """
+        self._has_lost_groups = False
 
     def partition(self, group: GroupId) -> Partition | None:
         """Return this node's replica of a partition."""
@@ -200,7 +210,8 @@ class Membership:
         """
         found = self._found.pop(METADATA_GROUP, None)
         if found is None:
-            (found,) = await self._create([Boundary(group=METADATA_GROUP, voters=voters)])
+            boundary = Boundary(group=METADATA_GROUP, voters=voters)
+            (found,) = await self._create([boundary], is_suspect=self._has_lost_groups)
         image = self._read_image(found)
         while image is None:
             self._metadata_installed = asyncio.get_running_loop().create_future()
@@ -285,17 +296,17 @@ class Membership:
         ]
         if missing:
             self._making.update(dict.fromkeys(missing))
-            is_foreign = self._is_foreign(image)
-            making = self._make_all(image, topic, missing, is_foreign=is_foreign)
+            is_suspect = self._has_lost_groups or self._is_foreign(image)
+            making = self._make_all(image, topic, missing, is_suspect=is_suspect)
             self._tasks.spawn(making, name="make-groups")
 
     async def _make_all(
-        self, image: Image, topic: Topic, groups: Sequence[GroupId], *, is_foreign: bool
+        self, image: Image, topic: Topic, groups: Sequence[GroupId], *, is_suspect: bool
     ) -> None:
         boundaries = [
             Boundary(group=group, voters=topic.partitions[_number_of(group)]) for group in groups
         ]
-        for created in await self._create(boundaries, is_foreign=is_foreign):
+        for created in await self._create(boundaries, is_suspect=is_suspect):
             del self._making[created.group]
             if created.group in self._deleted:
                 del self._deleted[created.group]
@@ -336,13 +347,16 @@ class Membership:
             await self._made.wait()
 
     async def _create(
-        self, boundaries: Sequence[Boundary], *, is_foreign: bool = False
+        self, boundaries: Sequence[Boundary], *, is_suspect: bool
     ) -> Sequence[RecoveredGroup]:
-        """Make groups' files, their lines in the list and first boundaries durable, together."""
+        """Make groups' files, their lines in the list and first boundaries durable, together.
+
+        `is_suspect`: this node may have voted in them before; they get no vote until repaired.
+        """
         created = await when_there_is_room(partial(self._add, boundaries))
         for group in created:
             self._making[group.group] = group
-            if self._store.damage or is_foreign:
+            if is_suspect:
                 group.damage = MADE_ANEW
                 self._consensus.rounds.store_damage(group.group, group.damage)
         stored = [self._consensus.rounds.store_boundary(boundary) for boundary in boundaries]

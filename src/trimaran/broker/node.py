@@ -346,6 +346,7 @@ class Broker:
             replaced = result.node.disk_id
             result = await self._registered(structs.replace(command, replaces=replaced))
             log.warning("disk registered node=%s effect=takes the place of another", own.id)
+        self._membership.registered()
         self._ready.set()
 
     async def _registered(self, command: RegisterNode) -> NodeRegistered:
