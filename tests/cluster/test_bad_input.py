@@ -35,6 +35,8 @@ from trimaran.testing.waiting import wait_until
 pytestmark = [pytest.mark.cluster, pytest.mark.clients]
 
 WAIT_S = 10.0
+MOVES_MAX = 5
+"""How often a leader may hand over during one test."""
 ESTABLISHED, CLOSING = "01", "08"
 """States in Linux's table of sockets; CLOSING: the other side has closed, this one has not."""
 PRODUCE_VERSION = 9
@@ -222,6 +224,32 @@ class Connection:
         return ErrorCode(outcome.error_code).name, outcome.base_offset
 
 
+class Leader:
+    """A connection to the leader of partition 0, which may hand over meanwhile."""
+
+    def __init__(self, cluster, topic):
+        self.cluster, self.topic = cluster, topic
+        self.connect()
+
+    def connect(self):
+        self.node = self.cluster.leader(self.topic, 0)
+        self.connection = Connection(self.cluster.address(self.node))
+
+    def close(self):
+        self.connection.close()
+
+    def produce(self, batch, *, topic=None, partition=0, **more):
+        """Return (error code, base offset) of whoever leads; `logged` is how long its log was."""
+        for _ in range(MOVES_MAX):
+            self.logged = len(self.cluster.log(self.node))
+            outcome = self.connection.produce(topic or self.topic, partition, batch, **more)
+            if outcome[0] != "NOT_LEADER_OR_FOLLOWER":
+                return outcome
+            self.close()
+            self.connect()
+        raise AssertionError(f"{self.topic}: the leader moved {MOVES_MAX} times")
+
+
 def with_unknown_tagged_fields(frame):
     """Put a field that nobody knows into the header and behind the body's last field."""
     head_end = 8 + 2 + 1
@@ -231,20 +259,19 @@ def with_unknown_tagged_fields(frame):
 
 def test_bad_batches_get_kafkas_error_and_are_in_no_log(cluster, bystander, new_topic, stored_logs):
     topic = new_topic(cluster.bootstrap_servers, partitions=1, suffix="-bad")
-    node = cluster.leader(topic, 0)
-    connection = Connection(cluster.address(node))
-    assert connection.produce(topic, 0, whole()) == ("NONE", 0)
-    for what, (batch, error) in BAD_BATCHES.items():
-        before = len(cluster.log(node))
-        assert connection.produce(topic, 0, batch) == (error, -1), what
-        lines = new_lines(cluster, node, before, [connection.origin, error, f"{topic}-0"])
-        assert len(lines) == 1, lines
-        print(f"{what}: {lines[0]}")
-    for place in (("no such topic!", 0), ("never-made", 0), (topic, 7)):
-        assert connection.produce(*place, whole()) == ("UNKNOWN_TOPIC_OR_PARTITION", -1)
-    changed = connection.produce(topic, 0, whole(), change=with_unknown_tagged_fields)
-    assert changed == ("NONE", 3), "unknown tagged fields are skipped"
-    connection.close()
+    with contextlib.closing(Leader(cluster, topic)) as leader:
+        assert leader.produce(whole()) == ("NONE", 0)
+        for what, (batch, error) in BAD_BATCHES.items():
+            assert leader.produce(batch) == (error, -1), what
+            words = [leader.connection.origin, error, f"{topic}-0"]
+            lines = new_lines(cluster, leader.node, leader.logged, words)
+            assert len(lines) == 1, lines
+            print(f"{what}: {lines[0]}")
+        for place in (("no such topic!", 0), ("never-made", 0), (topic, 7)):
+            outcome = leader.produce(whole(), topic=place[0], partition=place[1])
+            assert outcome == ("UNKNOWN_TOPIC_OR_PARTITION", -1)
+        changed = leader.produce(whole(), change=with_unknown_tagged_fields)
+        assert changed == ("NONE", 3), "unknown tagged fields are skipped"
     bystander.wait_for_more(50)
     assert all(cluster.is_running(number) for number in cluster.nodes)
     for name, records in stored_logs(cluster, topic).items():
