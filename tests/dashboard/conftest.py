@@ -90,7 +90,7 @@ def builder():
     return dashboard_build()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def built():
     """The page as it is served, made of the sources at hand."""
     found = dashboard_build()
@@ -99,7 +99,7 @@ def built():
     return found.STATIC
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shown_cluster(built):
     with Cluster(nodes=3, control=True) as cluster:
         api = Api(cluster)
@@ -128,8 +128,9 @@ def api(shown_cluster):
     return Api(shown_cluster)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser():
+    """A browser; gone with these tests, as its driver keeps an event loop running meanwhile."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=WAIT_MS)
