@@ -111,7 +111,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("client_name", names, scope="session")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_cluster():
     with Cluster(nodes=3) as running:
         yield running
@@ -153,7 +153,7 @@ def jars():
     return JARS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_drivers(shared_cluster, built, request):
     drivers = {}
 

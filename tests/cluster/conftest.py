@@ -394,7 +394,7 @@ def check_all_there(load, reads, tail=None):
     assert check_history(history) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_cluster():
     with Cluster(nodes=3) as running:
         yield running

@@ -202,7 +202,7 @@ def dumps(cluster, topic, record_type):
     return found, damaged
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_breakable():
     with BreakableCluster(nodes=3, links=True, power=True, settings=SETTINGS) as running:
         yield running

@@ -84,7 +84,7 @@ def dict_of(headers):
     return {name.lower(): value for name, value in headers.items()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def http_cluster():
     """Three nodes that stay whole: tests that break nodes start their own."""
     with Cluster(nodes=3) as cluster:

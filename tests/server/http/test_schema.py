@@ -46,7 +46,7 @@ CASES += [
 NAMES = [f"{operation.label} {mode.value}" for operation, mode in CASES]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def filled(http_cluster):
     """The address of a node that has something to tell."""
     import urllib.request
