@@ -433,14 +433,22 @@ def test_garbage_closes_its_connection_with_one_line(connect, caplog, data, word
     assert others_transport.answers == [1]
 
 
-def test_garbage_after_a_request_does_not_take_back_its_answer(connect):
+def test_what_stands_before_garbage_is_answered_and_nothing_after_it_is_taken(
+    connect, flights, batch, clock
+):
+    flights.auto_commit = False
     session, transport = connect()
-    session.data_received(api_versions(1))
 
-    session.data_received(struct.pack(">i", -5))
+    session.data_received(produce(1, batch()) + api_versions(2) + struct.pack(">i", -5))
+    session.data_received(produce(3, batch()))
+    assert not transport.closed
+    flights.commit()
+    clock.turn()
+    session.data_received(produce(4, batch()))
 
-    assert transport.answers == [1]
+    assert transport.answers == [1, 2]
     assert transport.closed
+    assert len(flights.batches) == 1
 
 
 def test_an_unknown_version_of_api_versions_is_answered_and_stays_connected(connect):
@@ -451,15 +459,6 @@ def test_an_unknown_version_of_api_versions_is_answered_and_stays_connected(conn
     assert transport.answers == [1, 2]
     assert transport.written[8:10] == b"\x00\x23", "error 35"
     assert not transport.closed
-
-
-def test_nothing_is_done_for_a_closed_connection(connect, flights, batch):
-    session, _ = connect()
-    session.data_received(struct.pack(">i", -5))
-
-    session.data_received(produce(1, batch()))
-
-    assert flights.log_end == 0
 
 
 def test_an_incomplete_request_closes_its_connection(broker, connect, clock, caplog):

@@ -122,8 +122,11 @@ def test_an_announced_frame_takes_little_memory_before_it_comes() -> None:
 def test_a_size_out_of_bounds_ends_the_connection(size: bytes) -> None:
     connection = KafkaConnection(frame_bytes_max=10)
 
-    with pytest.raises(ProtocolError, match="expected 0 to 10"):
-        connection.receive(size)
+    assert connection.receive(framed(b"before") + size + framed(b"after")) == [b"before"]
+
+    assert isinstance(connection.error, ProtocolError)
+    assert "expected 0 to 10" in str(connection.error)
+    assert connection.receive(framed(b"later")) == []
 
 
 def test_a_frame_of_the_limit_passes() -> None:

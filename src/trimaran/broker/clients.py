@@ -201,11 +201,7 @@ class ClientSession(asyncio.Protocol):
         now_s = self._clients.deadlines.now_s()
         self._heard_s = now_s
         self._counters.bytes_in += len(data)
-        try:
-            frames = self._connection.receive(data)
-        except ProtocolError as error:
-            self.close(f"no Kafka request: {error}")
-            return
+        frames = self._connection.receive(data)
         if not self._connection.is_mid_frame:
             self._frame_begun_s = None
         elif self._frame_begun_s is None or frames:
@@ -337,7 +333,12 @@ class ClientSession(asyncio.Protocol):
         return not any(call.header.api_key == ApiKey.FETCH for call in self._open)
 
     def _may_receive(self) -> bool:
-        """Whether the node has memory for another request, or one has begun and is counted."""
+        """Whether the node has memory for another request, or one has begun and is counted.
+
+        After bytes that are no request nothing is taken any more.
+        """
+        if self._connection.error is not None:
+            return False
         return not self._clients.memory.is_full or self._connection.announced_bytes > 0
 
     def _count_held(self) -> None:
@@ -370,7 +371,14 @@ class ClientSession(asyncio.Protocol):
         self._flush()
         if self._may_go_on():
             self.go_on_soon()
+        self._close_if_broken()
         self.update_reading()
+
+    def _close_if_broken(self) -> None:
+        """Close behind the answers to what came before bytes that are no request, as Kafka does."""
+        error = self._connection.error
+        if error is not None and not self._frames and not self._open:
+            self.close(f"no Kafka request: {error}")
 
     def _request(self, frame: memoryview) -> None:
         """Decode one request and have it handled."""

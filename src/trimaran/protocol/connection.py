@@ -87,6 +87,7 @@ class KafkaConnection:
         "_size_part",
         "_slots",
         "bytes_in_flight",
+        "error",
     )
 
     def __init__(
@@ -111,6 +112,10 @@ class KafkaConnection:
         self._slots: deque[Slot] = deque()
         self.bytes_in_flight = 0
         """Bytes of the requests that have a slot."""
+        self.error: ProtocolError | None = None
+        """Why what came last is no frame: a size that is negative or above the limit. Nothing is
+        allocated for it and nothing after it is taken; frames before it are requests like any
+        others, and the connection is to be closed once they are answered."""
 
     @property
     def requests_in_flight(self) -> int:
@@ -146,9 +151,7 @@ class KafkaConnection:
     def buffer_updated(self, count: int) -> list[memoryview]:
         """Take note of `count` bytes in the last buffer given; return the frames now complete.
 
-        Raises:
-            ProtocolError: a size that is negative or above the limit; nothing is allocated for it.
-                The connection is to be closed.
+        None once there is an `error`.
         """
         assert count > 0
         if self._filling:
@@ -160,13 +163,10 @@ class KafkaConnection:
         """Take `data` as if it had been read; return the frames now complete.
 
         For edges that are given bytes instead of a buffer to fill; it copies once more.
-
-        Raises:
-            ProtocolError: as `buffer_updated`.
         """
         frames = []
         position = 0
-        while position < len(data):
+        while position < len(data) and self.error is None:
             buffer = self.get_buffer()
             part = data[position : position + len(buffer)]
             buffer[: len(part)] = part
@@ -217,13 +217,16 @@ class KafkaConnection:
         """Cut `data` into frames; what is left over becomes the next frame's beginning."""
         frames: list[memoryview] = []
         position = 0
-        while position < len(data):
+        while position < len(data) and self.error is None:
             if len(self._size_part) + len(data) - position < _SIZE_BYTES:
                 self._size_part += bytes(data[position:])
                 break
             body = position + _SIZE_BYTES - len(self._size_part)
-            size = self._checked_size(self._size_part + bytes(data[position:body]))
+            size = int.from_bytes(self._size_part + bytes(data[position:body]), "big", signed=True)
             self._size_part = b""
+            if not 0 <= size <= self._frame_bytes_max:
+                self._refuse(size)
+                break
             part = data[body : body + size]
             frame = memoryview(bytearray(min(size, FRAME_START_BYTES)))
             frame[: len(part)] = part
@@ -251,8 +254,6 @@ class KafkaConnection:
             self._frame = larger
         return []
 
-    def _checked_size(self, size_bytes: bytes) -> int:
-        size = int.from_bytes(size_bytes, "big", signed=True)
-        if not 0 <= size <= self._frame_bytes_max:
-            raise ProtocolError(f"a frame of {size} bytes; expected 0 to {self._frame_bytes_max}")
-        return size
+    def _refuse(self, size: int) -> None:
+        expected = f"expected 0 to {self._frame_bytes_max}"
+        self.error = ProtocolError(f"a frame of {size} bytes; {expected}")

@@ -327,6 +327,8 @@ def requests() -> Target:
         connection = KafkaConnection(frame_bytes_max=FRAME_BYTES_MAX, scratch=scratch)
         for frame in connection.receive(data):
             decode_request(frame)
+        if connection.error is not None:
+            raise connection.error
 
     return Target(
         name="requests",
