@@ -1,0 +1,1 @@
+"""Tests; packages where fixtures of that scope are: see each."""

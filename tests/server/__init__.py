@@ -1,0 +1,1 @@
+"""The node's tests; a package because `http` is one."""
