@@ -2,9 +2,11 @@
 
 import pytest
 
-from trimaran.cli import demo
+from trimaran.cli import demo, demo_failover, demo_send
 from trimaran.cli.demo_check import digest
-from trimaran.cli.demo_send import Ledger
+from trimaran.cli.demo_failover import Failovers, Phase
+from trimaran.cli.demo_send import TURN_S, Ledger, PacedProducer
+from trimaran.cli.flights import Departure
 from trimaran.cli.main import main
 
 
@@ -98,3 +100,51 @@ def test_the_gap_runs_from_the_last_acknowledgement_before_the_kill():
     ledger.acknowledge(3, 0, 3, 10.310)
     ledger.acknowledge(4, 1, 0, 12.000)
     assert ledger.gaps_s == {0: pytest.approx(0.3)}
+
+
+class SlowClient:
+    """A client of which each event costs a millisecond of the clock."""
+
+    def __init__(self, _settings):
+        self.now_s = 0.0
+        self.calls = []
+
+    def produce(self, *_, **__):
+        self.now_s += 0.001
+        self.calls.append("event")
+
+    def poll(self, _timeout):
+        self.calls.append("acknowledgements")
+
+
+def test_who_is_behind_takes_up_acknowledgements_all_the_same(monkeypatch):
+    monkeypatch.setattr(demo_send, "Producer", SlowClient)
+    events = iter([Departure(b"k", b"v")] * 1_000)
+    monkeypatch.setattr(demo_send.time, "perf_counter", lambda: 0.0)
+    producer = PacedProducer("127.0.0.1:1", "t", events, rate=1e9)
+    client = producer._producer
+    client.now_s = 1.0
+    monkeypatch.setattr(demo_send.time, "perf_counter", lambda: client.now_s)
+
+    producer.turn()
+    producer.turn()
+
+    at_once = round(1000 * TURN_S) + 1
+    assert client.calls == 2 * (["event"] * at_once + ["acknowledgements"])
+
+
+def test_a_node_that_is_dead_when_the_stream_ends_is_started_again(monkeypatch):
+    monkeypatch.setattr(demo_failover, "admin", lambda _bootstrap: None)
+    cluster, started = StubCluster(), []
+    cluster.start = started.append
+    failovers = Failovers(cluster, topic="t", ledger=Ledger(), kill_at=[0.5], say=print)
+    failovers.end()
+    assert started == []
+
+    failovers._victim = 2
+    failovers._enter(Phase.LEADERLESS)
+    assert not failovers.is_whole
+    failovers.end()
+
+    assert started == [2]
+    assert not failovers.is_whole

@@ -103,7 +103,10 @@ def play(cluster: LocalCluster, archive: Path, *, seconds: float | None, show: S
 def send_all(
     cluster: LocalCluster, archive: Path, *, seconds: float | None, show: Show
 ) -> tuple[Ledger, list[int]]:
-    """Send until the time or the data ends, and not before the failures are over."""
+    """Send until the time or the data ends, and not before the failures are over.
+
+    However soon the data ends, all nodes are back when this returns.
+    """
     rate = DEPARTURES / PLAY_S
     total = DEPARTURES if seconds is None else min(DEPARTURES, int(rate * seconds))
     producer = PacedProducer(cluster.bootstrap, TOPIC, departures(archive), rate=rate)
@@ -115,6 +118,10 @@ def send_all(
         failovers.advance(len(ledger.sent) / total)
         show.reached(ledger.acked_count)
     producer.finish()
+    failovers.end()
+    while not failovers.is_whole:
+        producer.turn()
+        failovers.advance(0.0)
     show.finished(ledger.acked_count)
     return ledger, failovers.gaps_ms
 

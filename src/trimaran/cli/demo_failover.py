@@ -61,7 +61,12 @@ class Failovers:
     @property
     def done(self) -> bool:
         """Whether every failure happened and every node is back."""
-        return self._phase is Phase.WHOLE and len(self.gaps_ms) == len(self._kill_at)
+        return self.is_whole and len(self.gaps_ms) == len(self._kill_at)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no failure is under way: every node is back."""
+        return self._phase is Phase.WHOLE
 
     def advance(self, fraction: float) -> None:
         """Do what is due when `fraction` of the whole has been sent."""
@@ -73,6 +78,11 @@ class Failovers:
                 self._maybe_restart()
             case Phase.RESTARTING:
                 self._maybe_whole()
+
+    def end(self) -> None:
+        """Let nobody stay dead: the stream has ended, and no acknowledgement ends its gap."""
+        if self._phase is Phase.LEADERLESS:
+            self._restart()
 
     def _kill(self) -> None:
         metadata = self._ask()
@@ -99,11 +109,18 @@ class Failovers:
             return
         self.gaps_ms.append(round(1000 * max(watched.values())))
         self._say(f"acknowledged again after {self.gaps_ms[-1]} ms; restarting the node")
+        self._restart()
+
+    def _restart(self) -> None:
         self._cluster.start(self._victim)
         self._enter(Phase.RESTARTING)
 
     def _maybe_whole(self) -> None:
         now = time.perf_counter()
+        if now > self._since + WHOLE_S:
+            self._say("going on")
+            self._enter(Phase.WHOLE)
+            return
         if not self._cluster.processes[self._victim].poll_ready():
             return
         if now < self._asked + ASK_EVERY_S:
@@ -113,8 +130,8 @@ class Failovers:
         in_sync = metadata is not None and all(
             self._victim in p.isrs for p in metadata.partitions.values()
         )
-        if in_sync or now > self._since + WHOLE_S:
-            self._say(f"node {self._victim} is back and in sync" if in_sync else "going on")
+        if in_sync:
+            self._say(f"node {self._victim} is back and in sync")
             self._enter(Phase.WHOLE)
 
     def _enter(self, phase: Phase) -> None:

@@ -86,10 +86,14 @@ class PacedProducer:
         return self._next is None
 
     def turn(self) -> None:
-        """Send what is due, take up acknowledgements for TURN_S."""
-        due = int((time.perf_counter() - self._begin) * self._rate)
+        """Send what is due, but for no longer than TURN_S; take up acknowledgements for TURN_S.
+
+        Who is behind and first caught up would time acknowledgements by its own delay.
+        """
+        now = time.perf_counter()
+        due = int((now - self._begin) * self._rate)
         while len(self.ledger.sent) < due and self._next is not None:
-            if not self._send(self._next):
+            if not self._send(self._next) or time.perf_counter() > now + TURN_S:
                 break
         self._producer.poll(TURN_S)
 
