@@ -93,7 +93,7 @@ class Verdict:
         self.readers = readers
         self.located = located
 
-    def check(self, topic, crowd, *, tail=None, readers=("confluent",), killed=True):
+    def check(self, topic, crowd, *, tail=None, readers=("confluent",), killed=False):
         """Read by clients, then each node's own log; judge all of it together.
 
         The nodes are frozen for that, all at once, or killed: a log is to hold what recovery would
