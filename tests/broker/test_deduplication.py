@@ -4,6 +4,7 @@ A member is one replica with its files; the test plays the other members and the
 """
 
 import asyncio
+import struct
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -20,7 +21,7 @@ from trimaran.metadata.topic_settings import effective_settings
 from trimaran.raft.log import RaftLog
 from trimaran.raft.messages import AppendAnswer, AppendEntries, PreVoteAnswer, VoteAnswer
 from trimaran.raft.node import RaftNode
-from trimaran.records.batch import Codec, crc_of, parse_header
+from trimaran.records.batch import Codec, crc_of, parse_header, renew_crc
 from trimaran.records.building import build_batch
 from trimaran.records.entry import EntryKind, HardState
 from trimaran.records.iteration import Record, iterate_records
@@ -33,6 +34,7 @@ ONE, TWO, THREE = NodeId(1), NodeId(2), NodeId(3)
 TOPIC = TopicId(bytes(15) + b"\x09")
 ON = {"event.dedup.enable": "true", "event.dedup.window.ms": "60000"}
 RECORDS = EntryKind.RECORDS
+BASE_TIMESTAMP_POSITION = 27
 
 
 class ThreadlessWorkers:
@@ -263,6 +265,33 @@ def test_partly_known_batch_is_stored_without_what_is_known(leader, codec):
     assert header.size == len(payload)
     assert crc_of(payload) == header.crc
     assert leader.send("c").base_offset == 3
+
+
+@pytest.mark.parametrize("settings", [{}, {"message.timestamp.type": "LogAppendTime"}])
+def test_a_batch_without_its_latest_event_has_the_highest_time_of_the_others(leader, settings):
+    leader.partition.settings = effective_settings({**ON, **settings})
+    leader.send("late")
+    times = {"a": 20, "late": 9_000, "b": 70, "c": 30}
+
+    leader.send_records(
+        [replace(event(at, name), timestamp_ms=time) for at, (name, time) in enumerate(times.items())]
+    )
+
+    header = parse_header(leader.entries()[-1].payload)
+    assert header.max_timestamp == (leader.node.now_ms if settings else 70)
+
+
+def test_a_timestamp_beyond_64_bits_in_a_stripped_batch_is_stored_as_the_highest(leader):
+    leader.send("a")
+    records = [event(0, "a"), replace(event(1, "b"), timestamp_ms=2**63 - 1)]
+    batch = build_batch(records)
+    struct.pack_into(">q", batch, BASE_TIMESTAMP_POSITION, 2**62)
+    renew_crc(batch)
+
+    pending = leader.partition.append(memoryview(bytes(batch)), acks=-1)
+
+    assert pending.base_offset == 1
+    assert parse_header(leader.entries()[-1].payload).max_timestamp == 2**63 - 1
 
 
 def test_the_same_id_twice_in_one_batch_is_stored_the_first_time(leader):

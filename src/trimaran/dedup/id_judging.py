@@ -3,8 +3,8 @@
 | its records | becomes |
 |---|---|
 | no id, or ids that are new | stored as it came |
-| some are duplicates, of stored events or of each other | stored without those; its count, length |
-|   | and checksum are made anew, its offsets stay, so that it has holes |
+| some are duplicates, of stored events or of each other | stored without those; its count, length, |
+|   | highest timestamp and checksum are made anew, its offsets stay, so that it has holes |
 | all are duplicates | not stored; answered with the offset of the first one's original |
 
 What is stored is packed by its own codec. Records that stay keep their bytes.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trimaran.dedup.event_ids import HASH_BYTES, pack_ids
-from trimaran.dedup.id_scan import Scan, scan_records
+from trimaran.dedup.id_scan import Scan, scan_records, timestamp_delta_at
 from trimaran.dedup.id_window import EventIdWindow, Known
 from trimaran.ids import Index, Offset
 from trimaran.records.batch import HEADER_BYTES, BatchHeader, Codec
@@ -84,9 +84,10 @@ def judge_batch(
             return Store(batch=batch, event_ids=_ids_of(scan, known), removed_count=0)
         if len(known) == parsed.record_count:
             return _all_known(known)
-        kept = _kept_block(data, scan, known)
+        kept, latest = _kept_block(data, scan, known)
+    count = parsed.record_count - len(known)
     return Store(
-        batch=rebuild_from_block(batch, kept, count=parsed.record_count - len(known)),
+        batch=rebuild_from_block(batch, kept, count=count, latest=latest),
         event_ids=_ids_of(scan, known),
         removed_count=len(known),
     )
@@ -122,15 +123,17 @@ def _find_known(scan: Scan, window: EventIdWindow, log_time_ms: int) -> dict[int
     return known
 
 
-def _kept_block(data: Payload, scan: Scan, known: dict[int, Known | None]) -> bytes:
-    """Return the bytes of the records that are not `known`."""
+def _kept_block(data: Payload, scan: Scan, known: dict[int, Known | None]) -> tuple[bytes, int]:
+    """Return the bytes of the records that are not `known`, and their highest timestamp delta."""
     parts = []
+    deltas = []
     start = 0
     for place, end in enumerate(scan.ends):
         if place not in known:
             parts.append(data[start:end])
+            deltas.append(timestamp_delta_at(data, start))
         start = end
-    return b"".join(parts)
+    return b"".join(parts), max(deltas)
 
 
 def _ids_of(scan: Scan, known: dict[int, Known | None]) -> bytes:

@@ -108,6 +108,12 @@ def walk_records(data: bytes, *, count: int, last_delta: int, header: bytes) -> 
     return Scan(ends, deltas, places, b"".join(hashes))
 
 
+def timestamp_delta_at(data: Payload, start: int) -> int:
+    """Return the timestamp delta of the record that begins at `start`; it was scanned before."""
+    _, position = _varint(data, start)
+    return _varint(data, position + 1)[0]
+
+
 def _walk_to_headers(data: bytes, position: int) -> tuple[int, int, int]:
     """Return offset delta and number of headers of a record, and where they begin."""
     if data[position + 1] < 0x80:  # timestamp delta, behind the attributes
@@ -188,7 +194,7 @@ def _checked(event_id: bytes | None) -> bytes:
     return event_id
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def _varint(data: Payload, position: int) -> tuple[int, int]:
     """Return a zigzag varint of at most ten bytes, and the position after it."""
     byte = data[position]
     if byte < 0x80:

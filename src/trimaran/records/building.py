@@ -1,7 +1,8 @@
 """Batches made by ourselves: for the REST door, the simulator, tests; and batches made anew.
 
 `build_batch` is what a producer does. `rebuild_batch` is what dedup and compaction do: some records
-leave, the offsets of the others and the batch's last offset stay.
+leave, the offsets of the others and the batch's last offset stay. The highest timestamp becomes that
+of the records that stay, so that no search by time is led to a batch that has nothing for it.
 
 Does not: assign offsets in a log (`batch.stamp` does).
 """
@@ -25,9 +26,12 @@ from trimaran.records.iteration import Record
 
 _LENGTH_POSITION = 8
 _ATTRIBUTES_POSITION = 21
+_MAX_TIMESTAMP_POSITION = 35
 _RECORD_COUNT_POSITION = 57
 _INT16 = Struct(">h")
 _INT32 = Struct(">i")
+_INT64 = Struct(">q")
+_INT64_MAX = 2**63 - 1
 
 
 def build_batch(
@@ -80,32 +84,40 @@ def rebuild_batch(
 ) -> bytearray:
     """Return `batch` with only `records`, which are some of its own, in their order.
 
-    Everything else stays: offsets, last offset delta, timestamps, producer fields. `codec` packs
+    Everything else stays: offsets, last offset delta, base timestamp, producer fields. `codec` packs
     anew with another codec; None keeps it.
     """
     header = parse_header(batch)
     if codec is None:
         codec = header.codec
     block = bytearray()
-    count = 0
+    count = latest = 0
     for record in records:
         delta = record.offset - header.base_offset
         assert 0 <= delta <= header.last_offset_delta, "a record of this batch"
         timestamp_delta = record.timestamp_ms - header.base_timestamp
         _append_record(block, record, delta, timestamp_delta)
+        latest = timestamp_delta if count == 0 else max(latest, timestamp_delta)
         count += 1
-    return _with_block(batch, bytes(block), count=count, codec=codec)
+    return _with_block(batch, bytes(block), count=count, codec=codec, latest=latest)
 
 
-def rebuild_from_block(batch: Payload | bytearray, block: bytes, *, count: int) -> bytearray:
+def rebuild_from_block(
+    batch: Payload | bytearray, block: bytes, *, count: int, latest: int
+) -> bytearray:
     """Return `batch` with `block` for its records, which are `count` of its own, in their order.
 
-    `block` is not compressed; the batch's codec packs it. Everything else stays.
+    `block` is not compressed; the batch's codec packs it. `latest` is the highest of the records'
+    timestamp deltas, as they say it: what does not fit 64 bits becomes what does. Everything else
+    stays.
     """
-    return _with_block(batch, block, count=count, codec=parse_header(batch).codec)
+    codec = parse_header(batch).codec
+    return _with_block(batch, block, count=count, codec=codec, latest=latest)
 
 
-def _with_block(batch: Payload | bytearray, block: bytes, *, count: int, codec: int) -> bytearray:
+def _with_block(
+    batch: Payload | bytearray, block: bytes, *, count: int, codec: int, latest: int
+) -> bytearray:
     header = parse_header(batch)
     assert 0 < count <= header.record_count, "an empty batch is never stored"
     packed = compress(codec, block)
@@ -114,6 +126,9 @@ def _with_block(batch: Payload | bytearray, block: bytes, *, count: int, codec: 
     _INT32.pack_into(rebuilt, _LENGTH_POSITION, HEADER_BYTES - LENGTH_END + len(packed))
     _INT16.pack_into(rebuilt, _ATTRIBUTES_POSITION, attributes)
     _INT32.pack_into(rebuilt, _RECORD_COUNT_POSITION, count)
+    if not header.is_log_append_time:
+        timestamp = max(-_INT64_MAX, min(header.base_timestamp + latest, _INT64_MAX))
+        _INT64.pack_into(rebuilt, _MAX_TIMESTAMP_POSITION, timestamp)
     rebuilt += packed
     renew_crc(rebuilt)
     return rebuilt

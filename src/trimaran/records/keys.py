@@ -20,15 +20,12 @@ from trimaran.records.batch import (
     BatchHeader,
     Codec,
     parse_header,
-    renew_crc,
 )
 from trimaran.records.building import rebuild_from_block
 from trimaran.records.compression import INFLATED_BYTES_MAX, decompress
 from trimaran.records.entry import Payload
 
 _VARINT_SHIFT_MAX = 63
-_MAX_TIMESTAMP = struct.Struct(">q")
-_MAX_TIMESTAMP_POSITION = 35
 _PLACE = struct.Struct(">qqq")
 
 
@@ -102,21 +99,15 @@ def first_without_key(batch: Payload | bytearray) -> int | None:
 def without_records(batch: Payload, scanned: KeyedBatch, kept: Sequence[KeyedRecord]) -> Payload:
     """Return `batch` with only the records `kept`, which are some of its own; b"" without any.
 
-    With all of them it is `batch` itself. Otherwise offsets, last offset delta, base timestamp and
-    producer fields stay; the highest timestamp becomes that of the records that are left, so that
-    a search by time is not led to a batch that has nothing for it.
+    With all of them it is `batch` itself, else `building.rebuild_from_block` says what changes.
     """
     if len(kept) == len(scanned.records):
         return batch
     if not kept:
         return b""
-    header = scanned.header
-    rebuilt = rebuild_from_block(batch, kept_block(scanned, kept), count=len(kept))
-    if not header.is_log_append_time:
-        latest = header.base_timestamp + max(record.timestamp_delta for record in kept)
-        _MAX_TIMESTAMP.pack_into(rebuilt, _MAX_TIMESTAMP_POSITION, latest)
-        renew_crc(rebuilt)
-    return bytes(rebuilt)
+    latest = max(record.timestamp_delta for record in kept)
+    block = kept_block(scanned, kept)
+    return bytes(rebuild_from_block(batch, block, count=len(kept), latest=latest))
 
 
 def kept_block(scanned: KeyedBatch, kept: Sequence[KeyedRecord]) -> bytes:
