@@ -13,6 +13,7 @@ from trimaran.broker.deduplication import IDS_FILE, EventIds
 from trimaran.broker.epochs import LeaderEpochs
 from trimaran.broker.partition import Partition
 from trimaran.broker.replica import Replica
+from trimaran.dedup import id_judging
 from trimaran.dedup.marks import decode_mark
 from trimaran.dedup.producers import ProducerTable
 from trimaran.errors import ErrorCode, RequestError
@@ -274,7 +275,10 @@ def test_a_batch_without_its_latest_event_has_the_highest_time_of_the_others(lea
     times = {"a": 20, "late": 9_000, "b": 70, "c": 30}
 
     leader.send_records(
-        [replace(event(at, name), timestamp_ms=time) for at, (name, time) in enumerate(times.items())]
+        [
+            replace(event(at, name), timestamp_ms=time)
+            for at, (name, time) in enumerate(times.items())
+        ]
     )
 
     header = parse_header(leader.entries()[-1].payload)
@@ -458,6 +462,19 @@ def test_a_record_with_a_wrong_id_is_refused_by_its_number(leader, headers, foun
     assert refused.value.code is ErrorCode.INVALID_RECORD
     assert leader.stored() == []
     assert leader.send("good").base_offset == 0
+
+
+@pytest.mark.parametrize("codec", [Codec.NONE, Codec.ZSTD])
+def test_a_batch_of_too_many_events_is_refused_before_it_is_opened(leader, monkeypatch, codec):
+    monkeypatch.setattr(id_judging, "RECORDS_MAX", 3)
+    leader.send("a", "b", "c")
+    monkeypatch.setattr(id_judging, "decompress", None)
+
+    with pytest.raises(RequestError, match="4 events, at most 3") as refused:
+        leader.send("d", "e", "f", "g", codec=codec)
+
+    assert refused.value.code is ErrorCode.RECORD_LIST_TOO_LARGE
+    assert len(leader.entries()) == 1
 
 
 # What others got wrong

@@ -169,12 +169,12 @@ def each_of(compiled, plain, work):
 @pytest.mark.parametrize(
     "wrong",
     [
-        ([], 1, 0, bytes(16)),
-        ([bytearray()], 3, 0, bytes(16)),
-        ([bytearray()], 0, 0, bytes(16)),
-        ([bytearray()], 1, 0, bytes(15)),
-        (["no bytearray"], 1, 0, bytes(16)),
-        ((bytearray(),), 1, 0, bytes(16)),
+        ([], 1, 1, 0, bytes(16)),
+        ([bytearray()], 1, 3, 0, bytes(16)),
+        ([bytearray()], 1, 0, 0, bytes(16)),
+        ([bytearray()], 1, 1, 0, bytes(15)),
+        (["no bytearray"], 1, 1, 0, bytes(16)),
+        ((bytearray(),), 1, 1, 0, bytes(16)),
     ],
 )
 def test_a_lookup_that_is_none_is_an_error_and_no_crash(wrong):
@@ -183,6 +183,21 @@ def test_a_lookup_that_is_none_is_an_error_and_no_crash(wrong):
             call(*wrong)
     with pytest.raises((IndexError, TypeError, ValueError)):
         COMPILED.drop_first(*wrong, 0)
+
+
+@pytest.mark.parametrize("loops", [COMPILED, None], ids=["compiled", "plain"])
+def test_ids_made_up_to_share_their_first_bits_do_not_share_a_group(monkeypatch, loops):
+    """Whoever may produce chooses ids: tens of thousands in one group would make searches slow."""
+    monkeypatch.setattr(id_lookup, "COMPILED", loops)
+    lookup = IdLookup()
+    chance = random.Random(1)
+    hashes = b"".join(bytes(4) + chance.randbytes(12) for _ in range(20_000))
+
+    lookup.add(hashes, 0)
+
+    longest = max(len(group) for group in lookup._groups) // id_lookup.CELL_BYTES
+    assert longest < 10 * id_lookup.GROUP_IDS
+    assert list(lookup.find(hashes[:64])) == [(place, place) for place in range(4)]
 
 
 def test_an_id_that_is_not_the_oldest_is_noticed():

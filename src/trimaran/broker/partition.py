@@ -60,12 +60,11 @@ from trimaran.storage.boundary import StateFile
 from trimaran.storage.partition_log import PartitionLog
 
 PRODUCERS_FILE = "producers"
+FLUSH_BYTES_MAX = 4 << 20
 
 
 class Partition:
     """This node's replica of one partition."""
-
-    flush_bytes_max: int | None = 4 << 20
 
     def __init__(
         self,
@@ -128,6 +127,11 @@ class Partition:
         self._search = TimeSearch(
             self, log=raft.log, storage=storage, workers=workers, damage_found=self._damage_found
         )
+
+    @property
+    def flush_bytes_max(self) -> int | None:
+        """How much is flushed at once: with ids less, they are packed in one step on the loop."""
+        return FLUSH_BYTES_MAX // 2 if self.event_ids.window.rules.is_on else FLUSH_BYTES_MAX
 
     def bind(self, replica: Replica) -> None:
         """Join the partition with the replica whose state machine it is."""

@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Raised with every change of what a function takes or returns; `native.py` expects it. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 #define HASH_BYTES 16
 #define FINGERPRINT_BYTES 8
@@ -353,6 +353,7 @@ scan_records(PyObject *module, PyObject *args)
 
 typedef struct {
     PyObject *groups;
+    uint64_t key;
     Py_buffer hashes;
     uint32_t half;
     uint32_t split;
@@ -376,7 +377,7 @@ store32(uint8_t *bytes, uint32_t number)
 static PyObject *
 group_of(const Lookup *lookup, const uint8_t *fingerprint)
 {
-    uint32_t bits = load32(fingerprint);
+    uint32_t bits = (uint32_t)(load64(fingerprint) * lookup->key >> 32);
     uint32_t number = bits & (lookup->half - 1);
     if (number < lookup->split) {
         number = bits & (2 * lookup->half - 1);
@@ -389,19 +390,22 @@ group_of(const Lookup *lookup, const uint8_t *fingerprint)
     return group;
 }
 
-/* Take (groups, half, split, hashes, number) or, without `number`, the first four. */
+/* Take (groups, key, half, split, hashes, number) or, without `number`, the first five. */
 static int
 take(PyObject *args, Lookup *lookup, unsigned int *number)
 {
     unsigned int half, split;
+    unsigned long long key;
     int is_right =
         number != NULL
-            ? PyArg_ParseTuple(args, "OIIy*I", &lookup->groups, &half, &split, &lookup->hashes,
-                               number)
-            : PyArg_ParseTuple(args, "OIIy*", &lookup->groups, &half, &split, &lookup->hashes);
+            ? PyArg_ParseTuple(args, "OKIIy*I", &lookup->groups, &key, &half, &split,
+                               &lookup->hashes, number)
+            : PyArg_ParseTuple(args, "OKIIy*", &lookup->groups, &key, &half, &split,
+                               &lookup->hashes);
     if (!is_right) {
         return 0;
     }
+    lookup->key = key;
     lookup->half = half;
     lookup->split = split;
     if (!PyList_Check(lookup->groups) || lookup->hashes.len % HASH_BYTES != 0 || half == 0 ||
@@ -414,7 +418,7 @@ take(PyObject *args, Lookup *lookup, unsigned int *number)
 }
 
 PyDoc_STRVAR(add_doc,
-"add(groups, half, split, hashes, number)\n\nPut a cell for each hash at its group's end.");
+"add(groups, key, half, split, hashes, number)\n\nPut a cell for each hash at its group's end.");
 
 static PyObject *
 add(PyObject *module, PyObject *args)
@@ -463,7 +467,7 @@ find_one(PyObject *group, const uint8_t *fingerprint, Py_ssize_t place, PyObject
 }
 
 PyDoc_STRVAR(find_doc,
-"find(groups, half, split, hashes) -> [(place, number), ...]\n\n"
+"find(groups, key, half, split, hashes) -> [(place, number), ...]\n\n"
 "Say which hashes may be known: each by its place among `hashes`, with low bits of numbers.");
 
 static PyObject *
@@ -488,7 +492,7 @@ find(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(drop_first_doc,
-"drop_first(groups, half, split, hashes, number) -> bool\n\n"
+"drop_first(groups, key, half, split, hashes, number) -> bool\n\n"
 "Forget the first cell of each hash's group. False: it is another one, and the rest stays.");
 
 static PyObject *

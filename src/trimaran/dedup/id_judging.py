@@ -3,7 +3,7 @@
 | its records | becomes |
 |---|---|
 | no id, or ids that are new | stored as it came |
-| some are duplicates, of stored events or of each other | stored without those; its count, length, |
+| some are duplicates, of stored events or of each other | stored without those; its count, size, |
 |   | highest timestamp and checksum are made anew, its offsets stay, so that it has holes |
 | all are duplicates | not stored; answered with the offset of the first one's original |
 
@@ -17,6 +17,7 @@ from typing import TypeAlias
 from trimaran.dedup.event_ids import HASH_BYTES, pack_ids
 from trimaran.dedup.id_scan import Scan, scan_records, timestamp_delta_at
 from trimaran.dedup.id_window import EventIdWindow, Known
+from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import Index, Offset
 from trimaran.records.batch import HEADER_BYTES, BatchHeader, Codec
 from trimaran.records.building import rebuild_from_block
@@ -25,6 +26,9 @@ from trimaran.records.entry import Payload
 
 INFLATED_BYTES_MAX = 16 * 1024 * 1024
 """A batch that inflates to more is refused: it is opened on the loop."""
+RECORDS_MAX = 10_000
+"""A batch of more is refused for the same reason. librdkafka's batches never hold more by default
+(`batch.num.messages`), and of Java's few have the room (`batch.size`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +70,16 @@ def judge_batch(
         log_time_ms: log time the entry would get.
 
     Raises:
-        RequestError: INVALID_RECORD for bytes that are no records, or inflate beyond the limits.
+        RequestError: RECORD_LIST_TOO_LARGE above `RECORDS_MAX`; INVALID_RECORD for bytes that are
+            no records, or inflate beyond the limits.
         RecordError: a record that may not be stored, by its number.
     """
+    if parsed.record_count > RECORDS_MAX:
+        raise RequestError(
+            ErrorCode.RECORD_LIST_TOO_LARGE,
+            f"a batch of {parsed.record_count} events, at most {RECORDS_MAX} where event ids are "
+            "looked at; let the producer make smaller ones (batch.num.messages, batch.size)",
+        )
     with memoryview(batch) as view, view[HEADER_BYTES:] as block:
         data: Payload = block
         if parsed.codec != Codec.NONE:

@@ -7,6 +7,9 @@ million. The table grows by linear hashing (Litwin 1980): every so many ids one 
 two, and nothing ever moves all of them. The oldest leave at a group's front (a bytearray forgets
 its front without moving the rest), the newest at its back.
 
+Which group a hash belongs to follows from `KEY`, which is another one in each process: ids cannot
+be made up to lie in one group, where all searches would be long. No replica's state says it.
+
 Invariants: numbers within a group rise; all numbers held lie within 2**32 of each other.
 Does not: know more than 8 bytes of a hash: the caller compares the rest.
 """
@@ -23,8 +26,12 @@ GROUP_IDS = 40
 """Ids in a group on average when the table grows: a search passes over some 500 bytes."""
 NUMBER_MASK = 0xFFFF_FFFF
 
+KEY = hash(b"groups of event ids") & 0xFFFF_FFFF_FFFF_FFFF | 1
+"""Python's own secret for its dictionaries (PYTHONHASHSEED), made into an odd factor."""
+
 _NUMBER = Struct("<I")
-_HASH = Struct("<I12x")
+_FINGERPRINT = Struct("<Q")
+_HASH = Struct("<Q8x")
 assert _HASH.size == HASH_BYTES
 _FIRST_GROUPS = 1
 
@@ -57,7 +64,7 @@ class IdLookup:
         It is above all before it. Every replica does this for every event.
         """
         if COMPILED is not None:
-            COMPILED.add(self._groups, self._half, self._split, hashes, number & NUMBER_MASK)
+            COMPILED.add(self._groups, KEY, self._half, self._split, hashes, number & NUMBER_MASK)
         else:
             self._add(hashes, number)
         self._count += len(hashes) // HASH_BYTES
@@ -68,7 +75,8 @@ class IdLookup:
         groups, pack = self._groups, _NUMBER.pack
         low, full, split = self._half - 1, 2 * self._half - 1, self._split
         at = 0
-        for (bits,) in _HASH.iter_unpack(hashes):
+        for (fingerprint,) in _HASH.iter_unpack(hashes):
+            bits = fingerprint * KEY >> 32
             group = bits & low
             if group < split:
                 group = bits & full
@@ -85,7 +93,7 @@ class IdLookup:
         """
         if COMPILED is not None:
             found: list[tuple[int, int]] = COMPILED.find(
-                self._groups, self._half, self._split, hashes
+                self._groups, KEY, self._half, self._split, hashes
             )
             return found
         return self._find(hashes)
@@ -105,7 +113,9 @@ class IdLookup:
         """Forget the ids of the lowest numbers of all, from `number` on."""
         number &= NUMBER_MASK
         if COMPILED is not None:
-            is_right = COMPILED.drop_first(self._groups, self._half, self._split, hashes, number)
+            is_right = COMPILED.drop_first(
+                self._groups, KEY, self._half, self._split, hashes, number
+            )
         else:
             is_right = self._drop_first(hashes, number)
         assert is_right, "the oldest id is at its group's front"
@@ -129,7 +139,7 @@ class IdLookup:
         self._count -= 1
 
     def _group(self, fingerprint: bytes) -> bytearray:
-        bits: int = _NUMBER.unpack_from(fingerprint)[0]
+        bits: int = _FINGERPRINT.unpack_from(fingerprint)[0] * KEY >> 32
         number = bits & (self._half - 1)
         if number < self._split:
             number = bits & (2 * self._half - 1)
@@ -141,7 +151,7 @@ class IdLookup:
         stay, move = bytearray(), bytearray()
         half = self._half
         for at in range(0, len(old), CELL_BYTES):
-            bits = _NUMBER.unpack_from(old, at)[0]
+            bits = _FINGERPRINT.unpack_from(old, at)[0] * KEY >> 32
             (move if bits & half else stay).extend(old[at : at + CELL_BYTES])
         self._groups[self._split] = stay
         self._groups.append(move)

@@ -1,8 +1,8 @@
 """Batches made by ourselves: for the REST door, the simulator, tests; and batches made anew.
 
 `build_batch` is what a producer does. `rebuild_batch` is what dedup and compaction do: some records
-leave, the offsets of the others and the batch's last offset stay. The highest timestamp becomes that
-of the records that stay, so that no search by time is led to a batch that has nothing for it.
+leave, the offsets of the others and the batch's last offset stay. The highest timestamp becomes
+that of the records that stay: else a search by time is led to a batch that has nothing for it.
 
 Does not: assign offsets in a log (`batch.stamp` does).
 """
@@ -84,8 +84,8 @@ def rebuild_batch(
 ) -> bytearray:
     """Return `batch` with only `records`, which are some of its own, in their order.
 
-    Everything else stays: offsets, last offset delta, base timestamp, producer fields. `codec` packs
-    anew with another codec; None keeps it.
+    Everything else stays: offsets, last offset delta, base timestamp, producer fields. `codec`
+    packs anew with another codec; None keeps it.
     """
     header = parse_header(batch)
     if codec is None:
