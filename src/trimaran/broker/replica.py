@@ -25,8 +25,9 @@ NO_INDEX = Index(0)
 class StateMachine(Protocol):
     """What a group's log stands for."""
 
-    flush_bytes_max: int | None
-    """Most bytes of entries that one flush may take; None: all there are."""
+    @property
+    def flush_bytes_max(self) -> int | None:
+        """Most bytes of entries that one flush may take; None: all there are."""
 
     def appended(self, entries: Sequence[Entry]) -> None:
         """Entries joined the log's end (uncommitted)."""
