@@ -76,7 +76,8 @@ def test_scenario_measures_a_null_broker_and_writes_json(
 ) -> None:
     report_path = tmp_path / "report.json"
     arguments = [scenario, "--null", "--rate", "2000", "--producers", "2", "--repeats", "1"]
-    arguments += ["--seconds", "0.5", "--warm-up", "0.2", "--data", str(tmp_path)]
+    # An idempotent client asks for its producer id again only after half a second.
+    arguments += ["--seconds", "0.5", "--warm-up", "1.5", "--data", str(tmp_path)]
 
     code = main.run([*arguments, "--json", str(report_path)])
 
