@@ -14,6 +14,7 @@ from trimaran.broker.epochs import LeaderEpochs
 from trimaran.broker.partition import Partition
 from trimaran.broker.replica import Replica
 from trimaran.dedup import id_judging
+from trimaran.dedup.event_ids import hash_id
 from trimaran.dedup.marks import decode_mark
 from trimaran.dedup.producers import ProducerTable
 from trimaran.errors import ErrorCode, RequestError
@@ -296,6 +297,29 @@ def test_a_timestamp_beyond_64_bits_in_a_stripped_batch_is_stored_as_the_highest
 
     assert pending.base_offset == 1
     assert parse_header(leader.entries()[-1].payload).max_timestamp == 2**63 - 1
+
+
+def test_the_last_duplicates_are_remembered_with_their_originals(leader):
+    leader.send(*[f"x{number}" for number in range(30)])
+    leader.node.now_ms += 7
+
+    leader.send("x29", "new", "x3", "new")
+    for number in range(25):
+        leader.send(f"x{number}")
+
+    last = leader.partition.event_ids.last_duplicates
+    assert [row.original_offset for row in last] == list(range(5, 25))
+    assert last[-1] == (hash_id(b"x24"), 24, leader.node.now_ms)
+    assert leader.partition.event_ids.duplicate_count == 28
+
+
+def test_of_a_batch_with_many_duplicates_the_last_stored_ones_are_remembered(leader):
+    leader.send(*"abcdefghijkl")
+
+    leader.send("new", *"abcdefghijkl", "new")
+
+    offsets = [row.original_offset for row in leader.partition.event_ids.last_duplicates]
+    assert offsets == list(range(4, 12))
 
 
 def test_the_same_id_twice_in_one_batch_is_stored_the_first_time(leader):

@@ -228,6 +228,8 @@ def test_the_same_id_sent_again_is_a_duplicate_of_the_first(visit, api):
         arg=before,
     )
     assert api.get("/v1/topics/payments/dedup")["hits"] > before
+    last = page.locator("[data-duplicate]").first
+    expect(last).to_contain_text(place)
 
 
 def test_a_setting_is_changed_and_goes_back_to_its_default(visit, api):

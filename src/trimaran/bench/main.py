@@ -104,6 +104,10 @@ def _own_command(argv: list[str]) -> int | None:
         from trimaran.bench.trials import run_trials
 
         return run_trials(words)
+    if name == ["dedup"]:
+        from trimaran.bench.dedup import run_dedup
+
+        return run_dedup(words)
     if name == ["ready"]:
         from trimaran.bench.readiness import run_ready
 

@@ -46,6 +46,8 @@ class Plan:
     keys: Keys = "none"
     event_ids: bool = False
     """Each event has an id of its own in its header `event-id`."""
+    repeated_ids: bool = False
+    """Every other event has the id of one that was sent a while before."""
     topic_settings: dict[str, str] = field(default_factory=dict)
     client: str = LIBRDKAFKA
     """Of the producers: see `Task.client`."""
@@ -115,6 +117,7 @@ def producer_tasks(plan: Plan, bootstrap: str, topics: Sequence[str]) -> list[Ta
             keys=plan.keys,
             stamped=plan.consumers > 0,
             event_ids=plan.event_ids,
+            repeated_ids=plan.repeated_ids,
         )
         for number, offset_ns in enumerate(offsets)
     ]

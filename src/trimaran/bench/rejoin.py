@@ -42,7 +42,7 @@ def measure_rejoin(
         begun_ns = time.monotonic_ns()
         nodes.start(victim)
         ready_ms = ms_since(begun_ns)
-        _wait_in_sync(nodes, topic, survivor)
+        wait_in_sync(nodes, topic, survivor)
         in_sync_ms = ms_since(begun_ns)
     return Rejoin(
         target=target.name,
@@ -73,7 +73,8 @@ def _fill(target: Target, topic: str, partitions: int, events: int, progress: Pr
     return outcome.answers_in_window
 
 
-def _wait_in_sync(nodes: Nodes, topic: str, survivor: int) -> None:
+def wait_in_sync(nodes: Nodes, topic: str, survivor: int) -> None:
+    """Wait until `survivor` sees all replicas of `topic` in sync. Raises BenchError."""
     end_s = time.monotonic() + PATIENCE_S
     while not all_in_sync(nodes, topic, node=survivor):
         if time.monotonic() > end_s:

@@ -19,6 +19,8 @@ KEY_COUNT = 10_000
 KEY_BYTES = 7
 STAMP_BYTES = 8
 ID_HEADER = "event-id"
+REPEATED_AFTER_CHUNKS = 16
+"""Of the same partition: by then the first copy is stored."""
 ANY_PARTITION = -1
 """The client's partitioner chooses."""
 
@@ -90,6 +92,8 @@ class Sender(Offering):
     """From an event's number to its intended send time; None: no stamps."""
     id_prefix: bytes = b""
     """Begins every event id of this sender; empty: no ids."""
+    repeats_ids: bool = False
+    """Every second event has the id of the one before it `REPEATED_AFTER_CHUNKS` ago."""
 
     @property
     def is_plain(self) -> bool:
@@ -101,7 +105,7 @@ class Sender(Offering):
         partition = number % self.partitions
         if not self.is_plain:
             for event in range(number * size, (number + 1) * size):
-                self._send_dressed(event, partition, delivered)
+                self._send_dressed(event, self._named(event, size), partition, delivered)
             return
         produce, topic, payloads = self.client.produce, self.topic, self.payloads
         count = len(payloads)
@@ -134,7 +138,14 @@ class Sender(Offering):
             else:
                 return
 
-    def _send_dressed(self, event: int, partition: int, delivered: Delivered) -> None:
+    def _named(self, event: int, size: int) -> int:
+        """Return the number that is the id of `event`, which is in a chunk of `size`."""
+        if not self.repeats_ids or event % 2 == 0:
+            return event
+        first = event - 1 - REPEATED_AFTER_CHUNKS * self.partitions * size
+        return first if first >= 0 else event
+
+    def _send_dressed(self, event: int, name: int, partition: int, delivered: Delivered) -> None:
         payload = self.payloads[event % len(self.payloads)]
         if self.stamp_ns is not None:
             stamp = self.stamp_ns(event).to_bytes(STAMP_BYTES, "big")
@@ -145,7 +156,7 @@ class Sender(Offering):
             key, partition = self.keys[at % len(self.keys)], ANY_PARTITION
         headers: Headers | None = None
         if self.id_prefix:
-            headers = [(ID_HEADER, self.id_prefix + b"%d" % event)]
+            headers = [(ID_HEADER, self.id_prefix + b"%d" % name)]
         self.send(payload, partition, delivered, key=key, headers=headers)
 
 

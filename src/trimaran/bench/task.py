@@ -41,6 +41,7 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     stamped: bool = False
     """Events begin with their intended send time, for the consumers."""
     event_ids: bool = False
+    repeated_ids: bool = False
     own_partitions: list[int] = []
     """Those that a consumer reads."""
 

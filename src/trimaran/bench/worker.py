@@ -110,6 +110,7 @@ def _librdkafka(task: Task) -> Prepared:
         keys=make_keys(task.keys),
         keys_in_turn=task.keys == "round_robin",
         id_prefix=b"%d-" % task.seed if task.event_ids else b"",
+        repeats_ids=task.repeated_ids,
     )
 
     def run(start_ns: int) -> Outcome:

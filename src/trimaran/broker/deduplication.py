@@ -8,7 +8,9 @@ rules proposes them before it judges. Which header names the id is the leader's 
 Does not: append, answer, or remember who waits (partition).
 """
 
+from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from trimaran.dedup.id_judging import AllDuplicates, Judgement, Store, judge_batch
 from trimaran.dedup.id_pieces import Piece, decode_piece
@@ -24,6 +26,17 @@ from trimaran.records.entry import Entry, EntryKind, Payload
 from trimaran.storage.boundary import StateFile
 
 IDS_FILE = "event-ids"
+LAST_DUPLICATES = 20
+"""A leader shows so many of each partition."""
+
+
+class LastDuplicate(NamedTuple):
+    """An event that this leader did not store again."""
+
+    event_hash: bytes
+    original_offset: Offset
+    log_time_ms: int
+    """When it was sent again."""
 
 
 def wanted_settings(settings: TopicSettings) -> StoredSettings:
@@ -39,13 +52,15 @@ def wanted_settings(settings: TopicSettings) -> StoredSettings:
 class EventIds:
     """The event ids of one partition on this node."""
 
-    __slots__ = ("_files", "duplicate_count", "window")
+    __slots__ = ("_files", "duplicate_count", "last_duplicates", "window")
 
     def __init__(self) -> None:
         """Begin without any."""
         self.window = EventIdWindow()
         self.duplicate_count = 0
         """Events that this leader did not store again."""
+        self.last_duplicates: deque[LastDuplicate] = deque(maxlen=LAST_DUPLICATES)
+        """The last of them, but for those that repeated an event of their own batch."""
         self._files: dict[str, StateFile] = {}
 
     @classmethod
@@ -77,6 +92,8 @@ class EventIds:
         judged = judge_batch(batch, parsed, self.window, header=name, log_time_ms=log_time_ms)
         if isinstance(judged, Store):
             self.duplicate_count += judged.removed_count
+        for event_hash, offset in judged.duplicates:
+            self.last_duplicates.append(LastDuplicate(event_hash, offset, log_time_ms))
         return judged
 
     def statistics(self, log_time_ms: int) -> EventIdStatistics:

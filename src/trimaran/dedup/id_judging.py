@@ -11,8 +11,9 @@ What is stored is packed by its own codec. Records that stay keep their bytes.
 Does not: look at producer sequences (they are judged before), or propose anything.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from trimaran.dedup.event_ids import HASH_BYTES, pack_ids
 from trimaran.dedup.id_scan import Scan, scan_records, timestamp_delta_at
@@ -29,6 +30,15 @@ INFLATED_BYTES_MAX = 16 * 1024 * 1024
 RECORDS_MAX = 10_000
 """A batch of more is refused for the same reason. librdkafka's batches never hold more by default
 (`batch.num.messages`), and of Java's few have the room (`batch.size`)."""
+DUPLICATES_NAMED = 8
+"""A judgement names so many, for people to look at."""
+
+
+class Duplicate(NamedTuple):
+    """An event that is not stored because another one has its id."""
+
+    event_hash: bytes
+    original_offset: Offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,8 @@ class Store:
     event_ids: bytes
     """What the entry carries."""
     removed_count: int
+    duplicates: Sequence[Duplicate] = ()
+    """The last of those that were removed, but for events that repeat one of their own batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +64,8 @@ class AllDuplicates:
     """The last entry that holds an original: success may be answered once it is committed."""
     log_time_ms: int
     """Of the first record's original."""
+    duplicates: Sequence[Duplicate]
+    """The last of them."""
 
 
 Judgement: TypeAlias = Store | AllDuplicates
@@ -94,17 +108,18 @@ def judge_batch(
         if not known:
             return Store(batch=batch, event_ids=_ids_of(scan, known), removed_count=0)
         if len(known) == parsed.record_count:
-            return _all_known(known)
+            return _all_known(scan, known)
         kept, latest = _kept_block(data, scan, known)
     count = parsed.record_count - len(known)
     return Store(
         batch=rebuild_from_block(batch, kept, count=count, latest=latest),
         event_ids=_ids_of(scan, known),
         removed_count=len(known),
+        duplicates=_last_of(scan, known),
     )
 
 
-def _all_known(known: dict[int, Known | None]) -> AllDuplicates:
+def _all_known(scan: Scan, known: dict[int, Known | None]) -> AllDuplicates:
     originals = [found for found in known.values() if found is not None]
     first = known[0]
     assert first is not None, "the first record of a batch repeats no other of it"
@@ -112,7 +127,22 @@ def _all_known(known: dict[int, Known | None]) -> AllDuplicates:
         base_offset=first.offset,
         index=max(found.entry_index for found in originals),
         log_time_ms=first.log_time_ms,
+        duplicates=_last_of(scan, known),
     )
+
+
+def _last_of(scan: Scan, known: dict[int, Known | None]) -> list[Duplicate]:
+    """Return the last records that repeat a stored event."""
+    last: list[Duplicate] = []
+    for number in range(len(scan.places) - 1, -1, -1):
+        found = known.get(scan.places[number])
+        if found is not None:
+            start = HASH_BYTES * number
+            last.append(Duplicate(scan.hashes[start : start + HASH_BYTES], found.offset))
+            if len(last) == DUPLICATES_NAMED:
+                break
+    last.reverse()
+    return last
 
 
 def _find_known(scan: Scan, window: EventIdWindow, log_time_ms: int) -> dict[int, Known | None]:

@@ -5,6 +5,8 @@ import urllib.parse
 
 import pytest
 
+from trimaran.dedup.event_ids import hash_id
+
 pytestmark = pytest.mark.cluster
 
 
@@ -194,6 +196,8 @@ def test_an_event_id_is_stored_once_and_the_answer_names_the_original(api):
     windows = api.get("/v1/topics/once/dedup", node=3).body
     assert (windows["enabled"], windows["ids"]) == (True, 3)
     assert windows["hits"] >= 2
+    assert [row["original_offset"] for row in windows["last_duplicates"][:2]] == [1, 0]
+    assert windows["last_duplicates"][0]["id_hash"] == hash_id(b"b").hex()
 
 
 def test_an_idempotency_key_is_the_id_of_the_event(api):

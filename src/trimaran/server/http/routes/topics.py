@@ -4,10 +4,11 @@ Changes go through the node's own Kafka port: the same checks as for any Kafka c
 Does not: read or publish events (`routes.events`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from trimaran.broker.deduplication import LAST_DUPLICATES
 from trimaran.broker.partition import Partition
 from trimaran.ids import NodeId
 from trimaran.metadata.settings import Effect
@@ -41,6 +42,7 @@ from trimaran.server.http.models.topics import (
     EventHistogram,
     EventsDeleted,
     HistogramQuery,
+    LastDuplicate,
     NodeDedup,
     NodeDedupQuery,
     PartitionAnswer,
@@ -327,9 +329,10 @@ async def dedup(asked: Asked[NoQuery, NoBody]) -> TopicDedup:
     others = [number for number in node.alive() if number != node.node_id]
     path = f"/v1/node/dedup?topic={quote(topic.name)}"
     answers = await node.fellows.get_all(others, path, NodeDedup)
-    windows = led_windows(node, topic)
+    windows, last = led_windows(node, topic), led_duplicates(node, topic)
     for answer in answers:
         windows += [] if answer is None else answer.items
+        last += [] if answer is None else answer.last_duplicates
     windows.sort(key=lambda row: row.partition)
     settings = topic.effective_settings()
     hits = sum(row.hits for row in windows)
@@ -345,7 +348,7 @@ async def dedup(asked: Asked[NoQuery, NoBody]) -> TopicDedup:
         memory_bytes=sum(row.memory_bytes for row in windows),
         hits=hits,
         hit_rate=hits / (hits + stored) if hits + stored else None,
-        last_duplicates=[],
+        last_duplicates=newest(last)[::-1],
         served_by=node.node_id,
     )
 
@@ -354,18 +357,41 @@ async def own_dedup(asked: Asked[NodeDedupQuery, NoBody]) -> NodeDedup:
     """What this node remembers for the partitions it leads."""
     topic = asked.node.user_topic(asked.query.topic)
     return NodeDedup(
-        items=led_windows(asked.node, topic), last_duplicates=[], served_by=asked.node.node_id
+        items=led_windows(asked.node, topic),
+        last_duplicates=newest(led_duplicates(asked.node, topic)),
+        served_by=asked.node.node_id,
     )
 
 
 def led_windows(node: NodeContext, topic: KnownTopic) -> list[PartitionWindow]:
     """Return the windows of partitions that this node leads."""
-    found: list[PartitionWindow] = []
+    return [_window(node, replica) for replica in _led(node, topic)]
+
+
+def led_duplicates(node: NodeContext, topic: KnownTopic) -> list[LastDuplicate]:
+    """Return the last events that this node did not store again, of partitions that it leads."""
+    return [
+        LastDuplicate(
+            partition=replica.number,
+            id_hash=row.event_hash.hex(),
+            original_offset=row.original_offset,
+            at_ms=row.log_time_ms,
+        )
+        for replica in _led(node, topic)
+        for row in replica.event_ids.last_duplicates
+    ]
+
+
+def newest(rows: list[LastDuplicate]) -> list[LastDuplicate]:
+    """Return the newest `LAST_DUPLICATES` of `rows`, the newest last."""
+    return sorted(rows, key=lambda row: row.at_ms)[-LAST_DUPLICATES:]
+
+
+def _led(node: NodeContext, topic: KnownTopic) -> Iterator[Partition]:
     for number in range(len(topic.partitions)):
         replica = node.replica(topic, number)
         if isinstance(replica, Partition) and replica.is_leader:
-            found.append(_window(node, replica))
-    return found
+            yield replica
 
 
 def _window(node: NodeContext, replica: Partition) -> PartitionWindow:
