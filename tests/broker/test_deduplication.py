@@ -4,7 +4,6 @@ A member is one replica with its files; the test plays the other members and the
 """
 
 import asyncio
-import struct
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -23,7 +22,7 @@ from trimaran.metadata.topic_settings import effective_settings
 from trimaran.raft.log import RaftLog
 from trimaran.raft.messages import AppendAnswer, AppendEntries, PreVoteAnswer, VoteAnswer
 from trimaran.raft.node import RaftNode
-from trimaran.records.batch import Codec, crc_of, parse_header, renew_crc
+from trimaran.records.batch import Codec, crc_of, parse_header
 from trimaran.records.building import build_batch
 from trimaran.records.entry import EntryKind, HardState
 from trimaran.records.iteration import Record, iterate_records
@@ -36,7 +35,6 @@ ONE, TWO, THREE = NodeId(1), NodeId(2), NodeId(3)
 TOPIC = TopicId(bytes(15) + b"\x09")
 ON = {"event.dedup.enable": "true", "event.dedup.window.ms": "60000"}
 RECORDS = EntryKind.RECORDS
-BASE_TIMESTAMP_POSITION = 27
 
 
 class ThreadlessWorkers:
@@ -286,19 +284,6 @@ def test_a_batch_without_its_latest_event_has_the_highest_time_of_the_others(lea
     assert header.max_timestamp == (leader.node.now_ms if settings else 70)
 
 
-def test_a_timestamp_beyond_64_bits_in_a_stripped_batch_is_stored_as_the_highest(leader):
-    leader.send("a")
-    records = [event(0, "a"), replace(event(1, "b"), timestamp_ms=2**63 - 1)]
-    batch = build_batch(records)
-    struct.pack_into(">q", batch, BASE_TIMESTAMP_POSITION, 2**62)
-    renew_crc(batch)
-
-    pending = leader.partition.append(memoryview(bytes(batch)), acks=-1)
-
-    assert pending.base_offset == 1
-    assert parse_header(leader.entries()[-1].payload).max_timestamp == 2**63 - 1
-
-
 def test_the_last_duplicates_are_remembered_with_their_originals(leader):
     leader.send(*[f"x{number}" for number in range(30)])
     leader.node.now_ms += 7
@@ -311,15 +296,6 @@ def test_the_last_duplicates_are_remembered_with_their_originals(leader):
     assert [row.original_offset for row in last] == list(range(5, 25))
     assert last[-1] == (hash_id(b"x24"), 24, leader.node.now_ms)
     assert leader.partition.event_ids.duplicate_count == 28
-
-
-def test_of_a_batch_with_many_duplicates_the_last_stored_ones_are_remembered(leader):
-    leader.send(*"abcdefghijkl")
-
-    leader.send("new", *"abcdefghijkl", "new")
-
-    offsets = [row.original_offset for row in leader.partition.event_ids.last_duplicates]
-    assert offsets == list(range(4, 12))
 
 
 def test_the_same_id_twice_in_one_batch_is_stored_the_first_time(leader):
