@@ -1,14 +1,25 @@
 """`trimaran group`: positions as people type them, and a group of a real node."""
 
 import json
+import time
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    ConsumerGroupType,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import ConsumerGroupListing
 
 from trimaran.cli.exits import CommandError
+from trimaran.cli.group import state_of
 from trimaran.cli.group_offsets import Position, parse_position
 from trimaran.cli.main import main
 from trimaran.testing import Cluster
+
+WAIT_S = 20.0
 
 
 @pytest.mark.parametrize(
@@ -30,6 +41,11 @@ def test_position_as_typed(text: str, position: Position) -> None:
 def test_other_words_are_refused_by_name(text: str) -> None:
     with pytest.raises(CommandError, match="--to: expected earliest"):
         parse_position(text)
+
+
+def test_states_that_only_the_new_protocol_has_are_not_taken_for_a_missing_group() -> None:
+    group = ConsumerGroupListing("g", False, ConsumerGroupState.UNKNOWN, ConsumerGroupType.CONSUMER)
+    assert state_of(group) == "rebalancing"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +76,36 @@ def test_group_is_listed_and_described_with_its_lag(run) -> None:
     assert [row["group"] for row in run("group", "list")] == ["readers"]
     (row,) = run("group", "describe", "readers")
     assert (row["committed"], row["end"], row["lag"]) == (4, 10, 6)
+
+
+def test_a_group_of_the_new_protocol_is_shown_and_its_offsets_stay_while_it_has_members(
+    run, bootstrap, capsys
+) -> None:
+    reader = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "new", "group.protocol": "consumer"}
+        | {"auto.offset.reset": "earliest", "log_level": 0}
+    )
+    reader.subscribe(["events"])
+    deadline = time.monotonic() + WAIT_S
+    while reader.poll(0.1) is None:
+        assert time.monotonic() < deadline
+
+    row = next(row for row in run("group", "list") if row["group"] == "new")
+    assert (row["state"], row["type"]) == ("stable", "consumer")
+    shown = run("group", "describe", "new")
+    assert [(row["topic"], row["partition"]) for row in shown] == [("events", n) for n in range(4)]
+    (member,) = {row["member"] for row in shown}
+    assert member
+    words = ("group", "reset-offsets", "new", "--topic", "events", "--to", "latest", "--execute")
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--bootstrap", bootstrap])
+    assert ended.value.code == 1
+    assert "1 members" in capsys.readouterr().err
+
+    reader.close()
+    assert {row["after"] for row in run(*words)} == {0, 10}
+    assert {row["lag"] for row in run("group", "describe", "new")} == {0}
+    assert run("group", "delete", "new") == {"deleted": "new"}
 
 
 def test_reset_shows_first_and_changes_only_when_told(run) -> None:

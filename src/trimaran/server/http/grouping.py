@@ -10,14 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trimaran.errors import ErrorCode, RequestError
-from trimaran.groups.subscription import read_assignment
 from trimaran.ids import NodeId
 from trimaran.metadata.topology import Topic
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
     DeleteGroupsRequest,
-    DescribedGroup,
-    DescribeGroupsRequest,
     FindCoordinatorRequest,
     ListedGroup,
     ListGroupsRequest,
@@ -30,18 +27,16 @@ from trimaran.protocol.messages import (
 from trimaran.records.batch import parse_header
 from trimaran.records.iteration import iterate_records
 from trimaran.server.http.context import NodeContext, now_ms
+from trimaran.server.http.describing import ASK_S, Described, describe
 from trimaran.server.http.kafka.asking import EARLIEST, LATEST, fetch, gather, list_offset
 from trimaran.server.http.kafka.client import RETRY_S, checked
 from trimaran.server.http.models.groups import (
-    Assigned,
     Group,
     GroupDetail,
     GroupPartition,
-    Member,
 )
 from trimaran.server.http.problems import not_found
 
-ASK_S = 5.0
 LAG_READS_MAX = 64
 """Partitions of a group whose lag in seconds is looked up."""
 LAG_BYTES = 4_096
@@ -56,7 +51,7 @@ _AGAIN = (
 class Standing:
     """A group as its coordinator describes it, and what it has committed."""
 
-    described: DescribedGroup
+    described: Described
     coordinator: NodeId
     committed: Mapping[tuple[str, int], tuple[int, str | None]] = field(default_factory=dict)
 
@@ -109,16 +104,7 @@ async def standing(node: NodeContext, group_id: str) -> Standing:
 
 async def _standing(node: NodeContext, group_id: str) -> Standing:
     coordinator = await coordinator_of(node, group_id)
-    answer = await node.kafka.ask(
-        coordinator,
-        ApiKey.DESCRIBE_GROUPS,
-        DescribeGroupsRequest(groups=[group_id]),
-        lane="read",
-        timeout_s=ASK_S,
-    )
-    described = answer.groups[0]
-    if described.error_code != ErrorCode.GROUP_ID_NOT_FOUND:
-        checked(described.error_code)
+    described = await describe(node, coordinator, group_id)
     request = OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=group_id, topics=None)])
     offsets = await node.kafka.ask(
         coordinator, ApiKey.OFFSET_FETCH, request, lane="read", timeout_s=ASK_S
@@ -131,53 +117,32 @@ async def _standing(node: NodeContext, group_id: str) -> Standing:
         for row in topic.partitions
         if row.committed_offset >= 0
     }
-    if described.group_state in ("Dead", "") and not committed:
+    if described.is_dead and not committed:
         raise not_found(f"group {group_id!r}: it has no members and committed nothing")
     return Standing(described=described, coordinator=coordinator, committed=committed)
-
-
-def assignments(described: DescribedGroup) -> dict[str, list[Assigned]]:
-    """Return what each member has, by its id."""
-    found = {}
-    for member in described.members:
-        parts = read_assignment(bytes(member.member_assignment)) or ()
-        found[member.member_id] = [
-            Assigned(topic=name, partitions=sorted(numbers)) for name, numbers in parts
-        ]
-    return found
 
 
 async def detail(node: NodeContext, group_id: str) -> GroupDetail:
     """Return a group with everything. Raises RequestError, ProblemError (404)."""
     found = await standing(node, group_id)
-    given = assignments(found.described)
     owner = {
-        (part.topic, number): member
-        for member, parts in given.items()
-        for part in parts
+        (part.topic, number): member.member_id
+        for member in found.described.members
+        for part in member.assignment
         for number in part.partitions
     }
     places = sorted(set(found.committed) | set(owner))
     rows = await _rows(node, places, found, owner)
     return GroupDetail(
         group_id=group_id,
-        state=found.described.group_state or "Dead",
+        state=found.described.state,
         protocol_type=found.described.protocol_type,
-        protocol=found.described.protocol_data,
+        protocol=found.described.protocol,
         coordinator=found.coordinator,
         lag_events=_sum(row.lag_events for row in rows),
         lag_s=max((row.lag_s for row in rows if row.lag_s is not None), default=None),
         topics=sorted({topic for topic, _ in places}),
-        members=[
-            Member(
-                member_id=member.member_id,
-                instance_id=member.group_instance_id,
-                client_id=member.client_id,
-                client_host=member.client_host,
-                assignment=given[member.member_id],
-            )
-            for member in found.described.members
-        ],
+        members=list(found.described.members),
         partitions=rows,
     )
 
