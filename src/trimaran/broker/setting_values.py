@@ -9,11 +9,12 @@ from enum import IntEnum
 
 from trimaran.broker.api import Broker
 from trimaran.errors import ErrorCode, RequestError
+from trimaran.groups.assignors import ASSIGNORS
 from trimaran.ids import NodeId
 from trimaran.metadata import node_settings
 from trimaran.metadata.node_settings import NODE_SETTINGS
 from trimaran.metadata.rules import check_topic_name
-from trimaran.metadata.settings import Setting
+from trimaran.metadata.settings import Kind, Setting
 from trimaran.metadata.topic_settings import TOPIC_SETTINGS
 from trimaran.metadata.topology import Topic
 
@@ -102,4 +103,73 @@ def all_nodes_values(broker: Broker) -> list[SettingValue]:
             source=Source.ALL_NODES if name in for_all else Source.DEFAULT,
         )
         for name, row in NODE_SETTINGS.items()
+    ]
+
+
+def group_values(broker: Broker) -> list[tuple[str, str, Kind, str]]:
+    """Return what coordinators allow, fixed while a node runs: Kafka's name, value, kind, text."""
+    kafka, group = broker.kafka, broker.kafka.group
+    members_max = str(group.members_max)
+    return [
+        (
+            "group.consumer.assignors",
+            ",".join(ASSIGNORS),
+            Kind.LIST,
+            "What the new protocol assigns with; the first unless members ask for another.",
+        ),
+        (
+            "group.consumer.heartbeat.interval.ms",
+            str(group.heartbeat_interval_ms),
+            Kind.INT,
+            "How often members of the new protocol give a sign of life.",
+        ),
+        (
+            "group.consumer.max.size",
+            members_max,
+            Kind.INT,
+            "Members of one group of the new protocol.",
+        ),
+        (
+            "group.consumer.migration.policy",
+            group.migration.value,
+            Kind.STRING,
+            "Which way groups with members may go between the protocols.",
+        ),
+        (
+            "group.consumer.session.timeout.ms",
+            str(group.consumer_session_timeout_ms),
+            Kind.INT,
+            "How long a member of the new protocol may be silent.",
+        ),
+        (
+            "group.initial.rebalance.delay.ms",
+            str(group.initial_rebalance_delay_ms),
+            Kind.INT,
+            "How long an empty classic group waits for more members.",
+        ),
+        (
+            "group.max.session.timeout.ms",
+            str(group.session_timeout_max_ms),
+            Kind.INT,
+            "Longest session time-out that a classic member may ask for.",
+        ),
+        ("group.max.size", members_max, Kind.INT, "Members of one classic group."),
+        (
+            "group.min.session.timeout.ms",
+            str(group.session_timeout_min_ms),
+            Kind.INT,
+            "Shortest session time-out that a classic member may ask for.",
+        ),
+        (
+            "offset.metadata.max.bytes",
+            str(kafka.offset_metadata_bytes_max),
+            Kind.INT,
+            "Longest text that may be committed with an offset.",
+        ),
+        (
+            "offsets.retention.minutes",
+            str(int(kafka.offsets_retention_s // 60)),
+            Kind.INT,
+            "How long a group without members keeps its offsets.",
+        ),
     ]

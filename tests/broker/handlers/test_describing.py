@@ -1,8 +1,11 @@
 """ApiVersions, DescribeCluster and DescribeConfigs."""
 
+from dataclasses import replace
+
 import pytest
 
 from trimaran.errors import ErrorCode
+from trimaran.groups.messages import GroupSettings, MigrationPolicy
 from trimaran.ids import NodeId
 from trimaran.metadata.commands import AlterNodeSettings
 from trimaran.protocol.api import APIS, ApiKey
@@ -162,3 +165,36 @@ def test_a_node_tells_where_it_listens_and_that_it_is_fixed(broker, client):
         ("advertised.listeners", f"PLAINTEXT://{broker.image.nodes[0].host}:9092", True, 4),
         ("node.id", "1", True, 4),
     ]
+
+
+def test_a_node_tells_what_groups_may_do_by_kafkas_names(broker, client):
+    group = GroupSettings(
+        session_timeout_min_ms=1_000,
+        session_timeout_max_ms=90_000,
+        initial_rebalance_delay_ms=20,
+        members_max=7,
+        heartbeat_interval_ms=300,
+        consumer_session_timeout_ms=2_000,
+        migration=MigrationPolicy.UPGRADE,
+    )
+    broker.kafka = replace(
+        broker.kafka, group=group, offset_metadata_bytes_max=99, offsets_retention_s=120.0
+    )
+
+    result = describe(client, 4, "1")
+
+    rows = [row for row in result.configs if row.name.startswith(("group.", "offset"))]
+    assert {row.name: row.value for row in rows} == {
+        "group.consumer.assignors": "uniform,range",
+        "group.consumer.heartbeat.interval.ms": "300",
+        "group.consumer.max.size": "7",
+        "group.consumer.migration.policy": "upgrade",
+        "group.consumer.session.timeout.ms": "2000",
+        "group.initial.rebalance.delay.ms": "20",
+        "group.max.session.timeout.ms": "90000",
+        "group.max.size": "7",
+        "group.min.session.timeout.ms": "1000",
+        "offset.metadata.max.bytes": "99",
+        "offsets.retention.minutes": "2",
+    }
+    assert {(row.read_only, row.config_source) for row in rows} == {(True, 4)}

@@ -3,8 +3,9 @@
 Behavior:
   A topic (resource type 2) has every setting of the table, its own ones with source topic, the
   others with their defaults. A node (4; an empty name is what was set for all nodes) has the
-  settings that may change while it runs, and read-only where it listens and who it is. Loggers and
-  the rest are INVALID_REQUEST. A name that is not in the table is left out; no names mean all.
+  settings that may change while it runs, and read-only where it listens, who it is and what its
+  coordinators allow groups (`group:` of its file, by Kafka's names). Loggers and the rest are
+  INVALID_REQUEST. A name that is not in the table is left out; no names mean all.
 Version notes:
   1 to 4. 1: source and synonyms (KIP-226). 3: types and documentation (KIP-569).
 """
@@ -15,6 +16,7 @@ from trimaran.broker.setting_values import (
     Source,
     all_nodes_values,
     find_topic,
+    group_values,
     node_values,
     topic_values,
 )
@@ -120,6 +122,7 @@ def _fixed_settings(
         ("broker.rack", own.rack, Kind.STRING, "The rack that this node tells readers."),
         ("listeners", listener, Kind.LIST, "Where this node listens for clients."),
         ("node.id", str(own.node_id), Kind.INT, "This node's number."),
+        *group_values(call.broker),
     ]
     return [
         DescribeConfigsResourceResult(
