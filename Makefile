@@ -16,8 +16,8 @@ check: $(VENV)/.installed-test           # static checks and documents only
 	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_layers.py tests/test_docs.py $(ARGS)
 test-clients: $(VENV)/.installed-test    # every client there is, frameworks, Kafka as an oracle
 	@$(BIN)/python -m tests.clients $(ARGS)
-soak: $(VENV)/.installed-test            # simulator, property tests, broken real clusters: for longer
-	@TRIMARAN_SIM_SEEDS=2000 TRIMARAN_PROFILE=nightly TRIMARAN_MIX_MINUTES=60 TRIMARAN_POWER_CUTS=20 TRIMARAN_COMMIT_RUNS=40 $(BIN)/python -m pytest tests/sim tests/raft tests/storage tests/cluster/breaking $(ARGS)
+soak: $(VENV)/.installed-test            # simulated seeds for an hour; goes on where it stopped
+	@$(BIN)/python -m trimaran.sim.soak $(ARGS)
 search: $(VENV)/.installed-test          # every interleaving of three cores, 5,000,000 states
 	@$(BIN)/python -m trimaran.sim.search $(ARGS)
 bench bench-full bench-long bench-peers: $(VENV)/.installed-demo  # docs/performance.md says what

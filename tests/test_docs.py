@@ -1,11 +1,12 @@
 """The documents against the code: commands exist, links resolve, generated tables are up to date.
 
 Run as a program (`make fmt` does) it writes the file map of docs/code-structure.md and the tables
-of docs/settings.md anew.
+of docs/settings.md and docs/testing.md anew.
 """
 
 import ast
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +15,19 @@ import pytest
 from trimaran.config.description import describe
 from trimaran.metadata.settings import Table
 from trimaran.metadata.topic_settings import TOPIC_SETTINGS
+from trimaran.sim import mutation
+from trimaran.sim.faults import KINDS
 
 ROOT = Path(__file__).parent.parent
 MAP_PAGE = ROOT / "docs" / "code-structure.md"
 MAP_BEGIN, MAP_END = "<!-- map -->\n", "<!-- /map -->\n"
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 SETTINGS_BEGIN, SETTINGS_END = "<!-- settings -->\n", "<!-- /settings -->\n"
+TESTING_PAGE = ROOT / "docs" / "testing.md"
+BUGS_BEGIN, BUGS_END = "<!-- planted bugs -->\n", "<!-- /planted bugs -->\n"
+SCENARIOS_BEGIN, SCENARIOS_END = "<!-- scenarios -->\n", "<!-- /scenarios -->\n"
+SCENARIOS = tomllib.loads((ROOT / "tests/sim/scenarios.toml").read_text("utf-8"))["scenario"]
+SCENARIO_COUNT = 42
 MAKEFILE_LINES_MAX = 40
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -104,6 +112,29 @@ def with_settings(page: str) -> str:
     return with_block(page, SETTINGS_BEGIN, block, SETTINGS_END)
 
 
+def scenario_table() -> str:
+    """Return the table of scenarios: what, played by which tests and faults, or what is missing."""
+    lines = ["| | scenario | tests | faults of the seeds |", "|---|---|---|---|"]
+    for row in SCENARIOS:
+        names = [name.replace("::", "` `") for name in row.get("tests", ())]
+        tests = "<br>".join(f"`{name}`" for name in names) or f"waits for {row['waits']}"
+        lines.append(
+            f"| {row['id']} | {row['what']} | {tests} | {', '.join(row.get('faults', ()))} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def bug_table() -> str:
+    """Return the table of planted bugs as they are on record."""
+    bugs = mutation.load_bugs(ROOT / mutation.BUGS)
+    return mutation.markdown(bugs, mutation.load_record(ROOT / mutation.RECORD))
+
+
+def with_proofs(page: str) -> str:
+    page = with_block(page, SCENARIOS_BEGIN, scenario_table(), SCENARIOS_END)
+    return with_block(page, BUGS_BEGIN, bug_table(), BUGS_END)
+
+
 def test_file_map_names_every_module_by_its_first_line() -> None:
     page = MAP_PAGE.read_text(encoding="utf-8")
 
@@ -116,6 +147,29 @@ def test_settings_page_names_every_setting_with_default_and_bounds() -> None:
 
     assert SETTINGS_BEGIN in page
     assert page == with_settings(page), "the settings are out of date: `make fmt` renews them"
+
+
+def test_testing_page_has_every_scenario_and_every_planted_bug() -> None:
+    page = TESTING_PAGE.read_text(encoding="utf-8")
+
+    assert SCENARIOS_BEGIN in page
+    assert BUGS_BEGIN in page
+    assert page == with_proofs(page), "the tables are out of date: `make fmt` renews them"
+
+
+def test_every_scenario_has_a_test_that_exists_or_says_what_it_waits_for() -> None:
+    wanted = [name for row in SCENARIOS for name in row.get("tests", ())]
+    defined = {
+        f"{file}::{node.name}"
+        for file in {name.partition("::")[0] for name in wanted}
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert [row["id"] for row in SCENARIOS] == [f"S{n}" for n in range(1, SCENARIO_COUNT + 1)]
+    assert [name for name in wanted if name not in defined] == []
+    assert all(("tests" in row) != ("waits" in row) for row in SCENARIOS)
+    assert [kind for row in SCENARIOS for kind in row.get("faults", ()) if kind not in KINDS] == []
 
 
 @pytest.mark.parametrize("page", pages(), ids=shown)
@@ -201,3 +255,4 @@ def _renew(path: Path, renewed: Callable[[str], str]) -> None:
 if __name__ == "__main__":
     _renew(MAP_PAGE, with_map)
     _renew(SETTINGS_PAGE, with_settings)
+    _renew(TESTING_PAGE, with_proofs)

@@ -14,13 +14,14 @@ from trimaran.sim.faults import KINDS
 from trimaran.sim.report import EXPECTED_COUNTS, SeedReport, missing, options_of, table
 from trimaran.sim.run import run
 
-CI_SEEDS = 300
+CI_SEEDS = 265
 SEEDS = int(os.environ.get("TRIMARAN_SIM_SEEDS", CI_SEEDS))
 FIRST_SEED = int(os.environ.get("TRIMARAN_SIM_FIRST_SEED", "1"))
 PROCESSES = 2
 TWICE_EVERY = 10
 COUNTED_SHARE = 0.9
-VIRTUAL_S_PER_SEED = 22.0
+VIRTUAL_S_MIN = 120 * 60.0
+"""Of the seeds that count, in a run of CI_SEEDS."""
 EXPECTED = (*KINDS, *EXPECTED_COUNTS)
 
 pytestmark = pytest.mark.sim
@@ -56,5 +57,7 @@ def test_no_seed_violates_an_invariant(capsys):
     assert not different, "one seed, two different runs"
     assert [report.seed for report in reports if not report.passed] == []
     assert sum(report.counted for report in reports) >= COUNTED_SHARE * SEEDS
-    assert sum(report.virtual_s for report in reports) >= VIRTUAL_S_PER_SEED * SEEDS
-    assert SEEDS < CI_SEEDS or missing(reports, expected=EXPECTED) == []
+    if SEEDS >= CI_SEEDS:
+        counted_s = sum(report.virtual_s for report in reports if report.counted)
+        assert counted_s >= VIRTUAL_S_MIN
+        assert missing(reports, expected=EXPECTED) == []

@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from trimaran.sim import soak as soaking
-from trimaran.sim.report import COUNTED_ACKED, RunOptions, added_up, listed, missing, table
+from trimaran.sim.report import (
+    COUNTED_ACKED,
+    RunOptions,
+    added_up,
+    listed,
+    missing,
+    options_of,
+    table,
+)
 from trimaran.sim.run import run_seed
 from trimaran.sim.soak import Results, bar, main, soak, source_version
 
@@ -71,11 +79,20 @@ def test_a_soak_goes_on_with_the_seeds_that_are_not_done(tmp_path, capsys, monke
     assert main([*words, "--hours", "0"]) == 0
 
 
-def test_a_soak_must_be_told_how_long(tmp_path):
-    with pytest.raises(SystemExit) as ended:
-        main(["--results", str(tmp_path)])
+def test_a_soak_that_is_not_told_how_long_runs_for_an_hour_with_the_suites_sizes(
+    tmp_path, monkeypatch
+):
+    asked = []
 
-    assert ended.value.code == 2
+    def noted(_results, **how):
+        asked.append(how)
+        return iter(())
+
+    monkeypatch.setattr(soaking, "soak", noted)
+
+    assert main(["--results", str(tmp_path)]) == 0
+    assert (asked[0]["hours"], asked[0]["seeds"]) == (1.0, None)
+    assert {options_of(seed).nodes for seed in range(1, 16)} == {1, 3, 5}
 
 
 def test_the_bar_is_as_long_as_the_share_that_is_done():

@@ -147,6 +147,8 @@ class Installs:
             return False
         manifest = decode_manifest(group, body)
         boundary = manifest.boundary
+        if found.damage is None and boundary.position.index < found.boundary.position.index:
+            return False  # a sound member votes: it may not fall behind what it acknowledged
         log.warning(
             "install begins group=%s source=%s index=%s",
             group.hex(),
@@ -163,7 +165,7 @@ class Installs:
         if self._owner.waiting(group) is not found:
             return True
         found.entries = _fitting_tail(found, boundary)
-        await self._rounds.store_boundary(boundary, found)
+        await self._rounds.store_installed(boundary, found)
         if self._owner.waiting(group) is not found:
             return True
         await self._load(found, [_stem(group, part) for part in manifest.segments])
@@ -235,6 +237,8 @@ def _end_of(found: RecoveredGroup) -> Index:
 def _fitting_tail(found: RecoveredGroup, boundary: Boundary) -> list[Entry]:
     """Return the entries that go on behind `boundary`; none unless the log is known to fit."""
     entries, position = found.entries, boundary.position
+    if found.boundary.position == position:
+        return entries
     if not entries or not entries[0].index <= position.index <= entries[-1].index:
         return []
     at = position.index - entries[0].index

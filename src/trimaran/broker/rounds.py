@@ -21,6 +21,7 @@ from trimaran.broker.replica import Replica
 from trimaran.errors import DiskFullError
 from trimaran.ids import GroupId, Index
 from trimaran.raft.ready import Ready
+from trimaran.records.entry import HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage
 from trimaran.storage.journal import Journal, LiveGroup, RoundContent, RoundWrite
@@ -89,13 +90,24 @@ class _TimedWrite:
 class _Round:
     """What one journal round holds, and who waits for it."""
 
-    __slots__ = ("boundaries", "bytes", "damaged", "fences", "items", "removed", "repaired")
+    __slots__ = (
+        "boundaries",
+        "bytes",
+        "damaged",
+        "fences",
+        "items",
+        "removed",
+        "repaired",
+        "terms",
+    )
 
     def __init__(self) -> None:
         self.bytes = 0
         """Of its entries; set when the round is closed."""
         self.items: list[tuple[Replica, Ready]] = []
         self.boundaries: list[tuple[Boundary, Bounded | None, asyncio.Future[None]]] = []
+        self.terms: list[tuple[GroupId, HardState]] = []
+        """Of groups that are installed in this round."""
         self.removed: list[tuple[GroupId, asyncio.Future[None]]] = []
         self.damaged: list[tuple[GroupId, Damage, asyncio.Future[None]]] = []
         self.repaired: list[tuple[Replica, asyncio.Future[None]]] = []
@@ -117,6 +129,7 @@ class _Round:
             if ready.entries:
                 content.entries.append((replica.group, ready.prev_term, ready.entries))
                 commits[replica.group] = replica.raft.synced_commit_index
+        content.hard_states.extend(self.terms)
         content.boundaries.extend(boundary for boundary, _, _ in self.boundaries)
         content.commits.extend(commits.items())
         content.removed.extend(group for group, _ in self.removed)
@@ -224,6 +237,17 @@ class Rounds:
         self._next.boundaries.append((boundary, replica, done))
         self._schedule()
         return done
+
+    def store_installed(self, boundary: Boundary, found: RecoveredGroup) -> "asyncio.Future[None]":
+        """Store the boundary that the group starts over from, and the term of its last entry.
+
+        Nothing was voted for in a term that this member had not stored before. Without that term a
+        start would find an entry of a term that was never stored, and take it for damage.
+        """
+        if found.hard_state.term < boundary.position.term:
+            found.hard_state = HardState(term=boundary.position.term, vote=None)
+        self._next.terms.append((found.group, found.hard_state))
+        return self.store_boundary(boundary, found)
 
     def leave(self, replica: Replica) -> "asyncio.Future[None]":
         """Take nothing more from the group's core; the future is done when nothing is under way.

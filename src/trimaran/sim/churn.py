@@ -33,7 +33,7 @@ from trimaran.sim.kafka import KafkaClient, RetryError
 NAMES = ("brief", "briefer")
 BATCHES = 3
 THINK_S = 0.05
-PAUSE_S = 0.3
+PAUSE_S = 2.0
 TIMEOUT_MS = 2_000
 UNKNOWN = bytes(16)
 

@@ -40,7 +40,7 @@ from trimaran.sim.trimmer import Trimmer
 TOPIC = "events"
 PARTITIONS = 2
 CLIENTS_MAX = 4
-THINK_S = (0.15, 0.3, 0.5)
+THINK_S = (0.4, 0.7, 1.1)
 """Mean pause between two batches of a producer: one of these for all producers of a run."""
 TAIL_ANEW_S = 3.0
 FEATURE = 0.5

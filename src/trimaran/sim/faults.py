@@ -43,7 +43,10 @@ LYING_SEEDS = 0.3
 """Share of the seeds with faults that have some of those, too."""
 LYING_KINDS_MAX = 2
 REFUSED_STARTS = 2
-"""After so many starts that a rotten disk kept from succeeding, it is replaced by an empty one."""
+"""After so many starts that a rotten disk kept from succeeding, it is replaced by an empty one.
+
+Not where it is the only one: an empty disk would begin another history.
+"""
 KINDS: tuple[str, ...] = tuple(FAULTS)
 HONEST_KINDS: tuple[str, ...] = tuple(MACHINE_FAULTS | NETWORK_FAULTS | DISK_FAULTS)
 """Kinds after which a disk still reads what was synced."""
@@ -152,7 +155,8 @@ class FaultInjector:
                 if node.is_running:
                     due.pop(node.name, None)
                     continue
-                if node is self.site.damaged and node.refused_starts >= REFUSED_STARTS:
+                given_up = node is self.site.damaged and node.refused_starts >= REFUSED_STARTS
+                if given_up and len(self._cluster.nodes) > 1:
                     self._cluster.replace_disk(node)
                     self._struck[DISK_REPLACED] = self._struck.get(DISK_REPLACED, 0) + 1
                 start_s = due.setdefault(node.name, now_s + self._chance.uniform(*RESTART_S))

@@ -1,8 +1,9 @@
-"""Simulated seeds for hours: `python -m trimaran.sim.soak --hours 2 --results DIR`.
+"""Simulated seeds for hours: `make soak ARGS="--hours 2"`, or `python -m trimaran.sim.soak`.
 
 Each seed is one line of JSON in `DIR/<version>.jsonl`, where the version is a hash of the package's
 source: after a change the seeds begin anew, without one a stopped soak goes on where it was. Two
-processes work at a time; one seed in ten is run twice and must give the same event log.
+processes work at a time; one seed in ten is run twice and must give the same event log. Clusters
+have the sizes that the seeds of the test suite have: three nodes mostly, now and then one or five.
 
 A failing seed is kept with its violations and the command line that repeats it.
 
@@ -15,15 +16,18 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from time import monotonic
 
 from trimaran.sim.faults import KINDS
-from trimaran.sim.report import SECONDS, RunOptions, SeedReport, missing, table
+from trimaran.sim.report import SECONDS, RunOptions, SeedReport, missing, options_of, table
 from trimaran.sim.run import run
 
+RESULTS = Path("build/soak")
+HOURS = 1.0
+"""Of a soak that is not told how long."""
 PROCESSES = 2
 TWICE_EVERY = 10
 RUNS_PER_PROCESS = 100
@@ -130,7 +134,7 @@ def soak(
                 number = next(left, None)
                 if number is None:
                     break
-                options = RunOptions(seed=number, seconds=seconds)
+                options = replace(options_of(number), seconds=seconds)
                 under_way.append(pool.submit(simulate, options))
             if not under_way:
                 return
@@ -152,15 +156,19 @@ def bar(share: float, text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code: 1 if any seed failed."""
     parser = argparse.ArgumentParser(prog="trimaran.sim.soak", description=__doc__)
-    parser.add_argument("--results", type=Path, required=True, help="directory of the results")
-    parser.add_argument("--hours", type=float, help="no new seed is begun after so long")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help=f"directory of the results ({RESULTS})"
+    )
+    parser.add_argument(
+        "--hours", type=float, help=f"no new seed is begun after so long ({HOURS:g}, or --seeds)"
+    )
     parser.add_argument("--seeds", type=int, help="how many seeds in all")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="virtual, of each seed")
     parser.add_argument("--processes", type=int, default=PROCESSES)
     chosen = parser.parse_args(arguments)
     if chosen.hours is None and chosen.seeds is None:
-        parser.error("say how long: --hours or --seeds")
+        chosen.hours = HOURS
     results = Results(chosen.results, source_version())
     before, started_s = len(results.done), monotonic()
     out = sys.stdout

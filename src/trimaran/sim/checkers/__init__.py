@@ -5,7 +5,7 @@
 
 from trimaran.sim.checkers.acknowledged_never_lost import AcknowledgedNeverLost
 from trimaran.sim.checkers.answers_are_true import AnswersAreTrue
-from trimaran.sim.checkers.checker import Checker, Evidence, evidence_of
+from trimaran.sim.checkers.checker import Checker, Evidence, Eyes, evidence_of
 from trimaran.sim.checkers.commit_and_term_monotone import CommitAndTermMonotone
 from trimaran.sim.checkers.committed_offsets_kept import CommittedOffsetsKept
 from trimaran.sim.checkers.compaction import Compaction
@@ -71,6 +71,7 @@ __all__ = [
     "DamagedNeverVotes",
     "EventIdsEqual",
     "Evidence",
+    "Eyes",
     "GroupGenerationsRise",
     "GroupTablesEqual",
     "HistoryWithoutAnomaly",

@@ -91,11 +91,72 @@ def evidence_of(view: ReplicaView) -> Evidence:
     return Evidence(view.node, view.incarnation, replica.group, replica.raft, replica, view.disk)
 
 
+_Mark = tuple[object, ...]
+
+
+class Eyes:
+    """Tells which replicas changed since the last look: most checkers need no others."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, int, GroupId], tuple[Evidence, _Mark]] = {}
+
+    def look(self, found: Sequence[ReplicaView]) -> tuple[list[Evidence], list[Evidence]]:
+        """Return all replicas, and those in which anything a checker reads is new."""
+        views: list[Evidence] = []
+        changed: list[Evidence] = []
+        for view in found:
+            key = (view.node, view.incarnation, view.replica.group)
+            mark = _mark(view.replica)
+            known = self._seen.get(key)
+            if known is not None and known[0].replica is view.replica:
+                evidence = known[0]
+                if known[1] == mark:
+                    views.append(evidence)
+                    continue
+            else:
+                evidence = evidence_of(view)
+            self._seen[key] = (evidence, mark)
+            views.append(evidence)
+            changed.append(evidence)
+        return views, changed
+
+
+def _mark(replica: Replica) -> _Mark:
+    """Return everything that differs when a checker that sees changes only could object anew."""
+    raft, machine = replica.raft, replica.machine
+    log = raft.log
+    common = (
+        raft.term,
+        raft.role,
+        raft.commit_index,
+        raft.may_vote,
+        replica.damage is None,
+        log.last_index,
+        log.last_term,
+        replica.applied,
+        replica.boundary.position.index,
+    )
+    if not isinstance(machine, Partition):
+        return common
+    return (
+        *common,
+        replica.folded,
+        machine.log_start,
+        machine._producers.last_index,
+        machine._flushed_producers.last_index,
+        machine._flushed_index,
+        machine.event_ids.window.last_index,
+    )
+
+
 class Checker:
     """Base of all checkers: sees nothing wrong."""
 
+    sees_all = False
+    """Whether `step` must see all replicas; else it sees those that changed since the last look."""
+
     def step(self, views: Sequence[Evidence]) -> Iterable[str]:
-        """Look at all living replicas, many times a virtual second."""
+        """Look at living replicas, many times a virtual second."""
         del views
         return ()
 

@@ -39,6 +39,8 @@ class _Range(NamedTuple):
 class Compaction(Checker):
     """Looks at digests while a run lasts, and at the records in the end."""
 
+    sees_all = True
+
     def __init__(self) -> None:
         self._views: list[Evidence] = []
         self._digests: dict[_Range, tuple[bytes, str]] = {}

@@ -15,6 +15,8 @@ _Key = tuple[str, int, GroupId, Term, NodeId, int]
 class MatchIsTrue(Checker):
     """Remembers the match index of every follower, and compares it with the follower's log."""
 
+    sees_all = True
+
     def __init__(self) -> None:
         self._matches: dict[_Key, Index] = {}
         self._incarnations: dict[NodeId, int] = {}

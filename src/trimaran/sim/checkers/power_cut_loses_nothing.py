@@ -23,12 +23,14 @@ from trimaran.sim.machine_faults import RECOVERY_CALLS_MAX
 from trimaran.storage.identity import read_identity
 from trimaran.storage.recovery import RecoveredGroup, open_store
 
-LOOKS_EACH = 53
+LOOKS_EACH = 97
 """One look at the replicas in so many is such an experiment: it costs as much as ten others."""
 
 
 class PowerCutLosesNothing(Checker):
     """Cuts the power of copies."""
+
+    sees_all = True
 
     def __init__(self) -> None:
         self._chance = Random("power cuts of copies")

@@ -48,6 +48,8 @@ class _Copy:
 class SegmentsIdentical(Checker):
     """Compares all files at the end."""
 
+    sees_all = True
+
     def __init__(self) -> None:
         self._views: list[Evidence] = []
 

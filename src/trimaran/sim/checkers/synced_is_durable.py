@@ -9,6 +9,8 @@ from trimaran.sim.history import History
 class SyncedIsDurable(Checker):
     """Compares what is read with what is durable, at the end."""
 
+    sees_all = True
+
     def __init__(self) -> None:
         self._views: list[Evidence] = []
 
