@@ -1,10 +1,12 @@
 """Real processes: an event id is stored once, whoever dies and whoever sends it again."""
 
+import asyncio
 import os
 import time
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -43,6 +45,17 @@ def send_all(bootstrap, topic, names, *, is_idempotent, flush_s):
         producer.poll(0)
     producer.flush(flush_s)
     return acked
+
+
+async def send_by_another_library(bootstrap, topic, names):
+    """Send every name through aiokafka; return those that were acknowledged."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5) as producer:
+        told = [
+            await producer.send(topic, value=name, headers=[("event-id", name)]) for name in names
+        ]
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.gather(*told)
+    return names
 
 
 def read_all(bootstrap, topic):
@@ -90,8 +103,10 @@ def test_events_resent_by_new_producers_over_killed_leaders_are_stored_once(clus
         cluster.start(victim)
         assert missing == []
     again = send_all(bootstrap, topic, sent[:1000], is_idempotent=False, flush_s=WAIT_S)
+    by_another_library = asyncio.run(send_by_another_library(bootstrap, topic, sent[-200:]))
 
     values = read_all(bootstrap, topic)
 
     assert len(again) == len(sent[:1000])
+    assert len(by_another_library) == 200
     assert sorted(values) == sorted(sent)

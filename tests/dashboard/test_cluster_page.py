@@ -88,6 +88,8 @@ def test_a_leader_that_is_killed_is_seen_to_be_replaced_and_to_come_back(visit, 
     assert shown == str(newest["total_ms"])
     strip = page.locator("[data-incident]").first
     assert strip.locator("[data-part]").count() == len(newest["phases"]) - 1
+    (committed,) = [row["at_ms"] for row in newest["phases"] if row["name"] == "first_commit"]
+    expect(strip.locator("[data-committed]")).to_have_attribute("data-committed", str(committed))
     assert_fact(page, "p50", api.get("/v1/incidents", node=2)["p50_ms"])
     keep(page, "failovers")
 

@@ -132,6 +132,8 @@ function Strips({ rows, limit }: { rows: Incident[]; limit: number }) {
 
 function Strip({ row, scale, limit }: { row: Incident; scale: number; limit: number }) {
   const parts = partsOf(row);
+  // What the cluster took; the whole also holds the pause that clients make before they ask again.
+  const committed = row.phases.find((phase) => phase.name === "first_commit")?.at_ms;
   const what = row.topic !== null ? `${row.topic}-${row.partition}` : plural(row.groups, "partition");
   return (
     <article className="strip" data-incident={row.id} data-total={row.total_ms ?? ""}>
@@ -145,6 +147,7 @@ function Strip({ row, scale, limit }: { row: Incident; scale: number; limit: num
         <span>{what}</span>
         <span className="dim">term {row.old_term} → {row.new_term}</span>
         <Chip>{CAUSES[row.cause] ?? row.cause}</Chip>
+        {committed !== undefined && <span className="dim" data-committed={committed}>committed after {ms(committed)}</span>}
         <strong className={row.over_limit ? "bad end-total" : "end-total"}>
           {row.total_ms === null ? "under way" : ms(row.total_ms)}
         </strong>
