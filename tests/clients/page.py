@@ -37,6 +37,11 @@ talk to Trimaran. This page is made by the runs:
 
 `make test-clients` runs the suites too where `SUITES` names a directory that holds the checkouts
 `aiokafka` and `kafka-python`.
+
+One thing to know of kafka-python 3.0.12, whatever the broker: if `poll(timeout_ms)` returns after
+JoinGroup was answered and before SyncGroup is, the consumer never takes up its partitions, sends no
+heartbeats, and reads nothing until it joins anew. Give it a second or more; it returns at once with
+what there is to read.
 """
 
 

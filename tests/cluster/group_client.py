@@ -15,6 +15,8 @@ import threading
 
 SESSION_MS = 6_000
 HEARTBEAT_MS = 500
+POLL_MS = 500
+"""Long enough to join within one: see tests/clients/drivers/kafka_python_driver.py."""
 printing = threading.Lock()
 
 
@@ -97,7 +99,7 @@ def kafka_python(bootstrap, topic, group, instance=None):
     say("joining")
     consumer.subscribe([topic], listener=Listener())
     while not is_asked_to_stop():
-        batches = consumer.poll(50)
+        batches = consumer.poll(POLL_MS)
         for records in batches.values():
             for one in records:
                 say("read", one.partition, one.offset, one.value.decode())
