@@ -1,6 +1,11 @@
-"""Consumer groups of real clients in processes of their own: who leaves, who is killed."""
+"""Consumer groups of real clients in processes of their own: who leaves, who is killed.
+
+TRIMARAN_GROUP_RUNS says how often a group of 30 partitions is put through all of it in time, which
+is for a machine without other work; not at all by default.
+"""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -19,6 +24,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.clients]
 
 WAIT_S = 30.0
 PARTITIONS = 6
+MANY = 30
+RUNS = int(os.environ.get("TRIMARAN_GROUP_RUNS", "0"))
+AGAIN_S = 2.0
+"""After a member leaves or a node dies every partition is read again within this time."""
+REPLACED_S = {"confluent": 6.0 + 0.5, "new_protocol": 10.0 + 1.0}
+"""A killed member's session time-out and one heartbeat: group_client.py, and a node's defaults."""
 SCRIPT = str(Path(__file__).with_name("group_client.py"))
 
 
@@ -76,10 +87,11 @@ class Member(threading.Thread):
 class Group:
     """The members of one group, and a producer that fills its topic."""
 
-    def __init__(self, cluster, topic, library, name):
+    def __init__(self, cluster, topic, library, name, partitions):
         from confluent_kafka import Producer
 
         self.cluster, self.topic, self.library, self.name = cluster, topic, library, name
+        self.partitions = partitions
         self.members = []
         self.past = []
         self.sent = []
@@ -103,7 +115,7 @@ class Group:
         """Have `count` more values acknowledged in every partition."""
         failed = []
         for _ in range(count):
-            for partition in range(PARTITIONS):
+            for partition in range(self.partitions):
                 value = f"v{len(self.sent)}"
                 self.sent.append(value)
                 self.producer.produce(
@@ -140,7 +152,7 @@ class Group:
 
         def is_shared():
             rows = [member.assigned or [] for member in self.members]
-            return all(rows) and sorted(chain.from_iterable(rows)) == list(range(PARTITIONS))
+            return all(rows) and sorted(chain.from_iterable(rows)) == list(range(self.partitions))
 
         self.wait(is_shared, "not shared")
         return time.monotonic() - begin
@@ -156,15 +168,15 @@ class Group:
             {"bootstrap.servers": self.cluster.bootstrap_servers, "group.id": self.name}
             | {"log_level": 0}
         )
-        asked = [TopicPartition(self.topic, number) for number in range(PARTITIONS)]
+        asked = [TopicPartition(self.topic, number) for number in range(self.partitions)]
         found = {one.partition: one.offset for one in consumer.committed(asked, timeout=WAIT_S)}
         consumer.close()
         return found
 
     def wait_committed(self):
         """Wait until everything that was sent is committed; return where the group stands."""
-        each = len(self.sent) // PARTITIONS
-        whole = dict.fromkeys(range(PARTITIONS), each)
+        each = len(self.sent) // self.partitions
+        whole = dict.fromkeys(range(self.partitions), each)
 
         def known():
             together = {}
@@ -191,9 +203,9 @@ class Group:
 def group_of(cluster, new_topic, request):
     made = []
 
-    def make(library):
-        topic = new_topic(cluster.bootstrap_servers, partitions=PARTITIONS)
-        made.append(Group(cluster, topic, library, f"{request.node.name}"))
+    def make(library, partitions=PARTITIONS):
+        topic = new_topic(cluster.bootstrap_servers, partitions=partitions)
+        made.append(Group(cluster, topic, library, f"{request.node.name}", partitions))
         return made[-1]
 
     yield make
@@ -201,7 +213,7 @@ def group_of(cluster, new_topic, request):
         group.close()
 
 
-LIBRARIES = ["confluent", "cooperative", "kafka_python", "aiokafka"]
+LIBRARIES = ["confluent", "cooperative", "new_protocol", "kafka_python", "aiokafka"]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -247,6 +259,56 @@ def test_three_members_share_the_work_whoever_leaves_or_dies(group_of, library):
     assert all(
         kind == "commit refused" for one in (last, dying, leaving) for kind, *_ in one.troubles
     )
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+@pytest.mark.parametrize("library", REPLACED_S)
+def test_every_partition_is_read_again_in_time(group_of, library, run):
+    group = group_of(library, MANY)
+    cluster = group.cluster
+    for _ in range(3):
+        group.add()
+    group.wait_shared()
+    taken_s = {}
+
+    def read_again(what):
+        begin = time.monotonic()
+        group.produce(1)
+        group.wait_read()
+        taken_s[what] = time.monotonic() - begin
+
+    read_again("nothing")
+    group.wait_committed()
+    leaving = group.members[0]
+    leaving.leave()
+    group.part(leaving)
+    read_again("a member left")
+    group.wait_committed()
+    group.add()
+    group.wait_shared()
+
+    coordinator = group.coordinator
+    cluster.kill(coordinator)
+    read_again("the coordinator was killed")
+    group.wait_committed()
+    cluster.start(coordinator)
+    leader = next(node for node in cluster.nodes if node != group.coordinator)
+    cluster.kill(leader)
+    read_again("another leader was killed")
+    group.wait_committed()
+    cluster.start(leader)
+
+    dying = group.members[0]
+    dying.kill()
+    group.part(dying)
+    replaced_s = group.wait_shared()
+    read_again("a member was killed and replaced")
+    standing = group.wait_committed()
+    print(f"{library} {run}: {taken_s}, replaced after {replaced_s:.2f} s")
+
+    assert group.committed() == standing
+    assert max(taken_s.values()) < AGAIN_S
+    assert replaced_s < REPLACED_S[library] + AGAIN_S
 
 
 def test_a_static_member_that_is_back_in_time_moves_nobody(group_of):

@@ -148,15 +148,16 @@ class Driver:
             heartbeat_interval_ms=500,
         )
         self.member.subscribe(topics)
+        # A first join without the topic's metadata would be followed by a second one.
+        for topic in topics:
+            self.member.partitions_for_topic(topic)
 
     def poll(self, count, seconds=WAIT_S):
         records, in_time = [], deadline_of(seconds)
-        while in_time():
+        while len(records) < count and in_time():
             wait_ms = POLL_MS if self.member.assignment() else JOIN_MS
             for batch in self.member.poll(wait_ms).values():
                 records += [as_record(one) for one in batch]
-            if len(records) >= count:
-                break
         return records
 
     def assignment(self):
