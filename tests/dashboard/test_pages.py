@@ -24,6 +24,7 @@ PAGES = {
 }
 SAMPLED_EVENTS = 200
 """As many as come to a partition between a look of the page and one of the test, and more."""
+LEADS_AGAIN_S = 60.0
 SERIOUS = ("serious", "critical")
 FIRST_PAINT_MS_MAX = 1_000
 FIRST_PAINTED = "() => performance.getEntriesByName('first-contentful-paint').length > 0"
@@ -105,12 +106,23 @@ def serious(axe, page):
 
 
 @pytest.mark.parametrize(("name", "plots"), PLOTS.items(), ids=PLOTS)
-def test_each_plot_draws_every_series(visit, readers, name, plots):
+def test_each_plot_draws_every_series(visit, api, readers, name, plots):
+    wait_until_every_node_leads(api)
     page = visit(PAGES[name])
     for plot in plots:
         page.wait_for_selector(f'[data-plot="{plot}"]')
         page.wait_for_function(DRAWN, arg=plot)
     assert page.locator("[data-plot]").count() == len(plots)
+
+
+def wait_until_every_node_leads(api):
+    """A node that an earlier test killed leads nothing for a while, and then has no line."""
+    deadline = time.monotonic() + LEADS_AGAIN_S
+    led_by = set()
+    while led_by != {1, 2, 3}:
+        assert time.monotonic() < deadline, f"only {led_by} lead"
+        rows = api.get("/v1/topics/departures/partitions")["items"]
+        led_by = {row["leader"] for row in rows}
 
 
 def test_the_log_shows_each_replicas_end_and_the_distributions(visit, api):

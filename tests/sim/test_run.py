@@ -157,7 +157,8 @@ def test_a_run_may_end_at_the_first_violation_of_safety(monkeypatch):
 
     report = run(RunOptions(seed=1, seconds=20, kinds=()), ends_at_a_lie=True)
 
-    assert len(report.violations) == 1
+    # One look may find several, all of one node's disk.
+    assert len({tuple(text.split(":")[:2]) for text in report.violations}) == 1
     assert report.virtual_s < 15.0
 
 

@@ -41,6 +41,8 @@ WAIT_S = 60.0
 CALLS = "write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2,fdatasync,fsync"
 PRODUCE_VERSION = 7
 
+UNDER_WAY = ("<unfinished ...>", "<detached ...>")
+"""Ends the line of a call that had begun when another thread's line, or the tracer's end, came."""
 _LINE = re.compile(r"^(?P<pid>\d+) +(?P<rest>.*)$")
 _BEGUN = re.compile(r"^(?P<name>\w+)\((?P<arguments>.*)$")
 _TARGET = re.compile(r"^(?P<fd>\d+)<(?P<what>[^\[>]*(?:\[[^\]]*\])?[^>]*)>")
@@ -87,7 +89,7 @@ class Trace:
             what = unescaped(target["what"]) if target else ""
             call = Call(pid, begun["name"], what, data, number)
             trace.calls.append(call)
-            if rest.endswith("<unfinished ...>"):
+            if rest.endswith(UNDER_WAY):
                 open_calls[pid] = call
             else:
                 finish(call, rest, number)
@@ -103,6 +105,8 @@ def unescaped(what):
 
 def finish(call, rest, number):
     """Note the end of a call that succeeded, and how much of its data it took."""
+    if rest.endswith(UNDER_WAY):
+        return
     result = _RESULT.search(rest)
     if result is None or int(result["value"]) < 0:
         call.data = b""
@@ -304,6 +308,15 @@ def test_no_acknowledgement_leaves_before_the_sync_that_covers_it(traced):
     assert answers_seen == EVENTS
     assert acks_seen >= EVENTS // 2
     assert len(traced["places"]) == EVENTS
+
+
+def test_a_call_under_way_when_the_tracer_goes_has_begun():
+    sent = r'write(7<TCP:[127.0.0.1:9092->127.0.0.1:5]>, "\x6f\x6b", 2'
+
+    trace = Trace.parse([f"11 {sent} <detached ...>", f"12 {sent}) = 1", f"13 {sent}) = -1 EPIPE"])
+
+    assert [call.data for call in trace.calls] == [b"ok", b"o", b""]
+    assert [call.ended for call in trace.calls] == [-1, 1, -1]
 
 
 def test_a_sync_that_came_late_would_be_seen(traced):
