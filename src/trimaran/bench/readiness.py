@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from trimaran.bench.ending import end_report
 from trimaran.bench.errors import BenchError
 from trimaran.bench.filesystem import DiskFigures, file_system, measure_disk
 from trimaran.bench.machine import Machine, describe
@@ -82,14 +83,7 @@ def run_ready(argv: list[str]) -> int:
     except (TrimaranError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", highlight=False, markup=False)
         return 1
-    machine, disk = report.machine, report.disk_before
-    console.print(
-        f"{machine.date}  {machine.processor}, {machine.cores} cores, load before "
-        f"{machine.load_before}; {report.file_system}, fdatasync p50 {disk.fdatasync_p50_ms} ms, "
-        f"p99 {disk.fdatasync_p99_ms} ms\n{machine.command}"
-    )
-    if arguments.json is not None:
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    end_report(report, console, arguments.json)
     return 0 if all(size.holds for size in report.sizes) else 1
 
 

@@ -151,7 +151,7 @@ class KafkaConnection:
     def buffer_updated(self, count: int) -> list[memoryview]:
         """Take note of `count` bytes in the last buffer given; return the frames now complete.
 
-        None once there is an `error`.
+        There are no more once there is an `error`.
         """
         assert count > 0
         if self._filling:
