@@ -34,6 +34,6 @@ $(BIN)/python:
 	@echo "virtualenv in $(VENV) with $(PYTHON)" && $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
 $(VENV)/.installed-%: pyproject.toml constraints.txt src/trimaran/dedup/_native.c | $(BIN)/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
-	 -e '.[$(if $(filter test,$*),demo$(comma)test,$*)]'
+	 -e '.[$(if $(filter test,$*),demo$(comma)test,$*)]' && $(BIN)/python -m compileall -q src/trimaran
 	@touch $@ $(if $(filter test,$*),$(VENV)/.installed-demo)
 comma := ,

@@ -40,8 +40,8 @@ def elections_of(node):
     return Elections(owner=Owner(), node_id=NodeId(node), chance=chance, settings=SETTINGS)
 
 
-def follower():
-    node_ids = (NodeId(1), NodeId(2), NodeId(3))
+def follower(*nodes):
+    node_ids = tuple(NodeId(node) for node in nodes or (1, 2, 3))
     return SimpleNamespace(group=GROUP, node_ids=node_ids, raft=Raft(), removed=False)
 
 
@@ -81,3 +81,26 @@ async def test_groups_that_others_lead_are_left_alone():
 
     assert replica.raft.leader == 3
     assert elections._timers == {}
+
+
+@pytest.mark.asyncio
+async def test_a_group_without_other_voters_has_nobody_to_wait_for():
+    elections, replica = elections_of(1), follower(1)
+    replica.raft.leader = None
+
+    elections.group_added(replica, is_new=False)
+
+    assert replica.raft.campaigns == 1
+    elections.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_group_that_was_found_waits_for_its_leader_to_be_heard_of():
+    elections, replica = elections_of(1), follower()
+    replica.raft.leader = None
+
+    elections.group_added(replica, is_new=False)
+
+    assert replica.raft.campaigns == 0
+    assert delay_s(elections) > 0.0
+    elections.stop()

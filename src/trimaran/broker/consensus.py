@@ -195,10 +195,7 @@ class Consensus:
         if replica.applied >= start:
             end = Index(replica.applied + 1)
             self._owner.committed(replica, replica.raft.log.bytes_between(start, end))
-        if is_new:
-            self.elections.group_added(replica)
-        else:
-            self.elections.role_changed(replica)
+        self.elections.group_added(replica, is_new=is_new)
         self.inbox.deliver_early(replica)
         self.rounds.touched(replica)
 

@@ -2,7 +2,8 @@
 
 A broken control connection: the leader's process is gone; campaign after rank x 20 ms, so that the
 first in line usually meets nobody. Silence: campaign at a random moment before the longest election
-time-out. No success: again after a random pause. A new group: its preferred replica at once.
+time-out. No success: again after a random pause. A new group: its preferred replica at once. A
+group without other voters: at once, there is nobody to wait for.
 
 Invariants: at most one timer per group, none for a group that has a leader.
 Does not: know votes, or detect anything itself.
@@ -75,13 +76,18 @@ class Elections:
         self._forget(replica)
         self._schedule(replica, self._rank(replica, node) * self._rank_delay_s)
 
-    def group_added(self, replica: Replica) -> None:
-        """A group without leader began here: its first replica campaigns at once."""
+    def group_added(self, replica: Replica, *, is_new: bool) -> None:
+        """A group without leader began here, or was found: who is first campaigns at once.
+
+        First is a new group's preferred replica, and whoever has a group for itself.
+        """
         rank = replica.node_ids.index(self._node_id) if self._node_id in replica.node_ids else 0
-        if rank == 0:
+        if rank == 0 and (is_new or len(replica.node_ids) == 1):
             self._campaign(replica)
-        else:
+        elif is_new:
             self._schedule(replica, self._retry_s() + rank * self._rank_delay_s)
+        else:
+            self.role_changed(replica)
 
     def role_changed(self, replica: Replica) -> None:
         """Keep a timer exactly while the group has no leader."""
