@@ -1,11 +1,14 @@
 """Makes docs/clients.md from what the runs found: `python -m tests.clients.page`.
 
-Reads `build/clients/features.json` (tests/clients), `suite-*.json` (tests.clients.suites) and
-`oracle.json` (tests.clients.oracle). A run that did not take place is told as not run.
+Reads `build/clients/features.json` (tests/clients), `suite-*.json` (tests.clients.suites),
+`oracle.json` (tests.clients.oracle) and `group-times.jsonl` (tests/cluster/test_groups.py, a line
+for each run that there ever was; remove it to begin anew). A run that did not take place is told as
+not run.
 Does not: run anything.
 """
 
 import json
+import statistics
 from collections import Counter
 from pathlib import Path
 
@@ -33,6 +36,8 @@ talk to Trimaran. This page is made by the runs:
  of its repository |
 | `python -m tests.clients.suites kafka-python CHECKOUT` | the same for kafka-python |
 | `python -m tests.clients.oracle` | the same conversation with Apache Kafka and with Trimaran |
+| `TRIMARAN_GROUP_RUNS=50 python -m pytest tests/cluster/test_groups.py -k in_time` | groups that\
+ lose members and nodes, in time, on a machine without other work |
 | `python -m tests.clients.page` | this page, from what the runs left in `build/clients` |
 
 `make test-clients` runs the suites too where `SUITES` names a directory that holds the checkouts
@@ -164,6 +169,38 @@ def shown(value):
     return "-" if value == "(absent)" else f"`{value}`"
 
 
+PROTOCOLS = {
+    "confluent": "classic, `heartbeat.interval.ms=500`, `session.timeout.ms=6000`",
+    "new_protocol": "new (KIP-848), a node's defaults: heartbeat 1 s, session 10 s",
+}
+
+
+def group_lines():
+    """A table of the timed runs of groups: each loss by protocol, and whose offsets were intact."""
+    path = BUILD / "group-times.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    if not rows:
+        yield "Not run."
+        return
+    dates = sorted({row["date"][:10] for row in rows})
+    yield f"{' to '.join(sorted({dates[0], dates[-1]}))}, on {rows[-1]['machine']}."
+    yield ""
+    yield "| protocol | what happens | runs | lowest s | median s | highest s |"
+    yield "|---|---|---|---|---|---|"
+    for library, words in PROTOCOLS.items():
+        own = [row for row in rows if row["library"] == library]
+        for what in dict.fromkeys(what for row in own for what in row["taken_s"]):
+            taken = [row["taken_s"][what] for row in own if what in row["taken_s"]]
+            low, high = min(taken), max(taken)
+            figures = f"{low:.2f} | {statistics.median(taken):.2f} | {high:.2f}"
+            yield f"| {words} | {what} | {len(taken)} | {figures} |"
+    yield ""
+    for library, words in PROTOCOLS.items():
+        own = [row for row in rows if row["library"] == library]
+        intact = sum(row["is_intact"] for row in own)
+        yield f"- {words}: committed offsets intact in {intact} of {len(own)} runs."
+
+
 def page():
     found = loaded("features.json") or {}
     lines = [HEAD, "## Client x feature", "", *feature_lines(found)]
@@ -177,6 +214,16 @@ def page():
         "with the counts that it finds in its changelog topic.",
         "",
         *simple_lines("framework", found.get("frameworks", {})),
+        "",
+        "## Groups that lose members and nodes",
+        "",
+        "Three consumers over 30 partitions on three nodes. Each time is from before the loss (a "
+        "member is told to leave, SIGKILL is sent) until an event that was produced after it in "
+        "every partition is read; of a killed member, until the others have all of its "
+        "partitions. After each loss the committed offsets are compared with what members were "
+        "told.",
+        "",
+        *group_lines(),
         "",
         "## The clients' own suites",
     ]

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from trimaran.bench.machine import describe
 from trimaran.groups.limits import COORDINATORS_DEFAULT
 from trimaran.groups.location import location
 from trimaran.metadata.rules import GROUPS_TOPIC
@@ -30,6 +32,8 @@ AGAIN_S = 2.0
 """After a member leaves or a node dies every partition is read again within this time."""
 REPLACED_S = {"confluent": 6.0 + 0.5, "new_protocol": 10.0 + 1.0}
 """A killed member's session time-out and one heartbeat: group_client.py, and a node's defaults."""
+REPLACED = "a member is killed: replaced"
+TIMES = Path(__file__).parents[2] / "build" / "clients" / "group-times.jsonl"
 SCRIPT = str(Path(__file__).with_name("group_client.py"))
 
 
@@ -104,6 +108,11 @@ class Group:
     def coordinator(self):
         number = location(self.name, COORDINATORS_DEFAULT)
         return self.cluster.leader(GROUPS_TOPIC, number)
+
+    def leaders(self):
+        """Return the nodes that lead partitions of the topic, the busiest first."""
+        found = Counter(self.cluster.leader(self.topic, one) for one in range(self.partitions))
+        return [node for node, _ in found.most_common()]
 
     def add(self, *words):
         bootstrap = self.cluster.bootstrap_servers
@@ -261,54 +270,101 @@ def test_three_members_share_the_work_whoever_leaves_or_dies(group_of, library):
     )
 
 
+class Timed:
+    """One run of a group that loses members and nodes: how long each loss kept it from reading."""
+
+    def __init__(self, group):
+        self.group = group
+        self.taken_s = {}
+        self.standing = dict.fromkeys(range(group.partitions), 0)
+        self.is_intact = True
+        self.ended = False
+
+    def step(self, what, cause):
+        """Let `cause` happen; its own time counts. Afterwards every commit still stands."""
+        begin = time.monotonic()
+        cause()
+        self.group.produce(1)
+        self.group.wait_read()
+        self.taken_s[what] = time.monotonic() - begin
+        self.check_offsets()
+
+    def check_offsets(self):
+        """Compare with what was acknowledged: nothing moves back, and in the end all is there."""
+        found = self.group.committed()
+        self.is_intact &= all(found[number] >= was for number, was in self.standing.items())
+        self.standing = self.group.wait_committed()
+        self.is_intact &= self.group.committed() == self.standing
+
+    def replace(self, dying):
+        """Kill `dying`; the time until the others have all of its partitions."""
+        begin = time.monotonic()
+        dying.kill()
+        self.group.part(dying)
+        self.group.wait_shared()
+        self.taken_s[REPLACED] = time.monotonic() - begin
+        self.check_offsets()
+
+    def note(self, run):
+        """Append the run to what `python -m tests.clients.page` makes a table of."""
+        machine = describe([])
+        row = {
+            "library": self.group.library,
+            "run": run,
+            "date": machine.date,
+            "machine": f"{machine.processor}, {machine.cores} cores, {machine.memory_gb} GB",
+            "commit": machine.commit,
+            "taken_s": self.taken_s,
+            "is_intact": self.is_intact and self.ended,
+        }
+        print(row)
+        TIMES.parent.mkdir(parents=True, exist_ok=True)
+        with TIMES.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
 @pytest.mark.parametrize("run", range(RUNS))
 @pytest.mark.parametrize("library", REPLACED_S)
 def test_every_partition_is_read_again_in_time(group_of, library, run):
-    group = group_of(library, MANY)
-    cluster = group.cluster
+    timed = Timed(group_of(library, MANY))
+    try:
+        lose_members_and_nodes(timed)
+        timed.ended = True
+    finally:
+        timed.note(run)
+    replaced_s = timed.taken_s.pop(REPLACED)
+
+    assert timed.is_intact
+    assert max(timed.taken_s.values()) < AGAIN_S
+    assert replaced_s < REPLACED_S[library]
+
+
+def lose_members_and_nodes(timed):
+    group, cluster = timed.group, timed.group.cluster
     for _ in range(3):
         group.add()
     group.wait_shared()
-    taken_s = {}
+    timed.step("nothing", lambda: None)
 
-    def read_again(what):
-        begin = time.monotonic()
-        group.produce(1)
-        group.wait_read()
-        taken_s[what] = time.monotonic() - begin
-
-    read_again("nothing")
-    group.wait_committed()
     leaving = group.members[0]
-    leaving.leave()
-    group.part(leaving)
-    read_again("a member left")
-    group.wait_committed()
+
+    def leave():
+        leaving.leave()
+        group.part(leaving)
+
+    timed.step("a member leaves", leave)
     group.add()
     group.wait_shared()
 
     coordinator = group.coordinator
-    cluster.kill(coordinator)
-    read_again("the coordinator was killed")
-    group.wait_committed()
+    timed.step("the coordinator is killed", lambda: cluster.kill(coordinator))
     cluster.start(coordinator)
-    leader = next(node for node in cluster.nodes if node != group.coordinator)
-    cluster.kill(leader)
-    read_again("another leader was killed")
-    group.wait_committed()
+    coordinator = group.coordinator
+    leader = next(node for node in group.leaders() if node != coordinator)
+    timed.step("a leader is killed", lambda: cluster.kill(leader))
     cluster.start(leader)
-
-    dying = group.members[0]
-    dying.kill()
-    group.part(dying)
-    replaced_s = group.wait_shared()
-    read_again("a member was killed and replaced")
-    standing = group.wait_committed()
-    print(f"{library} {run}: {taken_s}, replaced after {replaced_s:.2f} s")
-
-    assert group.committed() == standing
-    assert max(taken_s.values()) < AGAIN_S
-    assert replaced_s < REPLACED_S[library] + AGAIN_S
+    timed.replace(group.members[0])
+    timed.step("nothing more", lambda: None)
 
 
 def test_a_static_member_that_is_back_in_time_moves_nobody(group_of):
