@@ -32,7 +32,7 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' || { echo "trimaran needs Python >= 3.11 and\
 	 found none (tried: $(or $(PYTHON),$(CANDIDATES))); make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@echo "virtualenv in $(VENV) with $(PYTHON)" && $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 2; }
-$(VENV)/.installed-%: pyproject.toml constraints.txt src/trimaran/dedup/_native.c | $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml constraints.txt $(wildcard src/trimaran/*/*.c) | $(BIN)/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
 	 -e '.[$(if $(filter test,$*),demo$(comma)test,$*)]' && $(BIN)/python -m compileall -q src/trimaran
 	@touch $@ $(if $(filter test,$*),$(VENV)/.installed-demo)

@@ -1,6 +1,6 @@
-"""The package build's own steps: the dashboard's page, and event ids' inner loops compiled.
+"""The package build's own steps: the dashboard's page, and what is in C compiled.
 
-sdist, wheel and editable installs get the page; wheel and editable installs the compiled loops. A
+sdist, wheel and editable installs get the page; wheel and editable installs the compiled code. A
 wheel with them is one for this platform and every Python from 3.11 on; TRIMARAN_PURE=1 makes one
 without, that fits everywhere.
 
@@ -39,9 +39,9 @@ class PackageHook(BuildHookInterface[Any]):
         if self.target_name != "wheel":
             return
         try:
-            native.compile_loops()
+            native.compile_all()
         except native.CompileError as error:
-            self.app.display_warning(f"Trimaran's event ids stay in plain Python: {error}")
+            self.app.display_warning(f"Trimaran runs in plain Python, more slowly: {error}")
         else:
             build_data["pure_python"] = False
             build_data["tag"] = f"cp311-abi3-{native.platform_tag()}"

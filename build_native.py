@@ -1,4 +1,4 @@
-"""Compiles the inner loops of event ids (`src/trimaran/dedup/_native.c`) into the package.
+"""Compiles what is in C into the package: event ids' inner loops, and the journal's lane.
 
 The package build does this by itself (`build_hook.py`); `python build_native.py` does it by hand.
 Does not: compile again what is newer than its source.
@@ -12,29 +12,45 @@ import sysconfig
 from pathlib import Path
 
 HERE = Path(__file__).absolute().parent
-SOURCE = HERE / "src" / "trimaran" / "dedup" / "_native.c"
-COMPILED = SOURCE.with_suffix(".abi3.so")
+PACKAGE = HERE / "src" / "trimaran"
+LOOPS = PACKAGE / "dedup" / "_native.c"
+LANE = PACKAGE / "server" / "_lane.c"
+SOURCES = [LOOPS, LANE] if sys.platform == "linux" else [LOOPS]
 LIMITED_API = "0x030B0000"
 """Of Python 3.11: the compiled file serves that version and all later ones."""
 COMPILE_S = 120
 
 
 class CompileError(Exception):
-    """There is no compiled code; the package does the same without it, more slowly."""
+    """Something is not compiled; the package does the same without it, more slowly."""
 
 
-def compile_loops() -> None:
-    """Compile, if the source changed since. Raises CompileError; then nothing is left behind."""
+def compile_all() -> None:
+    """Compile what changed since. Raises CompileError; then nothing compiled is left behind."""
+    try:
+        for source in SOURCES:
+            compile_one(source, compiled_path(source))
+    except CompileError:
+        for source in SOURCES:
+            compiled_path(source).unlink(missing_ok=True)
+        raise
+
+
+def compiled_path(source: Path) -> Path:
+    """Return where the extension module of a source goes."""
+    return source.with_suffix(".abi3.so")
+
+
+def compile_one(source: Path, compiled: Path) -> None:
+    """Compile one extension module, if its source is newer. Raises CompileError."""
     if os.environ.get("TRIMARAN_PURE"):
-        COMPILED.unlink(missing_ok=True)
         raise CompileError("TRIMARAN_PURE is set")
-    if COMPILED.is_file() and COMPILED.stat().st_mtime > SOURCE.stat().st_mtime:
+    if compiled.is_file() and compiled.stat().st_mtime > source.stat().st_mtime:
         return
-    COMPILED.unlink(missing_ok=True)
-    made = COMPILED.with_suffix(f".{os.getpid()}")
-    command = [*compiler(), "-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared"]
+    made = compiled.with_suffix(f".{os.getpid()}")
+    command = [*compiler(), "-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-pthread"]
     command += [f"-DPy_LIMITED_API={LIMITED_API}", f"-I{sysconfig.get_paths()['include']}"]
-    command += [str(SOURCE), "-o", str(made)]
+    command += [str(source), "-o", str(made)]
     try:
         done = subprocess.run(
             command,
@@ -49,7 +65,7 @@ def compile_loops() -> None:
     if done.returncode != 0:
         made.unlink(missing_ok=True)
         raise CompileError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2_000:]}")
-    made.replace(COMPILED)
+    made.replace(compiled)
 
 
 def compiler() -> list[str]:
@@ -68,11 +84,11 @@ def platform_tag() -> str:
 def main() -> int:
     """Compile; say what happened."""
     try:
-        compile_loops()
+        compile_all()
     except CompileError as error:
         print(f"not compiled: {error}", file=sys.stderr)
         return 1
-    print(f"compiled: {COMPILED}")
+    print("compiled:", *(source.name for source in SOURCES))
     return 0
 
 

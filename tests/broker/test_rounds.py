@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from trimaran.broker.ports import Lane
 from trimaran.broker.replica import Replica
 from trimaran.broker.rounds import Rounds
 from trimaran.errors import DiskFullError, StorageError
@@ -36,8 +35,7 @@ class HeldWorkers:
         self.waiting = []
         self.submitted = asyncio.Event()
 
-    def submit(self, lane, work):
-        assert lane is Lane.JOURNAL
+    def submit_write(self, work):
         self.submitted.set()
         future = asyncio.get_running_loop().create_future()
         self.waiting.append((work, future))

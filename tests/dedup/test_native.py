@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import random
+import shutil
 import subprocess
 import sys
 from hashlib import blake2b
@@ -246,14 +247,16 @@ def builder():
 def test_where_nothing_can_be_compiled_nothing_is_left_behind(
     builder, monkeypatch, tmp_path, settings
 ):
-    monkeypatch.setattr(builder, "COMPILED", tmp_path / "_native.abi3.so")
+    sources = [shutil.copy(source, tmp_path) for source in builder.SOURCES]
+    monkeypatch.setattr(builder, "SOURCES", [Path(source) for source in sources])
+    builder.compiled_path(Path(sources[0])).touch()
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
 
     with pytest.raises(builder.CompileError):
-        builder.compile_loops()
+        builder.compile_all()
 
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(map(str, tmp_path.iterdir())) == sorted(sources)
 
 
 def test_what_was_installed_is_what_is_tested():

@@ -63,6 +63,9 @@ class MemoryFile:
         del self.content[size:]
         self.content.extend(bytes(size - len(self.content)))
 
+    def uncache(self, start: int, size: int) -> None:
+        self.files.uncached.append((self.path, start, start + size))
+
     def allocate(self, size: int) -> None:
         self.files.gate("allocate", self.path)
         self.content.extend(bytes(max(0, size - len(self.content))))
@@ -209,6 +212,24 @@ def control(index: int, *, term: int = 1, offset: int = 0, payload: bytes = b"")
     )
 
 
+def carry_out(write):
+    """Write a round as the broker does."""
+    plain = write.plain()
+    if plain is None:
+        write.run()
+        return
+    try:
+        plain.file.pwrite(plain.buffers, plain.position)
+    except StorageError:
+        write.plain_unwritten()
+        write.run()
+        return
+    plain.file.sync()
+    write.plain_synced()
+    if plain.uncache_bytes:
+        plain.file.uncache(plain.uncache_from, plain.uncache_bytes)
+
+
 class Driver:
     """A store with the steps of a node: rounds, flushes, restarts."""
 
@@ -236,7 +257,7 @@ class Driver:
 
     def round(self, **fields) -> None:
         write = self.journal.plan_round(RoundContent(**fields))
-        write.run()
+        carry_out(write)
         write.finish()
 
     def append(

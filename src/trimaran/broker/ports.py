@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
 
-from trimaran.storage.files import Files
+from trimaran.storage.files import Files, PlainWrite
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -58,11 +58,38 @@ class Lane(Enum):
     """Writing segments again, with files of its own; seldom used."""
 
 
+class Outcome(Enum):
+    """What came of a plain write."""
+
+    SYNCED = 0
+    UNWRITTEN = 1
+    """Not all of it was written, and nothing was synced."""
+    UNSYNCED = 2
+    """The sync failed: what is on the disk is unknown."""
+
+
+class WriteWork(Work[None], Protocol):
+    """A work whose blocking part may be one write and one sync, and nothing of Python's."""
+
+    def plain(self) -> PlainWrite | None:
+        """Return that write, on the loop; None: there is more to it, `run` it.
+
+        One of the two is carried out. After `plain_ended` with UNWRITTEN, `run` is: a failed
+        write's consequences are its business.
+        """
+
+    def plain_ended(self, outcome: Outcome, begun_s: float, ended_s: float) -> None:
+        """What came of the plain write, and when (`Clock.precise_s`)."""
+
+
 class Workers(Protocol):
     """Threads for write, fsync, pread and checksums of big ranges; nothing else has a thread."""
 
     def submit(self, lane: Lane, work: Work[T_co]) -> "asyncio.Future[T_co]":
         """Run `work` off the loop; the future gets its result or its exception, on the loop."""
+
+    def submit_write(self, work: WriteWork) -> "asyncio.Future[None]":
+        """Carry out a write of the journal's lane, which has no other work; one at a time."""
 
 
 class Listener(Protocol):

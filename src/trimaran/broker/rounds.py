@@ -16,7 +16,7 @@ from typing import Protocol
 
 from trimaran.broker.observations import Observations
 from trimaran.broker.peers import Peers
-from trimaran.broker.ports import Lane, Workers
+from trimaran.broker.ports import Outcome, Workers
 from trimaran.broker.replica import Replica
 from trimaran.errors import DiskFullError
 from trimaran.ids import GroupId, Index
@@ -24,6 +24,7 @@ from trimaran.raft.ready import Ready
 from trimaran.records.entry import HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage
+from trimaran.storage.files import PlainWrite
 from trimaran.storage.journal import Journal, LiveGroup, RoundContent, RoundWrite
 from trimaran.storage.recovery import RecoveredGroup
 
@@ -85,6 +86,18 @@ class _TimedWrite:
         self.begun_s = self._now_s()
         self.write.run()
         self.ended_s = self._now_s()
+
+    def plain(self) -> PlainWrite | None:
+        """Return what there is to write and sync, if that is all."""
+        return self.write.plain()
+
+    def plain_ended(self, outcome: Outcome, begun_s: float, ended_s: float) -> None:
+        """Note what came of it."""
+        self.begun_s, self.ended_s = begun_s, ended_s
+        if outcome is Outcome.SYNCED:
+            self.write.plain_synced()
+        elif outcome is Outcome.UNWRITTEN:
+            self.write.plain_unwritten()
 
 
 class _Round:
@@ -378,7 +391,7 @@ class Rounds:
     def _submit(self, write: RoundWrite, content: "_Round") -> None:
         timed = _TimedWrite(write, self._observations)
         self._observations.timing.closed(timed.submitted_s)
-        future = self._workers.submit(Lane.JOURNAL, timed)
+        future = self._workers.submit_write(timed)
 
         def done(finished: "asyncio.Future[None]") -> None:
             if finished.cancelled():

@@ -86,6 +86,8 @@ async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Laun
     listen_for_stop(loop, ended, launch.owner_fd)
     loop.set_exception_handler(lambda _, context: end_by_callback(ended, context))
     workers = RealWorkers(loop)
+    if not workers.is_native:
+        log.info("no compiled code here: journal rounds take a Python thread, which is slower")
     listening = await listen_for_http(config)
     if listening is not None:
         config = with_http_port(config, listening)

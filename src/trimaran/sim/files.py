@@ -223,6 +223,9 @@ class SimFile:
         self._gate("truncate", size)
         self._node.resize(size)
 
+    def uncache(self, start: int, size: int) -> None:
+        """Nothing: a simulated disk is its own cache."""
+
     def allocate(self, size: int) -> None:
         """Reserve `size` bytes that read as zeros."""
         self._gate("allocate", 0)

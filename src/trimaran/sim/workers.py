@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
 
-from trimaran.broker.ports import Lane, Work
+from trimaran.broker.plain_job import PlainJob
+from trimaran.broker.ports import Lane, Work, WriteWork
 from trimaran.sim.files import ProcessEnded, SimFiles
 from trimaran.sim.loop import SimLoop
 from trimaran.sim.process import Death, Process
@@ -55,6 +56,12 @@ class SimWorkers:
         if len(queue) == 1:
             self._start(lane)
         return future
+
+    def submit_write(self, work: WriteWork) -> "asyncio.Future[None]":
+        """Write a journal round, the native lane's way where that is possible."""
+        write = work.plain()
+        job = work if write is None else PlainJob(work, write, self._loop.time)
+        return self.submit(Lane.JOURNAL, job)
 
     def _start(self, lane: Lane) -> None:
         job = self._lanes[lane][0]

@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from trimaran.errors import DiskFullError, StorageError
@@ -58,8 +59,29 @@ class File(Protocol):
     def allocate(self, size: int) -> None:
         """Reserve `size` bytes that read as zeros (posix_fallocate). Raises DiskFullError."""
 
+    def uncache(self, start: int, size: int) -> None:
+        """Let the system forget its copy of these bytes, which are synced. Advice: never fails."""
+
     def close(self) -> None:
         """Close; does not sync."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PlainWrite:
+    """Bytes to write and then to sync, for whoever does both without asking back."""
+
+    file: File
+    position: int
+    buffers: Sequence[Buffer]
+    uncache_from: int
+    """After the sync the system may forget its copy from here..."""
+    uncache_bytes: int = 0
+    """... for so many bytes."""
+
+
+def sync_failed(path: str, number: int) -> StorageError:
+    """Return the error of a sync that failed with this errno."""
+    return StorageError(f"{path}: sync failed: {os.strerror(number)}")
 
 
 class Files(Protocol):
@@ -109,6 +131,12 @@ class RealFile:
         """Take over `descriptor`; `path` names the file in errors."""
         self.path = path
         self._descriptor = descriptor
+
+    @property
+    def descriptor(self) -> int:
+        """The open file's number, for calls that are not made here."""
+        assert self._descriptor >= 0, "the file is open"
+        return self._descriptor
 
     def pwrite(self, buffers: Sequence[Buffer], position: int) -> None:
         """Write all of `buffers` from `position` on, in as few calls as the system allows."""
@@ -164,6 +192,15 @@ class RealFile:
         """Reserve `size` bytes that read as zeros."""
         with _translated(self.path, "allocate", full_allowed=True):
             os.posix_fallocate(self._descriptor, 0, size)
+
+    def uncache(self, start: int, size: int) -> None:
+        """Let the system forget its copy (POSIX_FADV_DONTNEED)."""
+        advise = getattr(os, "posix_fadvise", None)
+        if advise is not None:
+            # Parts of pages stay: the first one was a part when the bytes before it went.
+            before = start % PAGE_BYTES
+            with suppress(OSError):
+                advise(self._descriptor, start - before, size + before, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         """Close; does not sync. Closing again does nothing."""
@@ -265,18 +302,11 @@ class RealFiles:
                 os.close(descriptor)
 
     def uncache(self, path: str, start: int, end: int) -> None:
-        """Let the system forget its copy of bytes `start` to `end` (POSIX_FADV_DONTNEED)."""
-        advise = getattr(os, "posix_fadvise", None)
-        if advise is None:
-            return
-        with suppress(OSError):
-            descriptor = os.open(self._absolute(path), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                # Parts of pages stay: the first one was a part when the bytes before it went.
-                start -= start % PAGE_BYTES
-                advise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(descriptor)
+        """Let the system forget its copy of bytes `start` to `end`."""
+        with suppress(StorageError):
+            file = self.open(path)
+            file.uncache(start, end - start)
+            file.close()
 
     def free_bytes(self) -> int:
         """Return the space left for us on this file system."""

@@ -1,7 +1,8 @@
 """The node's one write-ahead log: what is fresh, of all groups, one sync a round (design D5).
 
 `plan_round` lays out a round on the event loop; `RoundWrite.run` encodes, writes and syncs it in a
-thread; `RoundWrite.finish`, back on the loop, makes it count. Formats: journal_format.py.
+thread, or `RoundWrite.plain` encodes it and whoever knows how does the rest without Python;
+`RoundWrite.finish`, back on the loop, makes it count. Formats: journal_format.py.
 
 Invariants:
 - one RoundWrite at a time: no byte of a round is written before the round before is synced;
@@ -23,7 +24,7 @@ from trimaran.ids import GroupId, Index, Term
 from trimaran.records.entry import Entry, HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage
-from trimaran.storage.files import File, Files
+from trimaran.storage.files import Buffer, File, Files, PlainWrite
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal_files import JOURNAL_DIRECTORY, journal_path, write_range
 from trimaran.storage.journal_format import (
@@ -140,8 +141,37 @@ class RoundWrite:
         except DiskFullError:
             self.state = "full"
             raise
-        self._uncache()
         self.state = "synced"
+
+    def plain(self) -> PlainWrite | None:
+        """Encode the round, on the loop; return the write and sync that are left to do.
+
+        None: there is more to it, and nothing happened. What came of it: `plain_synced`,
+        `plain_unwritten`; neither if the sync failed, after which nothing is written any more.
+        """
+        assert self.state == "planned", "a round is written once"
+        if self._grow:
+            return None
+        self.state = "failed"
+        buffers = self._encode(self._content)
+        start, size = self._due_to_uncache()
+        return PlainWrite(
+            file=self._open(),
+            position=self._frame.position,
+            buffers=buffers,
+            uncache_from=start,
+            uncache_bytes=size,
+        )
+
+    def plain_synced(self) -> None:
+        """All bytes of the plain write are synced: it counts as a `run` that returned."""
+        if self._due_to_uncache()[1]:
+            self._journal.cached_from = self.end
+        self.state = "synced"
+
+    def plain_unwritten(self) -> None:
+        """The plain write failed before its sync: `run` writes again, and finds out why."""
+        self.state = "planned"
 
     def finish(self) -> None:
         """Count the round, on the loop, after `run` returned."""
@@ -164,13 +194,14 @@ class RoundWrite:
     def _publish(self, file: File) -> None:
         """Only a new file's write has a name to give."""
 
-    def _uncache(self) -> None:
-        """Let the system's copy of what is synced go, in steps: nobody reads a running journal."""
-        journal = self._journal
-        start = journal.cached_from
-        if self.end - start >= UNCACHE_STEP_BYTES:
-            journal.uncache(self._frame.generation, start, self.end)
-            journal.cached_from = self.end
+    def _due_to_uncache(self) -> tuple[int, int]:
+        """Return where the system's copy begins and how much of it should go; mostly nothing.
+
+        In steps: nobody reads a running journal.
+        """
+        start = self._journal.cached_from
+        size = self.end - start
+        return start, size if size >= UNCACHE_STEP_BYTES else 0
 
     def _write(self, file: File) -> None:
         if self._grow:
@@ -192,17 +223,23 @@ class RoundWrite:
         frame.previous_checksum = self.checksum
 
     def _write_frame(self, file: File, content: RoundContent) -> None:
+        buffers = self._encode(content)
+        start = self._frame.position
+        try:
+            file.pwrite(buffers, start)
+        except DiskFullError as error:
+            self._blank(file, self.end - start, error)
+            raise
+
+    def _encode(self, content: RoundContent) -> list[Buffer]:
+        """Return the frame's bytes; note where it ends and its checksum."""
         frame = self._frame
         buffers, self.checksum = encode_round(frame, content)
         size = sum(len(buffer) for buffer in buffers)
         assert size % SECTOR_BYTES == 0
         assert frame.position + size <= frame.file_bytes, "the plan made room"
-        try:
-            file.pwrite(buffers, frame.position)
-        except DiskFullError as error:
-            self._blank(file, size, error)
-            raise
         self.end = frame.position + size
+        return buffers
 
     def _blank(self, file: File, size: int, error: DiskFullError) -> None:
         """Overwrite what was partly written: its head must never be taken for a round.
@@ -230,6 +267,10 @@ class Rollover(RoundWrite):
         super().__init__(journal, frame, content, grow=False)
         self.live = live
         self.file: File | None = None
+
+    def plain(self) -> PlainWrite | None:
+        """A new file takes more than a write."""
+        return None
 
     def _open(self) -> File:
         files = self._journal._files
@@ -336,11 +377,7 @@ class Journal:
         self.rounds = 0
         self.bytes_written = 0
         self.cached_from = 0
-        """Where in the current file the system's cache begins; of the lane that writes it."""
-
-    def uncache(self, generation: int, start: int, end: int) -> None:
-        """Let the system's copy of these bytes of a file go; from the lane that writes it."""
-        self._files.uncache(journal_path(generation), start, end)
+        """Where in the current file the system's cache begins."""
 
     @property
     def generation(self) -> int:
