@@ -1,0 +1,17 @@
+"""The comparison of topics without event ids with a package that knows none."""
+
+import py_compile
+
+from tests.dedup.zero_cost import CUTS, compared, without_event_ids
+
+
+def test_what_is_cut_out_for_the_comparison_stands_in_the_sources(tmp_path):
+    without_event_ids(tmp_path / "trimaran")
+
+    for name in CUTS:
+        py_compile.compile(str(tmp_path / "trimaran" / name), doraise=True)
+
+
+def test_a_difference_within_the_spread_of_the_runs_is_none():
+    assert not compared("x", [1.0, 1.1, 1.2], [1.0, 1.05, 1.1])[1]
+    assert compared("x", [1.3, 1.31, 1.32], [1.0, 1.01, 1.02])[1]
