@@ -128,7 +128,8 @@ def suite_lines(name):
     if SUITES[name].adapted:
         yield ""
         yield "Adapted: " + "; ".join(
-            f"`{file}`, `{words}` reads `{instead}` (a node of ours cannot be number 0)"
+            f"`{file.removeprefix('tests/')}`, `{words}` reads `{instead}` (a node of ours "
+            "cannot be number 0)"
             for file, words, instead in SUITES[name].adapted
         ) + "."  # fmt: skip
     yield ""
