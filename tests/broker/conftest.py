@@ -128,6 +128,7 @@ class FakePartition:
         self.read_count = 0
         self.watchers = {}
         self.index_futures = []
+        self.is_cut_off = False
         self.times = []
         self.epoch_ends = {}
         self.deletions = []
@@ -220,7 +221,7 @@ class FakePartition:
 
     def read_index(self):
         future = asyncio.get_running_loop().create_future()
-        if self.leader_ready and self.is_leader:
+        if self.leader_ready and self.is_leader and not self.is_cut_off:
             future.set_result(self.high_watermark)
         elif not self.is_leader:
             future.set_exception(RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, "not the leader"))

@@ -10,7 +10,9 @@ The wait ends when the bytes suffice, a partition has an error, the time is over
 of the connection is ready behind this one. A partition whose leader was lost a moment ago is no
 error: its reader waits for the successor (D7), and gets an empty answer if its time ends before.
 A new leader's readers wait until it has committed an entry of its term: only then it knows how far
-readers were told that the log is committed.
+readers were told that the log is committed. A leader says that an offset lies past its end only
+once a majority has confirmed that it still leads: a deposed one does not know the newest events,
+and a reader that is told so starts over from somewhere else.
 
 Invariants: batches of a partition are contiguous from the asked offset; at most one segment read is
 under way per request; an ended wait watches nothing.
@@ -192,13 +194,17 @@ class FetchWait:
         self._conclude()
 
     def _visit(self, slot: FetchSlot) -> bool:
-        """Read what `slot` may have; False if the read goes on in a thread."""
+        """Read what `slot` may have; False if the answer comes later."""
         slot.is_due = False
         partition = slot.partition
         assert partition is not None
         try:
             if not self._is_readable(partition, slot):
                 return True
+            if slot.next_offset > partition.log_end:
+                self._reading = True
+                partition.read_index().add_done_callback(self._end_confirmed)
+                return False
             limit = min(slot.bytes_max - slot.size, self._bytes_max - self._size)
             if limit <= 0 and self._size > 0:
                 return True
@@ -214,7 +220,7 @@ class FetchWait:
         return False
 
     def _is_readable(self, partition: Partition, slot: FetchSlot) -> bool:
-        """Whether anything lies between the next offset and the high watermark."""
+        """Whether the next offset is below the high watermark, or past the end."""
         if slot.rack and serves(self._call.broker, partition, slot.rack):
             return self._is_readable_near(partition, slot)
         try:
@@ -224,8 +230,10 @@ class FetchWait:
                 return False
             raise
         offset = slot.next_offset
-        if not partition.log_start <= offset <= partition.log_end:
+        if offset < partition.log_start:
             raise _out_of_range(partition, offset)
+        if offset > partition.log_end:
+            return True
         if slot.rack and slot.size == 0:
             slot.nearer = nearer_replica(self._call.broker, partition, slot.rack)
             if slot.nearer is not None:
@@ -290,6 +298,27 @@ class FetchWait:
             self._let_go()
             self._call.fail(error)
             return
+        self._cursor += 1
+        self._go_on()
+
+    def _end_confirmed(self, found: "asyncio.Future[Offset]") -> None:
+        """The partition's leadership was confirmed, or is lost: now its end can be told."""
+        self._reading = False
+        slot = self.slots[self._cursor]
+        error = None if found.cancelled() else found.exception()
+        if self._ended:
+            return
+        if isinstance(error, RequestError):
+            slot.error = error
+        elif error is not None:
+            self._let_go()
+            self._call.fail(error)
+            return
+        elif slot.partition is not None and slot.next_offset > slot.partition.log_end:
+            slot.error = _out_of_range(slot.partition, slot.next_offset)
+        else:
+            slot.is_due = True
+            self._wake_missed = True
         self._cursor += 1
         self._go_on()
 

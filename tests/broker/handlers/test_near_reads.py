@@ -73,9 +73,14 @@ def test_a_follower_that_does_not_answer_is_not_named(client, fetch, flights, br
     assert (data.preferred_read_replica, len(data.records)) == (NOWHERE, 3)
 
 
-def test_an_offset_past_the_end_is_judged_before_anybody_is_sent_away(client, fetch, flights):
-    data = only(client, fetch(7, "east"))
+@pytest.mark.asyncio
+async def test_an_offset_past_the_end_is_judged_before_anybody_is_sent_away(
+    client, fetch, flights, settle
+):
+    call = fetch(7, "east")
+    await settle(lambda: client.has_answered(call))
 
+    data = only(client, call)
     assert (data.error_code, data.preferred_read_replica) == (
         ErrorCode.OFFSET_OUT_OF_RANGE,
         NOWHERE,
