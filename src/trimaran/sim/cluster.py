@@ -54,6 +54,9 @@ RETENTION_LOOK_MS = 500
 COMPACTION_LOOK_MS = 400
 SCRUB_S = 5
 SESSION_MS_MIN = 500
+CONSUMER_BEAT_MS = 250
+CONSUMER_SESSION_MS = 1_500
+"""Of groups of the new protocol."""
 COORDINATORS = 2
 STORE = StoreSettings(
     journal=JournalSettings(file_bytes=MIB, round_bytes=MIB // 4, total_bytes_max=16 * MIB),
@@ -285,7 +288,12 @@ class SimCluster:
                 compaction_bytes_per_s=MIB // 2,
                 scrub_interval_s=SCRUB_S,
             ),
-            group=GroupSection(session_timeout_min_ms=SESSION_MS_MIN, coordinators=COORDINATORS),
+            group=GroupSection(
+                session_timeout_min_ms=SESSION_MS_MIN,
+                consumer_heartbeat_interval_ms=CONSUMER_BEAT_MS,
+                consumer_session_timeout_ms=CONSUMER_SESSION_MS,
+                coordinators=COORDINATORS,
+            ),
             topic=TopicSection(num_partitions=2),
         )
 

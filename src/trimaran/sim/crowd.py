@@ -2,10 +2,12 @@
 
 | client | does, on every partition of the topic |
 |---|---|
-| client-1 | idempotent producer; reader of the tail; member of a group; writes a compacted topic |
-| client-2 | idempotent producer; reader from the start; member of the group; trims a topic |
+| client-1 | idempotent producer; reader of the tail; member of groups; writes a compacted topic |
+| client-2 | idempotent producer; reader from the start; member of groups; trims a topic |
 | client-3 | plain producer, acks=all; reader from the start; sends again by event id alone |
 | client-4 | plain producer, acks=1 or 0 (drawn); makes and deletes topics of its own |
+
+A seed with groups has one of the classic protocol, one of the new one (KIP-848), or both.
 
 Does not: judge what they saw.
 """
@@ -24,6 +26,7 @@ from trimaran.sim.client import (
     PartitionProducer,
 )
 from trimaran.sim.cluster import SimCluster
+from trimaran.sim.consumer_member import ConsumerMember
 from trimaran.sim.group_member import GroupMember
 from trimaran.sim.history import History
 from trimaran.sim.id_sender import TOPIC as IDS_TOPIC
@@ -45,6 +48,9 @@ THINK_S = (0.4, 0.7, 1.1)
 TAIL_ANEW_S = 3.0
 FEATURE = 0.5
 """Share of the seeds that use each of: a compacted topic, a consumer group, a trimmed topic."""
+CLASSIC, NEW = "classic", "new"
+PROTOCOLS = ((CLASSIC,), (NEW,), (CLASSIC, NEW))
+"""Of the groups of a seed that has groups: one of these."""
 
 
 class Crowd:
@@ -59,6 +65,7 @@ class Crowd:
         self.id_sender: IdSender | None = None
         self.trimmer: Trimmer | None = None
         self.members: list[GroupMember] = []
+        self.sharers: list[ConsumerMember] = []
         self._cluster = cluster
         self._history = history
         self._seed = seed
@@ -108,16 +115,32 @@ class Crowd:
                     into = self._history.reads.setdefault((name, partition), [])
                     consumer = PartitionConsumer(client, partition, into=into)
                     self._start(process, "consumer", consumer.run(), consumer.stop)
-            if number == 1 and self._has("keyed writer"):
-                self._start_keyed_writer(process)
-            if number <= 2 and self._has("group"):
-                self._start_member(process)
-            if number == 2 and self._has("trimmer"):
-                self._start_trimmer(process)
-            if number == 3:
-                self._start_id_sender(process, think_s)
-            if number == 4:
-                self._start_churn(process)
+            self._start_features(number, process, think_s)
+
+    def _start_features(self, number: int, process: Process, think_s: float) -> None:
+        """Start what else client `number` does."""
+        protocols = self._protocols() if number <= 2 else ()
+        if number == 1 and self._has("keyed writer"):
+            self._start_keyed_writer(process)
+        if CLASSIC in protocols:
+            self._start_member(process)
+        if NEW in protocols:
+            self._start_sharer(process)
+        if number == 2 and self._has("trimmer"):
+            self._start_trimmer(process)
+        if number == 3:
+            self._start_id_sender(process, think_s)
+        if number == 4:
+            self._start_churn(process)
+
+    def sharing(self) -> dict[str, int]:
+        """Return what happened in the group of the new protocol, by name."""
+        return {
+            "member taken in": sum(one.joins for one in self.sharers),
+            "member fenced": sum(one.fencings for one in self.sharers),
+            "partition handed over": sum(one.hand_overs for one in self.sharers),
+            "epoch's offset committed": sum(one.commits for one in self.sharers),
+        }
 
     def stop(self) -> None:
         """Ask everybody to end: no new batches, no more reads."""
@@ -127,6 +150,12 @@ class Crowd:
     def _has(self, feature: str) -> bool:
         """Whether this seed uses `feature`."""
         return Random(f"{self._seed}/{feature}").random() < FEATURE
+
+    def _protocols(self) -> tuple[str, ...]:
+        """Return the protocols of this seed's groups."""
+        if not self._has("group"):
+            return ()
+        return Random(f"{self._seed}/group protocol").choice(PROTOCOLS)
 
     def _start_churn(self, process: Process) -> None:
         churn = TopicChurn(
@@ -154,6 +183,12 @@ class Crowd:
         member = GroupMember(client, range(PARTITIONS))
         self.members.append(member)
         self._start(process, "group member", member.run(), member.stop)
+
+    def _start_sharer(self, process: Process) -> None:
+        client = self._client_of(process, TOPIC, self._history)
+        member = ConsumerMember(client, Random(f"{self._seed}/{process.name}/sharer"))
+        self.sharers.append(member)
+        self._start(process, "sharing member", member.run(), member.stop)
 
     def _start_trimmer(self, process: Process) -> None:
         notes = History(answers=self._history.answers)

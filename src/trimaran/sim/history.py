@@ -105,6 +105,21 @@ class GenerationNote:
 
 
 @dataclass(slots=True)
+class OwnershipNote:
+    """A partition that a member of a group of the new protocol was told to have."""
+
+    group: str
+    partition: int
+    member: str
+    told_s: float
+    """When the answer came."""
+    proven_s: float = -inf
+    """The last moment at which it provably was in the group."""
+    given_up_s: float = inf
+    """When it stopped to have it, for whatever reason; inf: it did not."""
+
+
+@dataclass(slots=True)
 class KeyedRecord:
     """One record sent to a compacted topic."""
 
@@ -136,6 +151,8 @@ class History:
     """What was done about the offsets of consumer groups."""
     generations: list[GenerationNote] = field(default_factory=list)
     """Which generations members of consumer groups belonged to."""
+    ownerships: list[OwnershipNote] = field(default_factory=list)
+    """Which partitions members of groups of the new protocol had."""
     keyed: list[KeyedRecord] = field(default_factory=list)
     """What was sent to `keyed_topic`, in order."""
     keyed_topic: str = ""

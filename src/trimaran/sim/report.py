@@ -36,6 +36,10 @@ EXPECTED_COUNTS = (
     "log start moved",
     "group generation",
     "offset committed",
+    "member taken in",
+    "member fenced",
+    "partition handed over",
+    "epoch's offset committed",
 )
 """What must happen in a run of many seeds, besides each kind of fault."""
 COUNTED_S = 20.0

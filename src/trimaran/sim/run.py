@@ -343,6 +343,7 @@ class SeedRun:
             "log start moved": self.crowd.trimmer.deletions if self.crowd.trimmer else 0,
             "group generation": sum(member.stays for member in self.crowd.members),
             "offset committed": sum(member.commits for member in self.crowd.members),
+            **self.crowd.sharing(),
             "compacted segment": sum(
                 item.segment_count for item in self.checkers if isinstance(item, Compaction)
             ),

@@ -22,6 +22,7 @@ from trimaran.sim.checkers.offsets_follow import OffsetsFollow
 from trimaran.sim.checkers.one_committed_value import OneCommittedValue
 from trimaran.sim.checkers.one_leader_per_term import OneLeaderPerTerm
 from trimaran.sim.checkers.order_per_producer import OrderPerProducer
+from trimaran.sim.checkers.partitions_owned_once import PartitionsOwnedOnce
 from trimaran.sim.checkers.power_cut_loses_nothing import PowerCutLosesNothing
 from trimaran.sim.checkers.producer_sequences_stored_once import ProducerSequencesStoredOnce
 from trimaran.sim.checkers.producer_state_equal import ProducerStateEqual
@@ -52,6 +53,7 @@ ALL: tuple[type[Checker], ...] = (
     HistoryWithoutAnomaly,
     CommittedOffsetsKept,
     GroupGenerationsRise,
+    PartitionsOwnedOnce,
     ReplicasEndEqual,
     SegmentsIdentical,
     Compaction,
@@ -83,6 +85,7 @@ __all__ = [
     "OneCommittedValue",
     "OneLeaderPerTerm",
     "OrderPerProducer",
+    "PartitionsOwnedOnce",
     "PowerCutLosesNothing",
     "ProducerSequencesStoredOnce",
     "ProducerStateEqual",
