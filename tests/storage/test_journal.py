@@ -4,7 +4,12 @@ from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import Index, Offset, Term
 from trimaran.records.entry import HardState, LogPosition
 from trimaran.storage.boundary import Boundary
-from trimaran.storage.journal import JournalSettings, LiveGroup, RoundContent
+from trimaran.storage.journal import (
+    PLAIN_RECORDS_MAX,
+    JournalSettings,
+    LiveGroup,
+    RoundContent,
+)
 
 STATE = HardState(term=Term(1), vote=None)
 
@@ -46,6 +51,17 @@ def test_a_round_is_written_once(driver):
     write.run()
     with pytest.raises(AssertionError, match="once"):
         write.run()
+
+
+def test_a_round_of_many_records_is_not_encoded_on_the_loop(driver, kit):
+    driver.add()
+    entries = [kit.records(number) for number in range(1, PLAIN_RECORDS_MAX + 2)]
+    write = driver.journal.plan_round(RoundContent(entries=[(kit.GROUP, Term(0), entries)]))
+
+    assert write.plain() is None
+
+    write.run()
+    write.finish()
 
 
 def test_after_a_failed_sync_nothing_is_written_any_more(driver, kit):

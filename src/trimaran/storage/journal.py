@@ -35,11 +35,14 @@ from trimaran.storage.journal_format import (
     content_bytes,
     encode_file_head,
     encode_round,
+    record_count,
 )
 
 NO_INDEX = Index(0)
 RELEASE_STEP_BYTES = 2 << 20
 """A file that is not needed any more is cut by this much at a time before it goes."""
+PLAIN_RECORDS_MAX = 256
+"""A round of more is encoded in the thread: each takes some 2 us, and nothing may hold the loop."""
 UNCACHE_STEP_BYTES = 1 << 20
 """How much of the current file the system may hold in its cache."""
 __all__ = ["Journal", "JournalSettings", "LiveGroup", "Release", "RoundContent", "RoundWrite"]
@@ -150,7 +153,7 @@ class RoundWrite:
         `plain_unwritten`; neither if the sync failed, after which nothing is written any more.
         """
         assert self.state == "planned", "a round is written once"
-        if self._grow:
+        if self._grow or record_count(self._content) > PLAIN_RECORDS_MAX:
             return None
         self.state = "failed"
         buffers = self._encode(self._content)

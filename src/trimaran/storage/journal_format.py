@@ -143,6 +143,13 @@ def content_bytes(content: RoundContent) -> int:
     return align(size)
 
 
+def record_count(content: RoundContent) -> int:
+    """Return how many records a round with `content` has: what encoding it costs goes by that."""
+    count = len(content.hard_states) + len(content.boundaries) + len(content.removed)
+    count += len(content.damaged) + len(content.repaired)
+    return count + sum(len(entries) for _, _, entries in content.entries)
+
+
 def encode_file_head(identity: Identity, generation: int, file_bytes: int) -> bytes:
     """Return the first sector of a journal file."""
     cluster = identity.cluster_id.encode("ascii")
