@@ -2,14 +2,16 @@
 
 import py_compile
 
-from tests.dedup.zero_cost import CUTS, compared, without_event_ids
+from tests.dedup.zero_cost import CUTS, PACKAGE, compared, without_event_ids
 
 
 def test_what_is_cut_out_for_the_comparison_stands_in_the_sources(tmp_path):
     without_event_ids(tmp_path / "trimaran")
 
     for name in CUTS:
-        py_compile.compile(str(tmp_path / "trimaran" / name), doraise=True)
+        cut = tmp_path / "trimaran" / name
+        assert cut.read_text() != (PACKAGE / name).read_text()
+        py_compile.compile(str(cut), doraise=True)
 
 
 def test_a_difference_within_the_spread_of_the_runs_is_none():

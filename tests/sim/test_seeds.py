@@ -14,7 +14,7 @@ from trimaran.sim.faults import KINDS
 from trimaran.sim.report import EXPECTED_COUNTS, SeedReport, missing, options_of, table
 from trimaran.sim.run import run
 
-CI_SEEDS = 265
+CI_SEEDS = 272
 SEEDS = int(os.environ.get("TRIMARAN_SIM_SEEDS", CI_SEEDS))
 FIRST_SEED = int(os.environ.get("TRIMARAN_SIM_FIRST_SEED", "1"))
 PROCESSES = 2

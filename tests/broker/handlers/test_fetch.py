@@ -1,7 +1,7 @@
 import pytest
 
 from trimaran.errors import CorruptionError, ErrorCode, RequestError
-from trimaran.ids import NodeId, Offset, TopicId
+from trimaran.ids import NodeId, TopicId
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
     FetchableTopicResponse,
@@ -211,55 +211,6 @@ def test_the_nodes_own_limit_bounds_an_answer(broker, client, fetch):
     call = fetch(("a", 0, 0), max_bytes=2**31 - 1)
 
     assert sizes(client, call) == [2 * BATCH_OF_ONE]
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("offset", [-1, 7, 2**62])
-async def test_an_offset_outside_the_log_is_out_of_range(client, fetch, flights, settle, offset):
-    call = fetch(("flights", 0, offset))
-    await settle(lambda: client.has_answered(call))
-
-    data = only(client, call)
-    assert data.error_code == ErrorCode.OFFSET_OUT_OF_RANGE
-    assert (data.high_watermark, data.log_start_offset) == (-1, 0)
-
-
-@pytest.mark.asyncio
-async def test_a_leader_that_may_be_deposed_calls_no_offset_out_of_range(
-    client, fetch, flights, settle, clock
-):
-    """Its successor may have that offset; the reader would start over from somewhere else."""
-    flights.is_cut_off = True
-    call = fetch(("flights", 0, 7), max_wait_ms=10)
-    clock.advance(1)
-    assert not client.has_answered(call)
-
-    flights.lose_reads()
-    await settle(lambda: client.has_answered(call))
-
-    assert only(client, call).error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
-
-
-@pytest.mark.asyncio
-async def test_an_offset_that_exists_once_leadership_is_confirmed_is_read(
-    client, fetch, flights, settle, clock
-):
-    flights.is_cut_off = True
-    call = fetch(("flights", 0, 7))
-    flights.fill(2, 1)
-
-    flights.index_futures[0].set_result(flights.high_watermark)
-    await settle(lambda: (clock.turn(), client.has_answered(call))[1])
-
-    assert len(only(client, call).records) == 2
-
-
-def test_an_offset_below_the_log_start_is_out_of_range(client, fetch, flights):
-    flights.log_start = Offset(3)
-
-    data = only(client, fetch(("flights", 0, 2)))
-
-    assert (data.error_code, data.log_start_offset) == (ErrorCode.OFFSET_OUT_OF_RANGE, 3)
 
 
 @pytest.mark.parametrize("offset", [0, 6])
