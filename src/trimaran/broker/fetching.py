@@ -21,7 +21,9 @@ Does not: know Kafka's messages, nor which versions carry what.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from struct import Struct
+from typing import TypeVar
 
 from trimaran.broker.api import Partition, WatchHandle
 from trimaran.broker.calls import Call
@@ -32,6 +34,7 @@ from trimaran.errors import ErrorCode, RequestError, StorageError
 from trimaran.ids import NodeId, Offset
 from trimaran.records.entry import Payload
 
+T = TypeVar("T")
 _BASE_OFFSET = Struct(">q")
 _LAST_OFFSET_DELTA = Struct(">i")
 _LAST_OFFSET_DELTA_POSITION = 23
@@ -202,9 +205,7 @@ class FetchWait:
             if not self._is_readable(partition, slot):
                 return True
             if slot.next_offset > partition.log_end:
-                self._reading = True
-                partition.read_index().add_done_callback(self._end_confirmed)
-                return False
+                return self._go_on_with(partition.read_index(), self._judge_end)
             limit = min(slot.bytes_max - slot.size, self._bytes_max - self._size)
             if limit <= 0 and self._size > 0:
                 return True
@@ -215,8 +216,12 @@ class FetchWait:
         if not isinstance(found, asyncio.Future):
             self._take(slot, found)
             return True
+        return self._go_on_with(found, self._take)
+
+    def _go_on_with(self, found: "asyncio.Future[T]", take: Callable[[FetchSlot, T], None]) -> bool:
+        """Go on with what `found` brings, which `take` gets; False, for that is later."""
         self._reading = True
-        found.add_done_callback(self._read_done)
+        found.add_done_callback(partial(self._came, take))
         return False
 
     def _is_readable(self, partition: Partition, slot: FetchSlot) -> bool:
@@ -280,7 +285,7 @@ class FetchWait:
         slot.add(batches, size)
         self._size += size
 
-    def _read_done(self, found: "asyncio.Future[Sequence[Payload]]") -> None:
+    def _came(self, take: Callable[[FetchSlot, T], None], found: "asyncio.Future[T]") -> None:
         self._reading = False
         if found.cancelled() or self._ended:
             if not self._ended:
@@ -289,7 +294,7 @@ class FetchWait:
         slot = self.slots[self._cursor]
         error = found.exception()
         if error is None:
-            self._take(slot, found.result())
+            take(slot, found.result())
         elif isinstance(error, RequestError):
             slot.error = error
         elif isinstance(error, StorageError):
@@ -301,26 +306,14 @@ class FetchWait:
         self._cursor += 1
         self._go_on()
 
-    def _end_confirmed(self, found: "asyncio.Future[Offset]") -> None:
-        """The partition's leadership was confirmed, or is lost: now its end can be told."""
-        self._reading = False
-        slot = self.slots[self._cursor]
-        error = None if found.cancelled() else found.exception()
-        if self._ended:
-            return
-        if isinstance(error, RequestError):
-            slot.error = error
-        elif error is not None:
-            self._let_go()
-            self._call.fail(error)
-            return
-        elif slot.partition is not None and slot.next_offset > slot.partition.log_end:
+    def _judge_end(self, slot: FetchSlot, _high_watermark: Offset) -> None:
+        """Leadership is confirmed: now it can be told whether the offset lies past the end."""
+        assert slot.partition is not None
+        if slot.next_offset > slot.partition.log_end:
             slot.error = _out_of_range(slot.partition, slot.next_offset)
         else:
             slot.is_due = True
             self._wake_missed = True
-        self._cursor += 1
-        self._go_on()
 
     def _conclude(self) -> None:
         enough = self._size >= self._min_bytes or self._expired or self._call.is_blocking

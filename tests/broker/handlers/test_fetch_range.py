@@ -75,3 +75,14 @@ def test_an_offset_below_the_log_start_is_out_of_range(client, flights):
     data = only(client, fetch(client, 2))
 
     assert (data.error_code, data.log_start_offset) == (ErrorCode.OFFSET_OUT_OF_RANGE, 3)
+
+
+@pytest.mark.asyncio
+async def test_a_confirmation_that_is_given_up_calls_nothing_out_of_range(client, flights, settle):
+    flights.is_cut_off = True
+    call = fetch(client, 7)
+
+    flights.index_futures[0].cancel()
+    await settle(lambda: client.has_answered(call))
+
+    assert only(client, call).error_code == ErrorCode.NONE
