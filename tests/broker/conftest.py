@@ -284,6 +284,7 @@ class FakeBroker:
         self.kafka = KafkaSettings()
         self.image = Image()
         self.dead = {}
+        self.cut_off_s = 0.0
         self.replica_rows = {}
         self.coordinator_rows = {}
         self.make_coordinator = None
@@ -315,6 +316,9 @@ class FakeBroker:
 
     def confirm_alive(self, nodes, done):
         done()
+
+    def cut_off_for_s(self):
+        return self.cut_off_s
 
     def host(self, topic):
         for number, replicas in enumerate(topic.partitions):
@@ -458,6 +462,7 @@ class Client:
         self.dispatcher = Dispatcher(broker)
         self.finished = []
         self.closed = []
+        self.sent_away = []
         self.noted = []
 
     def send(self, key: ApiKey, version: int, request):
@@ -504,6 +509,9 @@ class Client:
 
     def close(self, reason):
         self.closed.append(reason)
+
+    def send_away(self, reason):
+        self.sent_away.append(reason)
 
 
 async def settle(condition: Callable[[], bool] = lambda: False, turns: int = 50):

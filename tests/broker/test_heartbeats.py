@@ -26,19 +26,19 @@ GROUP = GroupId(bytes(19) + b"\x07")
 class FakePeer:
     """Keeps what it is sent, as frames."""
 
-    def __init__(self):
-        self.node_id = OTHER
+    def __init__(self, node_id=OTHER):
+        self.node_id = node_id
         self.counts = True
         self.sessions = {PeerLane.CONTROL: object()}
         self.beats = []
+        self.answers = []
         self.aborted = 0
 
     def send(self, lane, buffers):
-        assert lane is PeerLane.CONTROL
+        assert lane is PeerLane.CONTROL, "bulk data would hold it up"
         for body in FrameBuffer().feed(b"".join(map(bytes, buffers))):
             frame = read_frame(body)
-            if isinstance(frame, Heartbeat):
-                self.beats.append(frame)
+            (self.beats if isinstance(frame, Heartbeat) else self.answers).append(frame)
 
     def abort(self):
         self.aborted += 1
@@ -66,8 +66,9 @@ class FakeRaft:
 
 
 class Bench:
-    def __init__(self):
-        self.peer = FakePeer()
+    def __init__(self, peers=(OTHER,)):
+        self.peers = {NodeId(node): FakePeer(NodeId(node)) for node in peers}
+        self.peer = self.peers.get(OTHER)
         self.raft = FakeRaft()
         self.replica = SimpleNamespace(
             group=GROUP, raft=self.raft, node_ids=(NODE, OTHER), leader_since_s=0.0
@@ -84,7 +85,7 @@ class Bench:
             owner=self.owner,
             reachability=self.owner,
             node_id=NODE,
-            peers={OTHER: self.peer},
+            peers=self.peers,
             clock=SimpleNamespace(wall_ms=lambda: 0),
             log_clock=LogClock(),
             settings=ReplicationSection(),
@@ -163,6 +164,15 @@ async def test_all_reads_of_a_turn_share_one_heartbeat_that_is_newer_than_each()
 
 
 @pytest.mark.asyncio
+async def test_an_answer_goes_where_no_bulk_data_is_in_its_way():
+    bench = leading()
+
+    bench.heartbeats.receive(bench.peer, Heartbeat(7, 0, full=True, claims=(), dropped=()))
+
+    assert [answer.number for answer in bench.peer.answers] == [7]
+
+
+@pytest.mark.asyncio
 async def test_a_connection_on_which_nothing_is_heard_for_long_is_closed():
     bench = leading()
     loop = asyncio.get_running_loop()
@@ -174,6 +184,32 @@ async def test_a_connection_on_which_nothing_is_heard_for_long_is_closed():
     bench.beat()
 
     assert bench.peer.aborted == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("heard", "cut_off_s"), [((), 5), ((2,), 5), ((2, 3), 1), ((2, 5), 3)])
+async def test_a_node_is_cut_off_since_a_majority_was_heard_of(heard, cut_off_s):
+    """Node N is heard of N - 2 seconds before the end of 5; this node is the fifth."""
+    bench = Bench(peers=(2, 3, 4, 5))
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    beat = Heartbeat(1, 0, full=True, claims=(), dropped=())
+    for node in sorted(heard, reverse=True):
+        loop.time = lambda at_s=begun_s + 7 - node: at_s
+        bench.heartbeats.receive(bench.peers[NodeId(node)], beat)
+    loop.time = lambda: begun_s + 5
+
+    assert bench.heartbeats.cut_off_for_s() == pytest.approx(cut_off_s, abs=0.1)
+
+
+@pytest.mark.asyncio
+async def test_a_node_without_others_is_never_cut_off():
+    bench = Bench(peers=())
+    loop = asyncio.get_running_loop()
+    now_s = loop.time()
+    loop.time = lambda: now_s + 5
+
+    assert bench.heartbeats.cut_off_for_s() == 0.0
 
 
 @pytest.mark.asyncio

@@ -368,6 +368,9 @@ class Broker(Protocol):
         At once if there is nobody to ask; within 50 ms in any case, maybe before this returns.
         """
 
+    def cut_off_for_s(self) -> float:
+        """Return how long this node has not heard of as many others as make a majority with it."""
+
     def watch_leaders(self, callback: Callable[[], None]) -> WatchHandle:
         """Call `callback` whenever a leader hint or the metadata image changed."""
 

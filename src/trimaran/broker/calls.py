@@ -44,6 +44,9 @@ class CallOwner(Protocol):
     def close(self, reason: str) -> None:
         """Close the connection, with one line in the log."""
 
+    def send_away(self, reason: str) -> None:
+        """Close the connection if the client goes on asking here: it is better off elsewhere."""
+
 
 class Call:
     """A request that was decoded and not yet answered. Plain slots: one for every request."""

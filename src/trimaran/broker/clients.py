@@ -38,6 +38,8 @@ from trimaran.records.entry import Payload
 REQUESTS_PER_TURN = 20
 CHECKS_PER_TIMEOUT = 4
 """A time-out is noticed at most a quarter of it late; checking costs one timer a session."""
+SEND_AWAY_S = 1.0
+"""A client that asks again later than this is not one that only wants to see what there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +167,7 @@ class ClientSession(asyncio.Protocol):
         self._heard_s = 0.0
         self._frame_begun_s: float | None = None
         self._stuck_since_s: float | None = None
+        self._advised_s: float | None = None
 
     @property
     def open_count(self) -> int:
@@ -280,6 +283,14 @@ class ClientSession(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+    def send_away(self, reason: str) -> None:
+        """Close if the first such advice came SEND_AWAY_S ago: who asks once gets an answer."""
+        now_s = self._clients.deadlines.now_s()
+        if self._advised_s is None:
+            self._advised_s = now_s
+        elif now_s - self._advised_s >= SEND_AWAY_S:
+            self.close(reason)
 
     # What the node tells
 

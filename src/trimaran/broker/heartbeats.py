@@ -166,6 +166,7 @@ class Heartbeats:
         self._silence_s = settings.election_timeout_min_ms / 1000
         self._quorum_lost_s = settings.quorum_lost_ms / 1000
         self._loop = asyncio.get_running_loop()
+        self._begun_s = self._loop.time()
         self._pulses = {node: PeerPulse() for node in peers}
         self._led: dict[GroupId, Replica] = {}
         self._reading: dict[GroupId, Replica] = {}
@@ -262,6 +263,14 @@ class Heartbeats:
     def heard_ago_s(self, node: NodeId) -> float:
         """Return how long ago `node`'s last heartbeat came, this node's own lateness left out."""
         return self._loop.time() - self._pulses[node].heard_s
+
+    def cut_off_for_s(self) -> float:
+        """Return how long this node has not heard of as many others as make a majority with it."""
+        wanted = (len(self._pulses) + 1) // 2
+        if wanted == 0:
+            return 0.0
+        heard_s = sorted((pulse.heard_s for pulse in self._pulses.values()), reverse=True)
+        return self._loop.time() - max(heard_s[wanted - 1], self._begun_s)
 
     def connected(self, node: NodeId) -> None:
         """The control lane to `node` is new: tell it everything, give it time."""

@@ -123,6 +123,10 @@ class KafkaServices:
         """Call `done` once each of `nodes` gave a new sign of life or is known to be gone."""
         self._consensus.heartbeats.confirm_alive(nodes, done)
 
+    def cut_off_for_s(self) -> float:
+        """Return how long this node has not heard of as many others as make a majority with it."""
+        return self._consensus.heartbeats.cut_off_for_s()
+
     def watch_leaders(self, callback: Callable[[], None]) -> object:
         """Call `callback` whenever a leader hint or the metadata image changed."""
         return self._consensus.leaders.watch(callback)

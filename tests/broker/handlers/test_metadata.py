@@ -408,3 +408,19 @@ def test_a_parked_call_whose_connection_is_gone_lets_go(broker, client, ask, clo
     assert client.finished == []
     assert len(client.deadlines) == 0
     assert len(broker.watchers) == 1
+
+
+@pytest.mark.parametrize("names", [["flights"], ["flights", "unheard-of"]])
+@pytest.mark.parametrize(("cut_off_s", "sent_away"), [(0.99, 0), (1.0, 1)])
+@pytest.mark.asyncio
+async def test_a_client_of_a_node_that_is_cut_off_is_told_what_there_is_and_sent_away(
+    broker, client, ask, settle, names, cut_off_s, sent_away
+):
+    broker.add_topic("flights")
+    broker.cut_off_s = cut_off_s
+
+    call = ask(*names)
+    await settle(lambda: client.has_answered(call))
+
+    assert client.answer_of(call).topics
+    assert len(client.sent_away) == sent_away

@@ -228,8 +228,9 @@ def broken(shared_breakable):
 def crowd_of(libraries, polls_of):
     started = []
 
-    def start(cluster, topic, *names):
-        loads = [libraries[name](cluster.bootstrap_servers, topic) for name in names or libraries]
+    def start(cluster, topic, *names, bootstrap=None):
+        bootstrap = bootstrap or cluster.bootstrap_servers
+        loads = [libraries[name](bootstrap, topic) for name in names or libraries]
         for load in loads:
             load.settings = IMPATIENT[load.name_of_library]
             load.rate = RATE

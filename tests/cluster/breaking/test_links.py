@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.clients]
 
 WAIT_S = 30.0
 SILENT_S = 2.5
+SENT_ON_S = 10.0
+"""The next leader is there in 0.3 s; who asks the old one is sent away after two seconds."""
 SLOW_MS = 75
 TERMS_MAX = 12
 """So many elections of one partition while links are broken would be an endless duel."""
@@ -51,6 +53,28 @@ def test_every_kind_of_cut_leaves_progress_and_one_history(
     assert not crowd.failed()
     assert term_of(broken, topic) - before <= TERMS_MAX
     verdict(broken).check(topic, crowd, tail=tail, readers=("confluent", "kafka_python"))
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_a_client_connected_to_a_deposed_leader_alone_is_sent_to_the_next_one(
+    broken, crowd_of, new_topic, verdict, is_heard
+):
+    """librdkafka asks only nodes that it has a connection to; this one hears of no leader."""
+    topic = new_topic(broken.bootstrap_servers, partitions=1)
+    leader = broken.leader(topic, 0)
+    crowd = crowd_of(broken, topic, "confluent", bootstrap=broken.address(leader))
+    crowd.wait_for_more(100)
+    others = [node for node in broken.nodes if node != leader]
+    cut = [(other, leader) for other in others] if is_heard else both_ways(leader, others)
+    with blocked(broken.links, cut):
+        begun = time.monotonic()
+        crowd.wait_for_more(100)
+        took_s = time.monotonic() - begun
+    crowd.finish()
+    print(f"{took_s:.2f} s until 100 more were acknowledged")
+    assert took_s < SENT_ON_S
+    assert not crowd.failed()
+    verdict(broken).check(topic, crowd)
 
 
 def test_answers_lost_on_their_way_to_a_client_make_no_duplicate(

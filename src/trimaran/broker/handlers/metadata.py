@@ -10,7 +10,8 @@ Behavior:
   nodes keeps the dead ones: librdkafka forgets a node that is missing and needs a second to find
   it again. The topic of coordinators is no log of events: it is told when asked for by name only.
   The controller is this node: any node takes any request. Replicas count as in sync while
-  their node is alive. Operations are not known: there are no ACLs.
+  their node is alive. Who goes on asking a node that has heard of no majority for 1 s is
+  sent away: the connection is closed. Operations are not known: there are no ACLs.
 Version notes:
   0 to 12. 0: an empty list means all topics; later null does, and empty means none. 4: the client
   says whether topics may be created. 10: topic ids in the answer, 12: in the request.
@@ -36,13 +37,13 @@ from trimaran.protocol.messages import (
 from trimaran.protocol.messages.common import ZERO_TOPIC_ID
 
 _IDS_IN_REQUEST_FROM = 12
+CUT_OFF_S = 1.0
+"""Longer than an election takes: then it is not the others that are without a leader."""
 _CREATED_MAX = 100
 """Topics created for one request; a client that asks for more asks again."""
 
 
-def handle(
-    call: Call, request: MetadataRequest
-) -> MetadataResponse | Coroutine[None, None, MetadataResponse | None] | None:
+def handle(call: Call, request: MetadataRequest) -> Coroutine[None, None, None] | None:
     """Answer now, or after topics were created, or when leaders are there."""
     if request.topics:
         # A hundred bytes that name a big topic ten times are not to be a megabyte of answer.
@@ -59,12 +60,8 @@ def _confirm_leaders(call: Call, request: MetadataRequest) -> None:
     """Name no leader whose node has not been heard of since: it may have died this moment."""
 
     def answer() -> None:
-        if call.ended:
-            return
-        park_s = call.broker.kafka.metadata_park_s
-        response = _park_or_answer(call, request, {}, new_park_s=park_s)
-        if response is not None:
-            call.answer(response)
+        if not call.ended:
+            _park_or_answer(call, request, {}, new_park_s=call.broker.kafka.metadata_park_s)
 
     leaders: dict[NodeId, None] = {}
     for topic in _known_topics(call, request):
@@ -98,9 +95,7 @@ def _missing_names(call: Call, request: MetadataRequest) -> list[str]:
     return list(names)
 
 
-async def _create_first(
-    call: Call, request: MetadataRequest, names: Sequence[str]
-) -> MetadataResponse | None:
+async def _create_first(call: Call, request: MetadataRequest, names: Sequence[str]) -> None:
     refused: dict[str, ErrorCode] = {}
     for position, name in enumerate(names):
         if position >= _CREATED_MAX:
@@ -114,22 +109,32 @@ async def _create_first(
             if error.code == ErrorCode.LEADER_NOT_AVAILABLE:
                 refused |= dict.fromkeys(names[position:], error.code)
                 break  # the metadata group is without a leader: the others would wait as long
-    if call.ended:
-        return None
-    return _park_or_answer(call, request, refused, new_park_s=call.broker.kafka.leader_wait_s)
+    if not call.ended:
+        _park_or_answer(call, request, refused, new_park_s=call.broker.kafka.leader_wait_s)
 
 
 def _park_or_answer(
     call: Call, request: MetadataRequest, refused: dict[str, ErrorCode], *, new_park_s: float
-) -> MetadataResponse | None:
+) -> None:
     waits: dict[GroupId, float] = {}
     now_s = call.deadlines.now_s()
     for topic in _known_topics(call, request):
         waits |= leaderless(call.broker, topic, now_s=now_s, new_park_s=new_park_s)
-    if not waits:
-        return _response(call, request, refused)
-    Parked(call, waits, lambda: call.answer(_response(call, request, refused)))
-    return None
+    if waits:
+        Parked(call, waits, lambda: _answer(call, request, refused))
+    else:
+        _answer(call, request, refused)
+
+
+def _answer(call: Call, request: MetadataRequest, refused: dict[str, ErrorCode]) -> None:
+    """Answer; a node that is cut off sends away who goes on asking it.
+
+    librdkafka asks only nodes that it is connected to: this one for ever, if there is no other.
+    """
+    call.answer(_response(call, request, refused))
+    cut_off_s = call.broker.cut_off_for_s()
+    if cut_off_s >= CUT_OFF_S:
+        call.owner.send_away(f"this node has heard of no majority for {cut_off_s:.1f} s")
 
 
 def _known_topics(call: Call, request: MetadataRequest) -> Sequence[Topic]:
