@@ -147,6 +147,22 @@ async def test_a_leader_is_ready_when_an_entry_of_its_own_term_is_committed():
 
 
 @pytest.mark.asyncio
+async def test_a_leader_is_not_ready_while_only_what_others_began_is_committed():
+    bench = Bench()
+    bench.raft.append(EntryKind.COMMAND, encode_command(commit(5)))
+    bench.raft.append(EntryKind.COMMAND, encode_command(commit(6)))
+    bench.elect()
+    entries = bench.raft.log.entries
+    bench.replica.applied = Index(1)
+
+    bench.coordinator.committed(entries[:1])
+    assert bench.coordinator.live is None, "the second commit is not known yet"
+
+    bench.commit()
+    assert bench.coordinator.live is not None
+
+
+@pytest.mark.asyncio
 async def test_who_waits_for_a_leader_to_be_ready_is_sent_away_if_it_loses():
     bench = Bench()
     bench.elect()

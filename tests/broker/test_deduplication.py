@@ -207,10 +207,11 @@ def test_duplicate_of_a_committed_event_is_answered_with_the_first_ones_offset(l
     assert len(leader.entries()) == 1
 
 
-def test_duplicate_of_an_uncommitted_event_waits_for_its_commit(leader):
-    leader.send("a")
+@pytest.mark.parametrize(("name", "sender"), [("a", {}), (None, {"producer_id": 7})])
+def test_duplicate_of_an_uncommitted_event_waits_for_its_commit(leader, name, sender):
+    leader.send(name, **sender)
 
-    again = leader.send("a")
+    again = leader.send(name, **sender)
     waits = not again.done
     leader.commit()
 

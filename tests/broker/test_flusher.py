@@ -1,7 +1,7 @@
 """Flushing beside what else happens to a group: it is truncated, or deleted."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -211,6 +211,29 @@ async def test_a_deleted_group_leaves_no_flushed_entry_in_memory(tmp_path):
     bench.flusher.group_removed(bench.replica)
 
     assert log.first_index == 5
+
+
+@pytest.mark.asyncio
+async def test_nothing_that_the_boundary_on_disk_names_goes_before_the_next_one_is_synced(tmp_path):
+    """Until then a power cut brings back the boundary of before, and it needs its files."""
+    bench = bench_of(tmp_path)
+    bench.replica.boundary = replace(bench.replica.boundary, state_files=(("producers-0", 1, 0),))
+    bench.hear(OTHER, appends(1, 0, 0, range(1, 5), commit=4))
+    cycle = asyncio.create_task(bench.flusher.cycle())
+    await asyncio.sleep(0)
+    await bench.workers.run_one()  # segments and state files
+    (_, _, is_synced) = bench.rounds.boundaries[0]
+
+    assert bench.workers.waiting == []
+    assert bench.replica.raft.log.first_index == 1
+    assert bench.flusher.unflushed_bytes > 0
+
+    is_synced.set_result(None)
+    async with asyncio.timeout(5):
+        await bench.workers.submitted.wait()
+    assert [type(work).__name__ for work, _ in bench.workers.waiting] == ["StateDrop"]
+    assert bench.flusher.unflushed_bytes == 0
+    cycle.cancel()
 
 
 @pytest.mark.asyncio

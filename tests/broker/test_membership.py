@@ -8,11 +8,13 @@ import pytest
 
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.membership import Membership
+from trimaran.broker.observations import Observations
 from trimaran.ids import ClusterId, DiskId, NodeId, TopicId
 from trimaran.metadata.results import TopicCreated, TopicDeleted
 from trimaran.metadata.topology import Topic
 from trimaran.raft.progress import RaftLimits
 from trimaran.storage.boundary import Boundary
+from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.files import RealFiles
 from trimaran.storage.identity import Identity
 from trimaran.storage.recovery import format_store, open_store
@@ -20,6 +22,7 @@ from trimaran.storage.recovery import format_store, open_store
 NODE = NodeId(1)
 TOPIC = Topic(name="t", topic_id=TopicId(bytes(15) + b"\x09"), partitions=((NODE,),), settings={})
 GROUP = TOPIC.group(0)
+DAMAGE = Damage(kind=DamageKind.CORRUPT, text="a bad round")
 
 
 class FakeRounds:
@@ -69,7 +72,7 @@ class FakeWorkers:
         return future
 
 
-def membership_of(tmp_path, *, has_group=True, damage=()):
+def membership_of(tmp_path, *, has_group=True, damage=(), voters=(NODE,)):
     """Return a node with one group found on disk, its rounds, and the works it has begun."""
     files = RealFiles(str(tmp_path))
     identity = Identity(cluster_id=ClusterId("c" * 22), node_id=NODE, disk_id=DiskId(bytes(16)))
@@ -77,12 +80,14 @@ def membership_of(tmp_path, *, has_group=True, damage=()):
     store = open_store(files, identity=identity)
     store.damage += damage
     if has_group:
-        add = store.plan_add_group(Boundary(group=GROUP, voters=(NODE,)))
+        add = store.plan_add_group(Boundary(group=GROUP, voters=voters))
         add.run()
         add.finish()
     rounds, begun = FakeRounds(), []
     membership = Membership(
-        consensus=SimpleNamespace(rounds=rounds, groups=GroupTable()),
+        consensus=SimpleNamespace(
+            rounds=rounds, groups=GroupTable(), observations=Observations.apart()
+        ),
         store=store,
         workers=FakeWorkers(),
         tasks=SimpleNamespace(spawn=lambda work, name: begun.append(work)),
@@ -169,6 +174,22 @@ async def test_a_group_whose_state_file_is_damaged_is_kept_and_takes_no_part(tmp
     assert membership.dormant() == [found]
     assert membership.partition(GROUP) is None
     assert begun == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("damage", [None, DAMAGE])
+async def test_a_group_that_is_found_damaged_never_stands_for_election(tmp_path, damage):
+    membership, _, _ = membership_of(tmp_path, voters=(NODE, NodeId(2), NodeId(3)))
+    (found,) = membership.dormant()
+    found.damage = damage
+    taken_up = []
+    membership._consensus.group_added = lambda replica, is_new: taken_up.append(replica)
+
+    membership.image_changed(FakeImage(TOPIC), ())
+
+    (replica,) = taken_up
+    replica.raft.campaign()
+    assert replica.raft.has_ready == (damage is None)
 
 
 @pytest.mark.asyncio

@@ -115,6 +115,21 @@ def test_a_replica_that_left_compactions_out_comes_to_the_same_records(ledger, k
         assert digests[0][first_index] == digests[1][first_index]
 
 
+def test_only_the_range_that_the_log_decided_on_is_compacted_however_much_is_here(ledger, driver):
+    """Replicas have flushed unequally far: what is here beyond the range must not matter."""
+    entries = ledger.written(4, count=90)
+    boundary = ledger.filled(driver, entries)
+    log = driver.log()
+    order = ledger.wanted(log, merged=2, end=log.segments[len(log.segments) // 3].last.index)
+    behind = [part for part in log.segments if part.last.index > order.end]
+    assert len(behind) > 2
+
+    ledger.compact(driver, boundary, order)
+
+    assert ledger.read_all(log) == ledger.expected(entries, order.end, 0)
+    assert [part for part in log.segments if part.last.index > order.end] == behind
+
+
 def test_equal_records_give_equal_digests_whatever_packed_them(ledger, kit, driver):
     files = kit.MemoryFiles()
     format_store(files, kit.IDENTITY)

@@ -42,6 +42,10 @@ def segment_paths(driver):
     return sorted(path for path in driver.files.contents if path.startswith("groups/"))
 
 
+def changes_group(operation, path):
+    return operation in ("truncate", "remove") and path.startswith("groups/")
+
+
 def test_an_unformatted_directory_is_refused(kit):
     with pytest.raises(StorageError, match="never formatted"):
         open_store(kit.MemoryFiles(), identity=kit.IDENTITY)
@@ -301,6 +305,23 @@ def test_the_same_is_found_wherever_the_start_was_interrupted(kit, driver):
         else:
             break
     assert calls > 30
+
+
+def test_nothing_is_cut_at_start_before_what_allows_it_is_synced(kit, driver):
+    """A boundary may be read from the page cache alone: after a power cut it never was."""
+    entries, _ = flushed(kit, driver)
+    driver.flush(*entries[12:14])
+    for part in driver.log().segments[:-1]:
+        driver.files.contents[f"{part.path}.left"] = bytearray(b"of an interrupted deletion")
+    driver.files.log.clear()
+
+    driver.restart()
+
+    calls = driver.files.log
+    changes = [at for at, (operation, path) in enumerate(calls) if changes_group(operation, path)]
+    syncs = [at for at, call in enumerate(calls) if call[0] == "sync" and "journal" in call[1]]
+    assert changes
+    assert min(syncs) < min(changes)
 
 
 def test_a_full_disk_at_start_changes_nothing(kit, driver):

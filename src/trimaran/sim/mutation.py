@@ -208,6 +208,8 @@ class Gate:
         else:
             target = at or (STORAGE_MODEL if catcher == "storage model" else f"tests/{bug.part}")
             found, said = await self._run_tests(directory, target)
+            if found and (await self._run_tests(self._copy("as it is"), found))[0]:
+                raise GateError(f"{found} fails without {bug.name!r} as well")
         if not found:
             return None
         return Caught(
@@ -266,7 +268,8 @@ class Gate:
         return answer["at"], answer["said"]
 
     async def _run_tests(self, directory: Path, target: str) -> tuple[str, str]:
-        arguments = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line", target]
+        quiet = ["-q", "-p", "no:cacheprovider", "--tb=line", "--show-capture=no"]
+        arguments = ["-m", "pytest", "-x", *quiet, target]
         code, output = await self._python(directory, arguments)
         if code == OK:
             return "", ""

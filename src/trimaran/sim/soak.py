@@ -7,12 +7,17 @@ have the sizes that the seeds of the test suite have: three nodes mostly, now an
 
 A failing seed is kept with its violations and the command line that repeats it.
 
+With `--real` a random mix of faults breaks clusters of real processes instead, round after round
+for as long (`tests/cluster/breaking/test_mix.py`); it too goes on where it was stopped.
+
 Does not: shrink failures (`trimaran sim --shrink` does), or know what a seed does.
 """
 
 import argparse
 import hashlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -34,6 +39,7 @@ RUNS_PER_PROCESS = 100
 """A process is replaced after so many runs: what leaks in one of them does not add up."""
 BAR_WIDTH = 30
 HOUR_S = 3600.0
+REAL = "tests/cluster/breaking/test_mix.py"
 
 
 def source_version() -> str:
@@ -147,6 +153,19 @@ def soak(
                 yield report
 
 
+def break_real_clusters(directory: Path, *, hours: float, first_seed: int) -> int:
+    """Break clusters of real processes until `hours` of that are on record; return an exit code."""
+    directory.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "TRIMARAN_MIX_MINUTES": str(60.0 * hours),
+        "TRIMARAN_MIX_SEED": str(first_seed),
+        "TRIMARAN_MIX_RESULTS": str(directory / "real.json"),
+    }
+    command = [sys.executable, "-m", "pytest", "-s", "-q", REAL]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
 def bar(share: float, text: str) -> str:
     """Return a progress bar of one line."""
     filled = round(BAR_WIDTH * min(1.0, max(0.0, share)))
@@ -166,9 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="virtual, of each seed")
     parser.add_argument("--processes", type=int, default=PROCESSES)
+    parser.add_argument("--real", action="store_true", help="clusters of real processes instead")
     chosen = parser.parse_args(arguments)
     if chosen.hours is None and chosen.seeds is None:
         chosen.hours = HOURS
+    if chosen.real:
+        hours = chosen.hours or HOURS
+        return break_real_clusters(chosen.results, hours=hours, first_seed=chosen.first_seed)
     results = Results(chosen.results, source_version())
     before, started_s = len(results.done), monotonic()
     out = sys.stdout
