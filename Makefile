@@ -24,7 +24,7 @@ bench bench-full bench-long bench-peers: $(VENV)/.installed-demo  # docs/perform
 	@$(BIN)/python -m bench $@ $(ARGS)
 fmt: $(VENV)/.installed-test             # format, and fix what can be fixed by machine
 	@$(BIN)/ruff format src tests dashboard bench *.py && $(BIN)/ruff check --fix src tests dashboard bench *.py && \
-	 $(BIN)/python tests/test_docs.py && $(BIN)/python dashboard/api_types.py
+	 $(BIN)/python -m tests.test_docs && $(BIN)/python dashboard/api_types.py
 clean:
 	rm -rf $(VENV) build dist dashboard/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 

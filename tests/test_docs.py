@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios import Result, load_results
 from trimaran.config.description import describe
 from trimaran.metadata.settings import Table
 from trimaran.metadata.topic_settings import TOPIC_SETTINGS
@@ -113,15 +114,24 @@ def with_settings(page: str) -> str:
 
 
 def scenario_table() -> str:
-    """Return the table of scenarios: what, played by which tests and faults, or what is missing."""
-    lines = ["| | scenario | tests | faults of the seeds |", "|---|---|---|---|"]
+    """Return the table of scenarios: played by which tests and faults, and what became of each."""
+    lines = [
+        "| | scenario | tests | last run | faults of the seeds |",
+        "|---|---|---|---|---|",
+    ]
+    results = load_results()
     for row in SCENARIOS:
-        names = [name.replace("::", "` `") for name in row.get("tests", ())]
-        tests = "<br>".join(f"`{name}`" for name in names) or f"waits for {row['waits']}"
-        lines.append(
-            f"| {row['id']} | {row['what']} | {tests} | {', '.join(row.get('faults', ()))} |"
-        )
+        names = row.get("tests", ())
+        tests = "<br>".join(f"`{name.replace('::', '` `')}`" for name in names)
+        last = "<br>".join(shown_result(results.get(name)) for name in names)
+        faults = ", ".join(row.get("faults", ()))
+        tests = tests or f"waits for {row['waits']}"
+        lines.append(f"| {row['id']} | {row['what']} | {tests} | {last} | {faults} |")
     return "\n".join(lines) + "\n"
+
+
+def shown_result(result: Result | None) -> str:
+    return "**not run**" if result is None else f"{result.outcome} {result.date}"
 
 
 def bug_table() -> str:
