@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,13 +102,19 @@ def results_text(results: Mapping[str, Result]) -> str:
     return "".join(parts)
 
 
+def load_table() -> list[dict[str, Any]]:
+    """Return the rows of the table of scenarios, in its order."""
+    rows: list[dict[str, Any]] = tomllib.loads(TABLE.read_text("utf-8"))["scenario"]
+    return rows
+
+
 def played_by(ids: Sequence[str]) -> list[str]:
     """Return the tests of these scenarios, of all if there are none named, each once.
 
     Raises:
         KeyError: there is no such scenario.
     """
-    table = {row["id"]: row for row in tomllib.loads(TABLE.read_text("utf-8"))["scenario"]}
+    table = {row["id"]: row for row in load_table()}
     rows = [table[name] for name in ids or table]
     return list(dict.fromkeys(test for row in rows for test in row.get("tests", ())))
 

@@ -1,18 +1,17 @@
 """The documents against the code: commands exist, links resolve, generated tables are up to date.
 
-Run as a program (`make fmt` does) it writes the file map of docs/code-structure.md and the tables
-of docs/settings.md and docs/testing.md anew.
+Run as a program (`python -m tests.test_docs`; `make fmt` does) it writes the file map of
+docs/code-structure.md and the tables of docs/settings.md and docs/testing.md anew.
 """
 
 import ast
 import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.scenarios import Result, load_results
+from tests.scenarios import Result, load_results, load_table, played_by
 from trimaran.config.description import describe
 from trimaran.metadata.settings import Table
 from trimaran.metadata.topic_settings import TOPIC_SETTINGS
@@ -27,7 +26,7 @@ SETTINGS_BEGIN, SETTINGS_END = "<!-- settings -->\n", "<!-- /settings -->\n"
 TESTING_PAGE = ROOT / "docs" / "testing.md"
 BUGS_BEGIN, BUGS_END = "<!-- planted bugs -->\n", "<!-- /planted bugs -->\n"
 SCENARIOS_BEGIN, SCENARIOS_END = "<!-- scenarios -->\n", "<!-- /scenarios -->\n"
-SCENARIOS = tomllib.loads((ROOT / "tests/sim/scenarios.toml").read_text("utf-8"))["scenario"]
+SCENARIOS = load_table()
 SCENARIO_COUNT = 42
 MAKEFILE_LINES_MAX = 40
 
@@ -168,7 +167,7 @@ def test_testing_page_has_every_scenario_and_every_planted_bug() -> None:
 
 
 def test_every_scenario_has_a_test_that_exists_or_says_what_it_waits_for() -> None:
-    wanted = [name for row in SCENARIOS for name in row.get("tests", ())]
+    wanted = played_by([])
     defined = {
         f"{file}::{node.name}"
         for file in {name.partition("::")[0] for name in wanted}

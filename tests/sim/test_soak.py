@@ -1,6 +1,8 @@
 """A soak goes on where it stopped, keeps failures, and begins anew for other source."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,3 +123,23 @@ def test_a_run_counts_only_if_enough_happened_in_it(report, virtual_s, acked, ch
     found = replace(report, virtual_s=virtual_s, acked=acked, leader_changes=changes)
 
     assert found.counted is counts
+
+
+def test_real_clusters_are_broken_for_as_long_as_told_and_what_was_done_is_kept(
+    tmp_path, monkeypatch
+):
+    ran = []
+
+    def run(command, *, env, check):
+        ran.append((command, env))
+        return SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(soaking.subprocess, "run", run)
+    code = main(["--real", "--hours", "0.5", "--first-seed", "7", "--results", str(tmp_path / "r")])
+
+    ((command, env),) = ran
+    assert code == 3
+    assert command[-1] == soaking.REAL
+    assert (Path(__file__).parents[2] / soaking.REAL).is_file()
+    assert (env["TRIMARAN_MIX_MINUTES"], env["TRIMARAN_MIX_SEED"]) == ("30.0", "7")
+    assert Path(env["TRIMARAN_MIX_RESULTS"]).parent.is_dir()
