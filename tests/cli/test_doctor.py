@@ -4,12 +4,21 @@ import json
 import socket
 
 import pytest
+from confluent_kafka import Producer
 
 from trimaran.bench.filesystem import DiskFigures
-from trimaran.cli.doctor_checks import Severity, judge_disk, judge_file_system, machine_findings
+from trimaran.cli import doctor
+from trimaran.cli.doctor_checks import (
+    Finding,
+    Severity,
+    judge_disk,
+    judge_file_system,
+    machine_findings,
+)
 from trimaran.cli.doctor_cluster import cluster_findings, port_findings
 from trimaran.cli.main import main
 from trimaran.config import load_config
+from trimaran.testing import Cluster
 
 
 def figures(p50: float, p99: float, rate: float = 900.0) -> DiskFigures:
@@ -78,3 +87,34 @@ def test_exit_code_is_the_worst_finding(tmp_path, capsys) -> None:
     said = json.loads(capsys.readouterr().out)
     assert ended.value.code == Severity[said["worst"]]
     assert max(Severity[row["severity"]] for row in said["findings"]) == ended.value.code
+
+
+@pytest.mark.parametrize("worst", Severity)
+def test_a_script_can_tell_warnings_from_failures(worst, monkeypatch, capsys) -> None:
+    """Exit codes 0, 1 and 2, and an advice for what is not all right, whatever else is."""
+    found = [
+        Finding("clock", Severity.OK, "synchronized"),
+        Finding("fsync", worst, "as found", "buy a disk"),
+        Finding("space", Severity.OK, "9 GB free"),
+    ]
+    monkeypatch.setattr(doctor, "machine_findings", lambda _directory: found)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert (ended.value.code or 0) == int(worst)
+    told = capsys.readouterr().out
+    assert told.count("->") == (worst is not Severity.OK)
+    assert ("-> buy a disk" in told) == (worst is not Severity.OK)
+
+
+def test_running_cluster_is_well_until_a_node_is_missing() -> None:
+    with Cluster(nodes=3) as cluster:
+        producer = Producer({"bootstrap.servers": cluster.bootstrap_servers})
+        producer.produce("events", b"1")
+        assert producer.flush(10) == 0
+        well = cluster_findings(cluster.bootstrap_servers, 5.0)
+        assert {finding.severity for finding in well} == {Severity.OK}
+        assert sum(finding.check.endswith("advertised") for finding in well) == 3
+        cluster.kill(1)
+        ill = {each.check: each for each in cluster_findings(cluster.bootstrap_servers, 5.0)}
+    assert ill["node 1, advertised"].severity is Severity.FAIL
+    assert "is it up" in ill["node 1, advertised"].advice
