@@ -289,6 +289,7 @@ class FakeBroker:
         self.coordinator_rows = {}
         self.make_coordinator = None
         self.leaders = {}
+        self.behind_rows = {}
         self.lost_at = {}
         self.watchers = {}
         self.commands = []
@@ -384,6 +385,9 @@ class FakeBroker:
 
     def leader_hint(self, group):
         return self.leaders.get(group, (None, Term(0)))
+
+    def behind(self, group):
+        return self.behind_rows.get(group, ())
 
     def hand_over(self, group, target):
         self.handed_over.append((group, target))

@@ -6,8 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from trimaran.broker.heartbeats import GIVEN_UP_S, Heartbeats
+from trimaran.broker.in_sync import InSync
+from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.log_clock import LogClock
 from trimaran.broker.peer_frames import (
+    BehindFacts,
     FrameBuffer,
     Heartbeat,
     HeartbeatAnswer,
@@ -32,13 +35,15 @@ class FakePeer:
         self.sessions = {PeerLane.CONTROL: object()}
         self.beats = []
         self.answers = []
+        self.behind = []
         self.aborted = 0
 
     def send(self, lane, buffers):
         assert lane is PeerLane.CONTROL, "bulk data would hold it up"
         for body in FrameBuffer().feed(b"".join(map(bytes, buffers))):
             frame = read_frame(body)
-            (self.beats if isinstance(frame, Heartbeat) else self.answers).append(frame)
+            kept = {Heartbeat: self.beats, BehindFacts: self.behind}.get(type(frame), self.answers)
+            kept.append(frame)
 
     def abort(self):
         self.aborted += 1
@@ -54,9 +59,10 @@ class FakeRaft:
         self.commit_index = Index(5)
         self.voters = (NODE, OTHER)
         self.resets = []
+        self.match = Index(5)
 
     def follower_match(self, peer):
-        return Index(5)
+        return self.match
 
     def peer_term(self, peer, term):
         pass
@@ -80,7 +86,11 @@ class Bench:
             claim_dropped=lambda group, node: None,
             peer_silent=lambda node: None,
             peer_heard=lambda node: None,
+            member_damaged=lambda peer, replica: None,
         )
+        self.leaders = LeaderTable()
+        self.leaders.note(GROUP, Term(3), NODE, now_s=0.0)
+        self.in_sync = InSync(self.leaders, node_id=NODE, lag_s=1.0)
         self.heartbeats = Heartbeats(
             owner=self.owner,
             reachability=self.owner,
@@ -88,6 +98,7 @@ class Bench:
             peers=self.peers,
             clock=SimpleNamespace(wall_ms=lambda: 0),
             log_clock=LogClock(),
+            in_sync=self.in_sync,
             settings=ReplicationSection(),
         )
 
@@ -241,3 +252,68 @@ async def test_a_leader_whose_other_voters_the_settings_do_not_name_steps_down()
     bench.beat()
 
     assert bench.replica in lost
+
+
+@pytest.mark.asyncio
+async def test_a_follower_that_was_away_is_in_sync_only_when_its_answer_shows_what_it_holds():
+    bench = leading()
+    bench.beat()
+    bench.answer()
+    bench.beat()
+    assert bench.in_sync.behind(GROUP) == ()
+
+    bench.raft.match = Index(4)
+    bench.heartbeats.disconnected(OTHER)
+    assert bench.in_sync.behind(GROUP) == (OTHER,)
+    bench.heartbeats.connected(OTHER)
+    bench.raft.match = Index(5)  # of before: it has not answered yet
+    bench.beat()
+    assert bench.in_sync.behind(GROUP) == (OTHER,)
+
+    bench.answer()
+    bench.beat()
+    assert bench.in_sync.behind(GROUP) == ()
+    assert [list(frame.facts) for frame in bench.peer.behind][-2:] == [
+        [(GROUP, 3, (OTHER,))],
+        [(GROUP, 3, ())],
+    ]
+
+
+@pytest.mark.asyncio
+async def test_a_member_that_does_not_follow_for_long_is_not_in_sync_whatever_it_once_held():
+    bench = leading()
+    loop = asyncio.get_running_loop()
+    bench.beat()
+    bench.answer()
+    bench.beat()
+    bench.answer((GROUP, Term(3), Refusal.DAMAGED))
+    bench.beat()
+    assert bench.in_sync.behind(GROUP) == ()
+
+    now_s = loop.time()
+    loop.time = lambda: now_s + 1.0
+    bench.heartbeats.receive(bench.peer, Heartbeat(1, 0, full=True, claims=(), dropped=()))
+    bench.beat()
+    assert bench.in_sync.behind(GROUP) == (OTHER,)
+
+    bench.answer()
+    bench.beat()
+    assert bench.in_sync.behind(GROUP) == ()
+
+
+@pytest.mark.asyncio
+async def test_a_silent_follower_is_not_in_sync_and_is_looked_at_when_it_is_heard_again():
+    bench = leading()
+    loop = asyncio.get_running_loop()
+    bench.beat()
+    bench.answer()
+    begun_s = loop.time()
+    for step in range(8):
+        loop.time = lambda at_s=begun_s + step * 0.03: at_s
+        bench.heartbeats._tick()
+    assert bench.in_sync.behind(GROUP) == (OTHER,)
+
+    bench.heartbeats.receive(bench.peer, Heartbeat(1, 0, full=True, claims=(), dropped=()))
+    bench.heartbeats._tick()
+    bench.heartbeats.stop()
+    assert bench.in_sync.behind(GROUP) == ()

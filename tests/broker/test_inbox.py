@@ -27,6 +27,7 @@ class Bench:
             groups=self.groups,
             heartbeats=heartbeats,
             leaders=None,
+            in_sync=None,
             mending=None,
             touched=lambda replica: None,
             hand_over=lambda replica, target: self.handed.append((replica.group, target)),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trimaran.broker.peer_frames import (
     FRAME_BYTES_MAX,
+    BehindFacts,
     Frame,
     FrameBuffer,
     Heartbeat,
@@ -23,6 +24,7 @@ from trimaran.broker.peer_frames import (
     Refusal,
     Refused,
     read_frame,
+    write_behind,
     write_heartbeat,
     write_heartbeat_answer,
     write_hello,
@@ -107,6 +109,8 @@ HELLO = Hello(
 )
 GROUP = GroupId(bytes(range(20)))
 
+BEHIND = [(GROUP, Term(3), (NodeId(2), NodeId(4))), (GroupId(bytes(20)), Term(1), ())]
+
 SAMPLES: list[tuple[Frame, list[bytes | memoryview]]] = [
     (HELLO, write_hello(HELLO)),
     (Refused("another cluster"), write_refused("another cluster")),
@@ -118,6 +122,7 @@ SAMPLES: list[tuple[Frame, list[bytes | memoryview]]] = [
         HeartbeatAnswer(7, 8, [(GROUP, Term(3), Refusal.DAMAGED)]),
         write_heartbeat_answer(HeartbeatAnswer(7, 8, [(GROUP, Term(3), Refusal.DAMAGED)])),
     ),
+    (BehindFacts(BEHIND), write_behind(BEHIND)),
     (Leaders([(GROUP, Term(3), NodeId(2))]), write_leaders([(GROUP, Term(3), NodeId(2))])),
     (Propose(9, GROUP, b"command"), write_propose(Propose(9, GROUP, b"command"))),
     (

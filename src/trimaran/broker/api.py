@@ -344,6 +344,9 @@ class Broker(Protocol):
     def leader_hint(self, group: GroupId) -> tuple[NodeId | None, Term]:
         """Return who leads `group` and in which term, from announcements; terms never go back."""
 
+    def behind(self, group: GroupId) -> Sequence[NodeId]:
+        """Return the replicas of `group` that are not in sync, as far as its leader has said."""
+
     @property
     def fetch_sessions(self) -> FetchSessions:
         """What readers of many partitions asked for last."""

@@ -16,6 +16,7 @@ from trimaran.broker.groups import GroupTable
 from trimaran.broker.handover import Handover
 from trimaran.broker.happenings import HappeningKind
 from trimaran.broker.heartbeats import Heartbeats
+from trimaran.broker.in_sync import InSync
 from trimaran.broker.inbox import Commands, Inbox
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.log_clock import LogClock
@@ -91,6 +92,7 @@ class Consensus:
         self.observations = observations
         self.groups = groups
         self.leaders = LeaderTable(moved=self._leader_moved)
+        self.in_sync = InSync(self.leaders, node_id=hello.node_id, lag_s=settings.lag_max_ms / 1000)
         self._owner, self._ports, self._tasks = owner, ports, tasks
         self._loop, self._log_clock = asyncio.get_running_loop(), LogClock()
         self.space = Space(
@@ -149,6 +151,7 @@ class Consensus:
             peers=self.peers.peers,
             clock=self._ports.clock,
             log_clock=self._log_clock,
+            in_sync=self.in_sync,
             settings=config.replication,
             observations=self.observations,
         )
@@ -160,6 +163,7 @@ class Consensus:
             groups=self.groups,
             heartbeats=self.heartbeats,
             leaders=self.leaders,
+            in_sync=self.in_sync,
             mending=self.mending,
             touched=self.touched,
             hand_over=self.handover.hand_over,
@@ -213,6 +217,7 @@ class Consensus:
             self.heartbeats.missed(leader, replica.group)
         if not starts_over:
             self.leaders.forget(replica.group)
+            self.in_sync.forget(replica.group)
             self.inbox.forget(replica.group)
 
     def live_replicas(self) -> Sequence[Replica]:
@@ -321,6 +326,7 @@ class Consensus:
         facts, self._announced = self._announced, []
         for peer in self.peers.peers.values():
             peer.send(PeerLane.CONTROL, write_leaders(facts))
+        self.heartbeats.tell_behind()
 
     async def _read_older(self, replica: Replica, older: OlderEntries) -> None:
         """Read entries that left memory for a follower that is far behind."""

@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from trimaran.broker.in_sync import InSync
 from trimaran.broker.log_clock import LogClock
 from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import (
@@ -24,9 +25,11 @@ from trimaran.broker.peer_frames import (
     HeartbeatAnswer,
     PeerLane,
     Refusal,
+    write_behind,
     write_heartbeat,
     write_heartbeat_answer,
 )
+from trimaran.broker.peer_pulse import NEVER_S, PeerPulse
 from trimaran.broker.peers import Peer
 from trimaran.broker.ports import Clock
 from trimaran.broker.replica import Replica
@@ -38,7 +41,6 @@ LATE_S = 0.01
 
 CONFIRM_S = 0.05
 """Longest wait for a node's sign of life before it is named as a leader."""
-NEVER_S = float("-inf")
 UNTOLD = (Term(0), Index(0))
 """In place of what a node was told of a group: unlike anything there is to tell."""
 GIVEN_UP_S = 3.0
@@ -77,58 +79,6 @@ class Watcher(Protocol):
         """`node` is heard of again after it was silent."""
 
 
-class PeerPulse:
-    """What is known of one other node's life."""
-
-    __slots__ = (
-        "alive_since_s",
-        "answered_number",
-        "answered_sent_s",
-        "changed",
-        "claimed",
-        "doubtful",
-        "dropped",
-        "excepted_since_s",
-        "heard_s",
-        "is_silent",
-        "missed",
-        "not_following",
-        "sent_s",
-        "timed_number",
-        "timed_s",
-        "told",
-    )
-
-    def __init__(self) -> None:
-        self.heard_s = 0.0
-        """When its last heartbeat came, moved on by our own lateness."""
-        self.is_silent = True
-        self.alive_since_s = 0.0
-        """Since when it has been heard of without a break."""
-        self.claimed: dict[GroupId, Term] = {}
-        """Groups it says it leads."""
-        self.doubtful: dict[GroupId, None] = {}
-        """Claimed groups that may have to be named as exceptions in the next answer."""
-        self.missed: dict[GroupId, None] = {}
-        """Groups of which a message was dropped here: exceptions in the next answer."""
-        self.told: dict[GroupId, tuple[Term, Index]] | None = None
-        """What we told it of the groups we lead; None: tell it everything."""
-        self.changed: dict[GroupId, None] = {}
-        self.dropped: dict[GroupId, None] = {}
-        self.sent_s: dict[int, float] = {}
-        """When each unanswered heartbeat left, by number."""
-        self.timed_number = 0
-        """The heartbeat whose round trip is measured, and when it left; 0: the next one."""
-        self.timed_s = 0.0
-        self.answered_number = 0
-        self.answered_sent_s = NEVER_S
-        """When the last heartbeat that it answered on this connection was sent."""
-        self.excepted_since_s: dict[GroupId, float] = {}
-        """Groups we lead that it does not follow, and since when."""
-        self.not_following: dict[GroupId, None] = {}
-        """Those of them that it did not follow at all when it last named them."""
-
-
 class _Confirmation:
     """Somebody waits until nodes have answered the heartbeats of these numbers."""
 
@@ -151,6 +101,7 @@ class Heartbeats:
         peers: Mapping[NodeId, Peer],
         clock: Clock,
         log_clock: LogClock,
+        in_sync: InSync,
         settings: ReplicationSection,
         observations: Observations | None = None,
     ) -> None:
@@ -162,6 +113,7 @@ class Heartbeats:
         self._peers = peers
         self._clock = clock
         self._log_clock = log_clock
+        self._in_sync = in_sync
         self._interval_s = settings.heartbeat_ms / 1000
         self._silence_s = settings.election_timeout_min_ms / 1000
         self._quorum_lost_s = settings.quorum_lost_ms / 1000
@@ -290,6 +242,7 @@ class Heartbeats:
         pulse.doubtful.clear()
         pulse.told = None
         pulse.answered_sent_s = NEVER_S
+        self._in_sync.away(node, self._led_with(node))
 
     def gone(self, node: NodeId) -> None:
         """Those who wait for a sign of life of `node` need not: what it led is known as lost."""
@@ -302,8 +255,11 @@ class Heartbeats:
         group = replica.group
         if is_leader:
             self._led[group] = replica
+            absent = [node for node in replica.node_ids if not self._answers(node)]
+            self._in_sync.lead(group, replica.raft.term, absent=absent)
         else:
             self._led.pop(group, None)
+            self._in_sync.unlead(group)
         for node in replica.node_ids:
             pulse = self._pulses.get(node)
             if pulse is None:
@@ -342,6 +298,7 @@ class Heartbeats:
         if pulse.is_silent:
             pulse.alive_since_s = now
             pulse.is_silent = False
+            pulse.changed.update(dict.fromkeys(self._led_with(peer.node_id)))
             self._reachability.peer_heard(peer.node_id)
         self._log_clock.heard(peer.node_id, wall_ms=beat.wall_ms, now_s=now)
         if beat.full:
@@ -376,21 +333,29 @@ class Heartbeats:
         pulse.answered_sent_s = sent_s
         if self._confirming:
             self._heard(peer.node_id, answer.number)
+        self._take_exceptions(peer, answer, sent_s)
+        if peer.counts:
+            self._answer_reads(peer.node_id, pulse)
+
+    def _take_exceptions(self, peer: Peer, answer: HeartbeatAnswer, sent_s: float) -> None:
+        """Take up which groups `peer` does not follow, and which of those it does again."""
+        pulse = self._pulses[peer.node_id]
         excepted: dict[GroupId, float] = {}
         for group, term, refusal in answer.exceptions:
             replica = self._led.get(group)
             if replica is None:
                 continue
+            if group not in pulse.excepted_since_s:
+                pulse.changed[group] = None
             excepted[group] = pulse.excepted_since_s.get(group, sent_s)
             self._take_exception(peer, replica, term, refusal)
         for group in pulse.excepted_since_s:
             if group not in excepted and group in self._led:
                 replica = self._led[group]
+                pulse.changed[group] = None
                 replica.raft.peer_reset(peer.node_id)
                 self._owner.touched(replica)
         pulse.excepted_since_s = excepted
-        if peer.counts:
-            self._answer_reads(peer.node_id, pulse)
 
     def _measured(self, node: NodeId, pulse: PeerPulse, number: int) -> None:
         """The heartbeat that was timed is answered, or a later one: then it was lost."""
@@ -421,10 +386,22 @@ class Heartbeats:
         What was sent to it before may have found it unable to answer: each side learns by itself
         that a connection is there.
         """
-        for replica in self._led.values():
-            if node in replica.node_ids:
-                replica.raft.peer_reset(node)
-                self._owner.touched(replica)
+        for group in self._led_with(node):
+            replica = self._led[group]
+            self._pulses[node].changed[group] = None
+            replica.raft.peer_reset(node)
+            self._owner.touched(replica)
+
+    def _led_with(self, node: NodeId) -> list[GroupId]:
+        """Return the groups led here that `node` is a member of."""
+        return [group for group, replica in self._led.items() if node in replica.node_ids]
+
+    def _answers(self, node: NodeId) -> bool:
+        """Whether `node` is heard of and has answered on the connection of now."""
+        pulse = self._pulses.get(node)
+        return node == self._node_id or (
+            pulse is not None and not pulse.is_silent and pulse.answered_sent_s != NEVER_S
+        )
 
     def _claim_again(self, pulse: PeerPulse, group: GroupId) -> None:
         """A node that forgot us in a moment of silence, or has the group only now, is told again.
@@ -488,8 +465,17 @@ class Heartbeats:
             self._send(node, pulse)
             if not pulse.is_silent and now - pulse.heard_s > self._silence_s:
                 pulse.is_silent = True
+                self._in_sync.away(node, self._led_with(node))
                 self._reachability.peer_silent(node)
+        self.tell_behind()
         self._check_quorum(now)
+
+    def tell_behind(self) -> None:
+        """Tell all nodes which followers came out of sync, or into it, since the last time."""
+        facts = self._in_sync.tick(self._loop.time())
+        if facts:
+            for peer in self._peers.values():
+                peer.send(PeerLane.CONTROL, write_behind(facts))
 
     def _send(self, node: NodeId, pulse: PeerPulse) -> None:
         peer = self._peers[node]
@@ -501,10 +487,9 @@ class Heartbeats:
         if pulse.told is None:
             pulse.told = {}
             pulse.dropped.clear()
-            pulse.changed = {
-                group: None for group, replica in self._led.items() if node in replica.node_ids
-            }
+            pulse.changed = dict.fromkeys(self._led_with(node))
         told = pulse.told
+        now, answers = self._loop.time(), self._answers(node)
         claims: list[tuple[GroupId, Term, Index]] = []
         for group in pulse.changed:
             led = self._led.get(group)
@@ -512,14 +497,18 @@ class Heartbeats:
             if led is None or not led.raft.is_leader:
                 continue
             raft = led.raft
-            commit = min(raft.commit_index, raft.follower_match(node))
+            match = raft.follower_match(node)
+            if answers:
+                held = UNTOLD[1] if group in pulse.excepted_since_s else match
+                self._in_sync.looked(group, node, match=held, commit=raft.commit_index, now_s=now)
+            commit = min(raft.commit_index, match)
             if told.get(group) != (raft.term, commit):
                 told[group] = (raft.term, commit)
                 claims.append((group, raft.term, commit))
         pulse.changed = {}
         dropped = list(pulse.dropped)
         pulse.dropped = {}
-        pulse.sent_s[number] = self._loop.time()
+        pulse.sent_s[number] = now
         if pulse.timed_number == 0:
             pulse.timed_number, pulse.timed_s = number, self._observations.now_s()
         if len(pulse.sent_s) > UNANSWERED_MAX:

@@ -12,9 +12,11 @@ from typing import Protocol
 
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.heartbeats import Heartbeats
+from trimaran.broker.in_sync import InSync
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import (
+    BehindFacts,
     Frame,
     HandOver,
     Heartbeat,
@@ -70,6 +72,7 @@ class Inbox:
         groups: GroupTable,
         heartbeats: Heartbeats,
         leaders: LeaderTable,
+        in_sync: InSync,
         mending: Mender,
         touched: Callable[[Replica], None],
         hand_over: Callable[[Replica, NodeId], object],
@@ -83,6 +86,7 @@ class Inbox:
         self._groups = groups
         self._heartbeats = heartbeats
         self._leaders = leaders
+        self._in_sync = in_sync
         self._mending = mending
         self._loop = asyncio.get_running_loop()
         self._early: dict[GroupId, dict[NodeId, Message]] = {}
@@ -103,6 +107,8 @@ class Inbox:
                     now_s = self._loop.time()
                     for group, term, leader in frame.leaders:
                         self._leaders.note(group, term, leader, now_s=now_s)
+                case BehindFacts():
+                    self._in_sync.take(frame.facts)
                 case _:
                     self._asked(peer, frame)
 

@@ -98,6 +98,10 @@ class KafkaServices:
         """Return who leads `group` and in which term."""
         return self._consensus.leaders.hint(group)
 
+    def behind(self, group: GroupId) -> Sequence[NodeId]:
+        """Return the replicas of `group` that are not in sync, as far as its leader has said."""
+        return self._consensus.in_sync.behind(group)
+
     @property
     def free_bytes(self) -> int:
         """Bytes left on the disk, -1 unknown."""

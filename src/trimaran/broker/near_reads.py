@@ -1,10 +1,10 @@
 """Readers in a follower's rack (KIP-392): whom a leader sends there, and what they get there.
 
-A reader that names its rack is sent by the leader to a live follower in that rack, unless the
-leader stands there itself. A follower serves only readers of its own rack, only while it follows a
-leader, and only what it knows to be committed: a reader never sees more than at the leader, only
-later. One that is further than this replica waits for it; if its time ends before, it is told
-OFFSET_NOT_AVAILABLE, upon which clients go back to the leader.
+A reader that names its rack is sent by the leader to a follower in that rack that lives and is in
+sync, unless the leader stands there itself. A follower serves only readers of its own rack, only
+while it follows a leader, and only what it knows to be committed: a reader never sees more than at
+the leader, only later. One that is further than this replica waits for it; if its time ends before,
+it is told OFFSET_NOT_AVAILABLE, upon which clients go back to the leader.
 Does not: send anybody anywhere by distance; equal names of racks are all that counts.
 """
 
@@ -22,7 +22,9 @@ def nearer_replica(broker: Broker, partition: Partition, rack: str) -> NodeId | 
     racks = {node.node_id: node.rack for node in broker.live_nodes()}
     if racks.get(broker.node_id) == rack:
         return None
-    return next((node for node in partition.replicas if racks.get(node) == rack), None)
+    behind = broker.behind(partition.group)
+    near = (node for node in partition.replicas if racks.get(node) == rack and node not in behind)
+    return next(near, None)
 
 
 def serves(broker: Broker, partition: Partition, rack: str) -> bool:

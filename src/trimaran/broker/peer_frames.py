@@ -22,6 +22,7 @@ A connection opens with one HELLO each way; no other frame is accepted before. T
     PROPOSE_ANSWER   u64 request, i16 error code, u64 index, u64 term
     REPAIR_ASK, REPAIR_ANSWER, READMIT   see repair_frames.py
     HAND_OVER        20s group, u32 node that is to lead it
+    BEHIND           u32 count of (20s group, u64 term, u8 count of nodes (u32))
 
 Invariants: a frame that decodes was checked against its CRC; decoding never reads past the frame
 and allocates at most a constant multiple of it. Does not: know sockets, or what the fields mean.
@@ -33,6 +34,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
+from trimaran.broker.in_sync import Behind
 from trimaran.broker.peer_messages import read_messages, write_message
 from trimaran.broker.repair_frames import (
     Readmit,
@@ -66,6 +68,8 @@ _LEADER = struct.Struct(">20sQI")
 _PROPOSE = struct.Struct(">Q20s")
 _PROPOSE_ANSWER = struct.Struct(">QhQQ")
 _HAND_OVER = struct.Struct(">20sI")
+_BEHIND = struct.Struct(">20sQB")
+_NODE = struct.Struct(">I")
 _MAGIC = b"TRIM"
 
 
@@ -84,6 +88,7 @@ class FrameType(IntEnum):
     REPAIR_ANSWER = 10
     READMIT = 11
     HAND_OVER = 12
+    BEHIND = 13
 
 
 class PeerLane(IntEnum):
@@ -180,6 +185,13 @@ class HandOver:
     target: NodeId
 
 
+@dataclass(frozen=True, slots=True)
+class BehindFacts:
+    """The followers that are not in sync of groups which the sender leads."""
+
+    facts: Sequence[Behind]
+
+
 Frame: TypeAlias = (
     Hello
     | Refused
@@ -193,6 +205,7 @@ Frame: TypeAlias = (
     | RepairAnswer
     | Readmit
     | HandOver
+    | BehindFacts
 )
 
 
@@ -269,6 +282,15 @@ def write_leaders(leaders: Sequence[tuple[GroupId, Term, NodeId]]) -> list[bytes
 def write_hand_over(frame: HandOver) -> list[bytes | memoryview]:
     """Return the frame that asks a leader to hand over."""
     return _finish(FrameType.HAND_OVER, [_HAND_OVER.pack(frame.group, frame.target)])
+
+
+def write_behind(facts: Sequence[Behind]) -> list[bytes | memoryview]:
+    """Return one frame that says which followers are not in sync."""
+    parts = [_COUNT.pack(len(facts))]
+    for group, term, nodes in facts:
+        parts.append(_BEHIND.pack(group, term, len(nodes)))
+        parts.extend(map(_NODE.pack, nodes))
+    return _finish(FrameType.BEHIND, [b"".join(parts)])
 
 
 def write_propose(propose: Propose) -> list[bytes | memoryview]:
@@ -398,6 +420,21 @@ def _read_hand_over(body: memoryview) -> HandOver:
     return HandOver(GroupId(group), NodeId(target))
 
 
+def _read_behind(body: memoryview) -> BehindFacts:
+    (count,) = _COUNT.unpack_from(body)
+    position = _COUNT.size
+    facts: list[Behind] = []
+    for _ in range(count):
+        group, term, nodes_count = _BEHIND.unpack_from(body, position)
+        position += _BEHIND.size
+        end = position + nodes_count * _NODE.size
+        nodes = tuple(NodeId(node) for (node,) in _NODE.iter_unpack(_part(body, position, end)))
+        facts.append((GroupId(group), Term(term), nodes))
+        position = end
+    _expect_end(body, position)
+    return BehindFacts(facts)
+
+
 def _part(body: memoryview, start: int, end: int) -> memoryview:
     """Return body[start:end], refusing an end past the frame."""
     if end > len(body):
@@ -424,6 +461,7 @@ _READERS: dict[int, Callable[[memoryview], Frame]] = {
     FrameType.REPAIR_ANSWER: decode_answer,
     FrameType.READMIT: decode_readmit,
     FrameType.HAND_OVER: _read_hand_over,
+    FrameType.BEHIND: _read_behind,
 }
 
 

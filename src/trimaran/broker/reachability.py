@@ -12,11 +12,12 @@ from trimaran.broker.elections import Elections
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.happenings import HappeningKind
 from trimaran.broker.heartbeats import Heartbeats
+from trimaran.broker.in_sync import InSync
 from trimaran.broker.inbox import Inbox
 from trimaran.broker.incidents import Cause
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.observations import Observations
-from trimaran.broker.peer_frames import Frame, PeerLane, write_leaders
+from trimaran.broker.peer_frames import Frame, PeerLane, write_behind, write_leaders
 from trimaran.broker.peers import Peer
 from trimaran.broker.replica import Replica
 from trimaran.ids import DiskId, GroupId, NodeId, Term
@@ -32,6 +33,7 @@ class Parts(Protocol):
     heartbeats: Heartbeats
     elections: Elections
     leaders: LeaderTable
+    in_sync: InSync
     inbox: Inbox
     observations: Observations
 
@@ -66,10 +68,12 @@ class Reachability:
         if lane is PeerLane.CONTROL:
             parts.heartbeats.connected(peer.node_id)
             self._back(peer.node_id, "connected")
+            parts.in_sync.connected(peer.node_id)
             parts.leaders.notify()
             own = parts.node_id
             led = [(group, term, own) for group, term in parts.leaders.led_by(own)]
             peer.send(PeerLane.CONTROL, write_leaders(led))
+            peer.send(PeerLane.CONTROL, write_behind(parts.in_sync.led_facts()))
             self._campaign_where_leaderless(peer)
         if peer.is_connected:
             self.peer_counts(peer)

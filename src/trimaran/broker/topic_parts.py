@@ -3,7 +3,8 @@
 At a failover every client asks for everything, at the moment when the loop has least time: a
 hundred topics take milliseconds to encode anew and microseconds to copy.
 
-Invariant: what is kept was made after the last change of image, leaders or live nodes.
+Invariant: what is kept was made after the last change of image, leaders, live nodes or who is in
+sync.
 Does not: decide which topics an answer holds.
 """
 
@@ -43,7 +44,7 @@ class TopicParts:
 
 
 def describe_topic(broker: Broker, topic: Topic) -> MetadataResponseTopic:
-    """Return `topic` with its leaders; replicas count as in sync while their node is alive."""
+    """Return `topic` with its leaders and replicas as far as this node knows."""
     live = {node.node_id: None for node in broker.live_nodes()}
     return MetadataResponseTopic(
         name=topic.name,
@@ -61,12 +62,14 @@ def _describe_partition(
 ) -> MetadataResponsePartition:
     leader, term = broker.leader_hint(topic.group(number))
     replicas = topic.partitions[number]
+    behind = broker.behind(topic.group(number))
+    alive = [node for node in replicas if node in live or node == leader]
     return MetadataResponsePartition(
         error_code=ErrorCode.NONE if leader is not None else ErrorCode.LEADER_NOT_AVAILABLE,
         partition_index=number,
         leader_id=NO_LEADER if leader is None else leader,
         leader_epoch=term,
         replica_nodes=replicas,
-        isr_nodes=[node for node in replicas if node in live or node == leader],
-        offline_replicas=[node for node in replicas if node not in live and node != leader],
+        isr_nodes=[node for node in alive if node not in behind],
+        offline_replicas=[node for node in replicas if node not in alive],
     )

@@ -252,6 +252,12 @@ class ReplicationSection(Section):
         le=30_000,
         description="A leader that heard no majority for so long steps down.",
     )
+    lag_max_ms: int = Field(
+        default=3_000,
+        ge=100,
+        le=600_000,
+        description="A follower that has not synced what was committed so long ago is not in sync.",
+    )
     metadata_park_ms: int = Field(
         default=400,
         ge=0,

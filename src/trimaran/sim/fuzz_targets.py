@@ -23,6 +23,7 @@ from trimaran.broker.peer_frames import (
     ProposeAnswer,
     Refusal,
     read_frame,
+    write_behind,
     write_heartbeat,
     write_heartbeat_answer,
     write_hello,
@@ -150,6 +151,7 @@ def _peer_samples() -> dict[str, bytes]:
         "heartbeat answer": write_heartbeat_answer(
             HeartbeatAnswer(7, 1_700, [(GROUP, term, Refusal.DAMAGED)])
         ),
+        "behind": write_behind([(GROUP, term, (NodeId(2), NodeId(3)))] * 3),
         "leaders": write_leaders([(GROUP, term, NodeId(1))] * 3),
         "propose": write_propose(Propose(1, GROUP, b"command")),
         "propose answer": write_propose_answer(ProposeAnswer(1, -1, index, term)),

@@ -149,17 +149,20 @@ class Cluster:
         assert not self.is_running(node)
         self._local.start(NodeId(node)).wait_ready(timeout_s)
 
+    def begin_all(self) -> None:
+        """Start every node that does not run; return at once, before they are ready."""
+        for node in self.nodes:
+            if not self.is_running(node):
+                self._local.start(NodeId(node))
+
     def start_all(self, *, timeout_s: float = ALL_READY_TIMEOUT_S) -> None:
-        """Start every node that does not run, all at once; return when all are ready.
+        """Start every node that does not run, all at once; return when all nodes are ready.
 
         Raises:
             NodeStartError: one did not start.
         """
-        started = [
-            self._local.start(NodeId(node)) for node in self.nodes if not self.is_running(node)
-        ]
-        for process in started:
-            process.wait_ready(timeout_s)
+        self.begin_all()
+        self._local.wait_ready(timeout_s)
 
     def restart(self, node: int, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Stop the node if it runs, then start it; returns when it is ready."""

@@ -98,6 +98,18 @@ def test_a_dead_node_stays_in_the_list_and_out_of_sync(broker, client, ask):
     assert list(topic.partitions[0].offline_replicas) == [2]
 
 
+def test_a_replica_that_is_behind_is_out_of_sync_but_not_offline(broker, client, ask):
+    topic = broker.add_topic("flights")
+    topics(broker, client, ask("flights"))
+
+    broker.behind_rows[topic.group(0)] = (3,)
+    broker.notify()
+
+    (answer,) = topics(broker, client, ask("flights"))
+    assert list(answer.partitions[0].isr_nodes) == [1, 2]
+    assert list(answer.partitions[0].offline_replicas) == []
+
+
 def test_null_means_all_topics_and_empty_means_none(broker, client, ask):
     for name in ("b", "a"):
         broker.add_topic(name)

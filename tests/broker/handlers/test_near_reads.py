@@ -65,6 +65,14 @@ def test_a_leader_serves_a_reader_whom_nobody_else_is_nearer_to(client, fetch, f
     assert (data.preferred_read_replica, len(data.records)) == (NOWHERE, 3)
 
 
+def test_a_follower_that_is_behind_is_not_named(client, fetch, flights, broker):
+    broker.behind_rows[flights.group] = (NodeId(3),)
+
+    data = only(client, fetch(0, "east"))
+
+    assert (data.preferred_read_replica, len(data.records)) == (NOWHERE, 3)
+
+
 def test_a_follower_that_does_not_answer_is_not_named(client, fetch, flights, broker):
     broker.dead[NodeId(3)] = None
 

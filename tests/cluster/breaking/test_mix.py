@@ -19,6 +19,7 @@ from random import Random
 import pytest
 
 from trimaran.bench.trials import source_hash
+from trimaran.server.process import NodeStartError
 from trimaran.testing.breakable import BreakableCluster
 from trimaran.testing.links import CLIENTS, both_ways
 from trimaran.testing.waiting import let_pass
@@ -67,7 +68,10 @@ class Mix:
             if self.cluster.is_running(node):
                 self.cluster.resume(node)
         self.cluster.heal()
-        self.cluster.start_all()
+        try:
+            self.cluster.start_all()
+        except NodeStartError:  # begun while its disk failed, it ended just now
+            self.cluster.start_all()
 
     def kill(self, node):
         if self.cluster.is_running(node):
@@ -76,7 +80,7 @@ class Mix:
     def kill_twice(self, node):
         """The one that leads after the first is killed dies too, as soon as it is known."""
         self.kill(node)
-        self.cluster.start_all()
+        self.cluster.begin_all()  # not ready before what else is broken is healed
         other = self.chance.choice([one for one in self.cluster.nodes if one != node])
         self.kill(other)
 
@@ -111,7 +115,7 @@ class Mix:
 
     def power_of_all(self, _node):
         self.cluster.cut_power(self.cluster.nodes, self.chance)
-        self.cluster.start_all()
+        self.cluster.begin_all()
 
     def _note(self, name, node):
         self.counts[name] += 1

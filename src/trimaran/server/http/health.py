@@ -35,9 +35,9 @@ async def judge(node: NodeContext, facts: Facts) -> ClusterHealth:
     ]
     problems = [_node_problem(row) for row in nodes if row.state != "up" or not row.ready]
     leaderless, thin = 0, 0
-    hint = node.broker.services.leader_hint
+    services = node.broker.services
     async for topic, number, members in in_turns(places(node)):
-        if hint(topic.group(number))[0] is None:
+        if services.leader_hint(topic.group(number))[0] is None:
             leaderless += 1
             if leaderless <= NAMED_MAX:
                 problems.append(
@@ -49,12 +49,13 @@ async def judge(node: NodeContext, facts: Facts) -> ClusterHealth:
                         partition=number,
                     )
                 )
-        thin += any(member not in alive for member in members)
+        behind = services.behind(topic.group(number))
+        thin += any(member not in alive or member in behind for member in members)
     if thin:
         problems.append(
             _problem(
                 "warning",
-                f"{thin} partitions have fewer replicas up than they should",
+                f"{thin} partitions have replicas that are down or behind",
                 "start the nodes that are down; they catch up by themselves",
             )
         )

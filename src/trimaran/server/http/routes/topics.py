@@ -244,7 +244,8 @@ def partition_state(
     told: Mapping[NodeId, Mapping[int, NodePartition]],
 ) -> PartitionState:
     """Return a partition from what its replicas say."""
-    leader, term = node.broker.services.leader_hint(topic.group(number))
+    services, group = node.broker.services, topic.group(number)
+    leader, term = services.leader_hint(group)
     members = topic.partitions[number]
     rows = {member: told.get(member, {}).get(number) for member in members}
     alive = node.alive()
@@ -266,7 +267,8 @@ def partition_state(
         log_end=end,
         commit_index=None if led is None else led.commit_index,
         size_bytes=None if led is None else led.size_bytes,
-        under_replicated=any(row.state == "unreachable" for row in replicas),
+        under_replicated=bool(services.behind(group))
+        or any(row.state == "unreachable" for row in replicas),
     )
 
 
