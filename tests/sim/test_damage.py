@@ -49,12 +49,14 @@ class Bench:
         finally:
             self.loop.close()
 
-    async def until(self, what: Callable[[], object], *, limit_s: float = 60.0) -> None:
+    async def until(
+        self, what: Callable[[], object], *, limit_s: float = 60.0, step_s: float = STEP_S
+    ) -> None:
         """Wait until `what()` is true; virtual time costs none."""
         deadline = self.loop.now_s + limit_s
         while not what():
             assert self.loop.now_s < deadline, self.story()
-            await asyncio.sleep(STEP_S)
+            await asyncio.sleep(step_s)
 
     def story(self) -> str:
         """Say where everybody stands, for a failing test."""
@@ -213,8 +215,8 @@ def test_a_member_with_a_damaged_journal_votes_again_after_the_rule():
         victim = bench.follower()
         bench.cluster.kill(victim)
         damage_journal(victim)
-        await bench.restarted(victim)
-        await bench.until(lambda: bench.replica(victim) is not None)
+        bench.cluster.start(victim)
+        await bench.until(lambda: bench.replica(victim) is not None, step_s=0.001)
         assert bench.cluster.damage, "the damage was noticed"
         assert not bench.may_vote(victim)
 
