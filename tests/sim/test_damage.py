@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from trimaran.broker import repair
 from trimaran.broker.ports import Lane
 from trimaran.broker.replica import Replica
 from trimaran.errors import CorruptionError
@@ -20,6 +21,7 @@ from trimaran.sim.loop import SimLoop
 from trimaran.sim.network import SimNetwork
 from trimaran.sim.trace import EventLog
 from trimaran.storage.segment import group_directory
+from trimaran.storage.sidecar import row_position
 
 pytestmark = pytest.mark.sim
 
@@ -551,5 +553,115 @@ def test_the_scrub_mends_the_last_segment_and_the_header_of_its_rows(suffix):
         assert (found.scrub.bad_entries, found.entries_repaired) == (1, 1)
         (other,) = bench.files(bench.leader(), suffix)
         assert victim.disk.file_node(path).content == bench.leader().disk.file_node(other).content
+
+    Bench().run(scenario)
+
+
+async def two_new_disks(bench: Bench) -> None:
+    """Stop everything, put new disks into all nodes but the first, start everything."""
+    for node in bench.nodes:
+        bench.cluster.kill(node)
+    for node in bench.nodes[1:]:
+        bench.cluster.replace_disk(node)
+    for node in bench.nodes:
+        bench.cluster.restart(node)
+
+
+def test_new_disks_never_found_the_cluster_again():
+    """Two of three disks are replaced: they are a majority, but know nothing."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.start()
+        await bench.produce(8)
+        await two_new_disks(bench)
+
+        bench.cluster.kill(bench.nodes[0])
+        for _ in range(200):
+            await asyncio.sleep(STEP_S)
+            assert bench.leader(METADATA_GROUP) is None
+
+        bench.cluster.restart(bench.nodes[0])
+        for _ in range(200):
+            await asyncio.sleep(STEP_S)
+            assert bench.leader(METADATA_GROUP) is None, "its log may lack what was acknowledged"
+        assert bench.known(bench.nodes[0]) == len(bench.nodes)
+
+    Bench().run(scenario)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_forced_recovery_goes_on_with_what_the_one_disk_holds_that_is_left(seed):
+    async def scenario(bench: Bench) -> None:
+        await bench.start()
+        await bench.produce(30)
+        await bench.same_everywhere()
+        await two_new_disks(bench)
+        await bench.until(lambda: bench.known(bench.nodes[0]) == len(bench.nodes))
+
+        bench.cluster.forced_recovery = True
+        for node in bench.nodes:
+            bench.cluster.kill(node)
+            bench.cluster.restart(node)
+        await bench.same_everywhere()
+
+        bench.cluster.forced_recovery = False
+        for node in bench.nodes:
+            await bench.restarted(node)
+            await bench.same_everywhere()
+        bench.cluster.kill(bench.nodes[0])
+        await bench.produce(5)
+        await bench.restarted(bench.nodes[0])
+        await bench.same_everywhere()
+        assert bench.cluster.failures == []
+
+    Bench(seed=seed).run(scenario)
+
+
+def test_forced_recovery_waits_for_every_voter():
+    """A disk that is only away must not come back with another truth."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.start()
+        await bench.produce(8)
+        for node in bench.nodes:
+            bench.cluster.kill(node)
+        bench.cluster.replace_disk(bench.nodes[1])
+        bench.cluster.forced_recovery = True
+        bench.cluster.restart(bench.nodes[0])
+        bench.cluster.restart(bench.nodes[1])
+
+        for _ in range(200):
+            await asyncio.sleep(STEP_S)
+            assert bench.leader() is None
+
+        bench.cluster.restart(bench.nodes[2])
+        await bench.same_everywhere()
+
+    Bench().run(scenario)
+
+
+def test_a_row_that_rots_behind_the_look_of_a_repair_is_mended_too(monkeypatch):
+    """An entry is put back by the row before it, which had passed its check."""
+    monkeypatch.setattr(repair, "LOOK_BYTES", 50_000)  # of one entry
+
+    async def scenario(bench: Bench) -> None:
+        await bench.start()
+        await bench.produce(12)
+        await bench.flushed()
+        victim = bench.follower()
+        others = [node.name for node in bench.nodes if node is not victim]
+        (path,) = bench.files(victim, ".rows")
+        flip(victim, path, row_position(5) + 4)
+        bench.cluster.network.cut([victim.name], others)
+        await victim.process.start(victim.broker._consensus.mending.scrub.scrub_all())
+        await bench.until(lambda: victim.broker.statistics().mending.bad_entries_found > 1)
+        flip(victim, path, row_position(4) + 4)
+        await bench.until(lambda: victim.broker.statistics().mending.bad_entries_found > 3)
+
+        bench.cluster.network.mend([victim.name], others)
+
+        await bench.until(lambda: not victim.broker.statistics().mending.segments_in_repair)
+        assert victim.broker.statistics().mending.entries_repaired == 2
+        await bench.same_everywhere()
 
     Bench().run(scenario)

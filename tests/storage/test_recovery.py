@@ -2,6 +2,7 @@ import pytest
 
 from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import (
+    METADATA_GROUP,
     ClusterId,
     DiskId,
     Index,
@@ -72,20 +73,34 @@ def test_a_directory_of_another_cluster_node_or_disk_is_refused(kit, files, fiel
         open_store(files, identity=Identity(**fields))
 
 
-def test_formatting_that_was_interrupted_can_be_done_again(kit):
+@pytest.mark.parametrize("joins", [False, True])
+def test_formatting_that_was_interrupted_can_be_done_again(kit, joins):
     for calls in range(60):
         files = kit.MemoryFiles()
         files.fuse = calls
         try:
-            format_store(files, kit.IDENTITY)
+            format_store(files, kit.IDENTITY, joins=joins)
         except InterruptedError:
             files.fuse = None
             if not files.exists("identity"):
-                format_store(files, kit.IDENTITY)
+                format_store(files, kit.IDENTITY, joins=joins)
         else:
             break
-        assert open_store(files, identity=kit.IDENTITY, settings=kit.SMALL).damage == []
+        assert len(open_store(files, identity=kit.IDENTITY, settings=kit.SMALL).damage) == joins
     assert calls > 10
+
+
+def test_a_disk_that_joins_has_no_vote_for_the_metadata_at_any_start(kit):
+    files = kit.MemoryFiles()
+    format_store(files, kit.IDENTITY, joins=True)
+
+    for _ in range(3):
+        store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
+        (found,) = store.groups.values()
+        assert (found.group, found.has_files) == (METADATA_GROUP, True)
+        assert found.damage.kind is DamageKind.MISSING_FILES
+        assert (found.entries, found.hard_state.vote) == ([], None)
+        store.close()
 
 
 def test_boundary_entries_and_commit_come_back(kit, driver):

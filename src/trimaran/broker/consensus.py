@@ -109,6 +109,7 @@ class Consensus:
             tasks=tasks,
             hello=hello,
             addresses=config.cluster.nodes,
+            accepts_disks=settings.forced_recovery,
             observations=observations,
         )
         self.rounds = Rounds(

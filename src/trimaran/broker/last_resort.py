@@ -16,7 +16,12 @@ each comes to the same conclusion by itself. If a voter is missing, if one has l
 synced, or if the longest log ends below a commit index or boundary that anybody knows, the group
 stays as it is and people are asked: what is missing may be what a client was told is safe.
 
-Does not: choose among logs of which any was cut short by damage that is certain.
+With replication.forced_recovery people have answered: the longest log that is left wins, although
+other members have lost what they had synced or know of more. Still all voters must answer, a new
+disk in the place of a lost one: none may come back later with another truth.
+
+Does not, unless it is told to: choose among logs of which any was cut short by damage that is
+certain.
 """
 
 import asyncio
@@ -62,8 +67,13 @@ class LastResort:
         node_id: NodeId,
         asking: Asking,
         readmission: Readmission,
+        is_forced: bool = False,
     ) -> None:
-        """Nothing is asked before a group has had no leader for WAIT_S."""
+        """Nothing is asked before a group has had no leader for WAIT_S.
+
+        `is_forced`: people accept that what only lost disks held is gone.
+        """
+        self._is_forced = is_forced
         self._owner = owner
         self._node_id = node_id
         self._asking = asking
@@ -130,11 +140,14 @@ class LastResort:
         if len(whole) >= majority_count(voters):
             self._said_s.pop(replica.group, None)
             return
-        reason = f"no answer from {missing}" if missing else _objection(statuses)
-        if reason is not None:
-            self._ask_people(replica, reason)
+        if missing:
+            self._ask_people(replica, f"no answer from {missing}")
             return
-        self._conclude(replica, statuses)
+        objection = _objection(statuses)
+        if objection is not None and not self._is_forced:
+            self._ask_people(replica, objection)
+            return
+        self._conclude(replica, statuses, objection)
 
     async def _ask_all(self, replica: Replica) -> dict[NodeId, MemberStatus]:
         """Return what each voter that answers says of itself, in replica order."""
@@ -151,16 +164,20 @@ class LastResort:
         statuses[self._node_id] = self.status(replica)
         return {node: statuses[node] for node in replica.raft.voters if node in statuses}
 
-    def _conclude(self, replica: Replica, statuses: Mapping[NodeId, MemberStatus]) -> None:
+    def _conclude(
+        self, replica: Replica, statuses: Mapping[NodeId, MemberStatus], accepted: str | None
+    ) -> None:
+        """Have the longest log lead; `accepted` is what people were warned of."""
         best = _longest(statuses)
         group, raft = replica.group, replica.raft
         log.warning(
             "no leader without damaged members group=%s effect=the longest log leads node=%s "
-            "term=%s index=%s",
+            "term=%s index=%s%s",
             group.hex(),
             best,
             statuses[best].last_term,
             statuses[best].last_index,
+            "" if accepted is None else f" forced=yes accepted={accepted}",
         )
         self._said_s.pop(group, None)
         if best != self._node_id:

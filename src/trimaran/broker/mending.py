@@ -146,6 +146,7 @@ class Mending:
             node_id=hello.node_id,
             asking=self.asking,
             readmission=self.readmission,
+            is_forced=config.replication.forced_recovery,
         )
         self.installs: Installs | None = None
 

@@ -114,9 +114,15 @@ class Peers:
         tasks: Tasks,
         hello: Hello,
         addresses: Sequence[PeerAddress],
+        accepts_disks: bool = False,
         observations: Observations | None = None,
     ) -> None:
-        """`hello` is this node's greeting on either lane; `addresses` holds all nodes'."""
+        """`hello` is this node's greeting on either lane; `addresses` holds all nodes'.
+
+        `accepts_disks`: a disk that is not the registered one counts as soon as it says so of
+        itself (forced recovery: nobody is left to register it).
+        """
+        self._accepts_disks = accepts_disks
         self._counters = (observations or Observations.apart()).counters
         self._owner = owner
         self._network = network
@@ -182,7 +188,8 @@ class Peers:
 
     def _judge_disk(self, peer: Peer, hello: Hello) -> None:
         known = self._owner.disk_of(peer.node_id)
-        counted, peer.counts = peer.counts, known is None or known == hello.disk_id
+        is_known = known is None or known == hello.disk_id
+        counted, peer.counts = peer.counts, is_known or self._accepts_disks
         if counted and not peer.counts:
             log.warning("peer speaks from another disk peer=%s effect=no vote", peer.node_id)
         elif not counted and peer.counts and peer.is_connected:

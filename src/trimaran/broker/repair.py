@@ -105,6 +105,9 @@ class Repairs:
             self.found += 1
             if not await self._put_back(replica, part.bad_index):
                 vain_count += 1
+                number = max(
+                    0, number - 1
+                )  # what passed may be bad by now, and needed for this one
                 if segment.generation and vain_count % VAIN_MAX == 0:
                     self._start_over(replica)
                 await asyncio.sleep(RETRY_S)

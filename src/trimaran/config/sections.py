@@ -252,6 +252,11 @@ class ReplicationSection(Section):
         le=30_000,
         description="A leader that heard no majority for so long steps down.",
     )
+    forced_recovery: bool = Field(
+        default=False,
+        description="After the loss of a majority: go on with the longest log that is left, "
+        "whatever the lost disks held. For one start of all nodes (docs/operations.md).",
+    )
     lag_max_ms: int = Field(
         default=3_000,
         ge=100,

@@ -52,7 +52,7 @@ def format_node(config: NodeConfig, *, cluster_id: ClusterId, join: bool = False
     identity = Identity(
         cluster_id=cluster_id, node_id=config.node.id, disk_id=DiskId(os.urandom(16))
     )
-    format_store(RealFiles(str(data)), identity)
+    format_store(RealFiles(str(data)), identity, joins=join)
     return identity
 
 

@@ -22,6 +22,7 @@ from trimaran.config.sections import (
     KafkaSection,
     NodeSection,
     PeerAddress,
+    ReplicationSection,
     StorageSection,
     TopicSection,
 )
@@ -138,6 +139,8 @@ class SimCluster:
         """The first such finding of each machine, by its name."""
         self.blocking_calls: list[str] = []
         """Disk calls on the event loop of dead processes."""
+        self.forced_recovery = False
+        """Whether nodes that start accept the loss of a majority."""
         self.started_s = loop.now_s
         self.log = log
         self.counts: dict[str, int] = {}
@@ -239,7 +242,8 @@ class SimCluster:
         node.disk.conditions.capacity = None
         node.disk_number += 1
         node.refused_starts = 0
-        format_store(SimFiles(node.disk, who=f"{node.name}/format"), self._identity(node))
+        files = SimFiles(node.disk, who=f"{node.name}/format")
+        format_store(files, self._identity(node), joins=True)
 
     def views(self) -> Iterator[ReplicaView]:
         """Yield every replica of every living process."""
@@ -295,6 +299,7 @@ class SimCluster:
                 coordinators=COORDINATORS,
             ),
             topic=TopicSection(num_partitions=2),
+            replication=ReplicationSection(forced_recovery=self.forced_recovery),
         )
 
     def _run_main(self, node: SimNode, process: Process) -> None:

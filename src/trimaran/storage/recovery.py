@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from trimaran.errors import CorruptionError, StorageError
-from trimaran.ids import TOPIC_ID_BYTES, GroupId, Index, TopicId, group_id, group_name
+from trimaran.ids import (
+    METADATA_GROUP,
+    TOPIC_ID_BYTES,
+    GroupId,
+    Index,
+    Term,
+    TopicId,
+    group_id,
+    group_name,
+)
 from trimaran.records.entry import Entry, HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage, DamageKind
@@ -254,8 +263,12 @@ class Store:
         return recovered
 
 
-def format_store(files: Files, identity: Identity) -> None:
+def format_store(files: Files, identity: Identity, *, joins: bool = False) -> None:
     """Make an empty data directory for `identity`; the last step is what makes it one.
+
+    One that `joins` a cluster which exists begins with the metadata group as a damaged replica:
+    what this node held of it is gone. So it has no vote in it until a leader lets it in, and
+    founds nothing, however many such disks meet.
 
     Raises:
         StorageError: the directory is formatted already, or the disk failed.
@@ -264,8 +277,11 @@ def format_store(files: Files, identity: Identity) -> None:
         raise StorageError(f"{IDENTITY_PATH}: the directory is formatted already")
     files.make_directory(JOURNAL_DIRECTORY)
     files.make_directory(GROUPS_DIRECTORY)
-    replace_whole(files, GROUP_LIST_PATH, encode_group_list(()))
-    journal = _new_journal(files, identity, FIRST_JOURNAL, JournalTail(0, 0, 0), ())
+    groups = (_joining(METADATA_GROUP),) if joins else ()
+    for group in groups:
+        files.make_directory(group_directory(group.group))
+    replace_whole(files, GROUP_LIST_PATH, encode_group_list(group.group for group in groups))
+    journal = _new_journal(files, identity, FIRST_JOURNAL, JournalTail(0, 0, 0), groups)
     journal.close()
     write_range(files, journal.generation, journal.generation)
     write_identity(files, identity)
@@ -469,6 +485,18 @@ def _new_journal(
     first.run()
     first.finish()
     return journal
+
+
+def _joining(group: GroupId) -> LiveGroup:
+    """Return a group as it is on a disk in the place of one that had it."""
+    return LiveGroup(
+        group=group,
+        hard_state=HardState(term=Term(0), vote=None),
+        boundary=Boundary(group=group),
+        damage=Damage(
+            kind=DamageKind.MISSING_FILES, text="a new disk: what the node held before is gone"
+        ),
+    )
 
 
 def _live_group(recovered: RecoveredGroup) -> LiveGroup:
