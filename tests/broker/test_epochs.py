@@ -35,8 +35,15 @@ def test_the_last_epoch_ends_at_the_log_end() -> None:
     assert epochs_of(*THREE).end(7, log_end=Offset(20)) == (7, 20)
 
 
-def test_epochs_before_the_first_and_after_the_last_are_unknown() -> None:
-    assert epochs_of(*THREE).end(0, log_end=Offset(20)) == (-1, -1)
+def test_an_epoch_whose_events_were_deleted_ends_where_the_first_known_one_begins() -> None:
+    kept = epochs_of(*THREE[3:])
+
+    assert kept.end(1, log_end=Offset(20)) == (1, 10)
+    assert kept.end(3, log_end=Offset(20)) == (3, 10)
+
+
+def test_no_epoch_and_those_after_the_last_are_unknown() -> None:
+    assert epochs_of(*THREE).end(-1, log_end=Offset(20)) == (-1, -1)
     assert epochs_of(*THREE).end(8, log_end=Offset(20)) == (-1, -1)
     assert LeaderEpochs().end(0, log_end=Offset(0)) == (-1, -1)
 

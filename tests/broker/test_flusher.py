@@ -97,6 +97,10 @@ class Bench:
 
     def hear(self, sender, message):
         """Take an append in, and sync it."""
+        self.replica.round_finished(self.take(sender, message))
+
+    def take(self, sender, message):
+        """Take an append in; the journal is slower."""
         raft = self.replica.raft
         raft.step(sender, message)
         ready = raft.ready()
@@ -105,11 +109,24 @@ class Bench:
             log = raft.log
             end = Index(ready.committed_to + 1)
             self.flusher.committed(self.replica, log.bytes_between(ready.committed_from, end))
-        self.replica.round_finished(ready)
+        return ready
+
+    async def cycle(self):
+        """Flush what is due, with a journal and a disk that are at once done."""
+        cycle = asyncio.create_task(self.flusher.cycle())
+        async with asyncio.timeout(5):
+            while not cycle.done():
+                for boundary, replica, done in self.rounds.boundaries:
+                    if not done.done():
+                        replica.boundary = boundary
+                        done.set_result(None)
+                await (self.workers.run_one() if self.workers.waiting else asyncio.sleep(0))
+        await cycle
 
 
 def bench_of(tmp_path):
     """Return a follower of one partition and its node's flusher, nothing under way."""
+    tmp_path.mkdir(exist_ok=True)
     files = RealFiles(str(tmp_path))
     identity = Identity(cluster_id=ClusterId("c" * 22), node_id=NODE, disk_id=DiskId(bytes(16)))
     format_store(files, identity)
@@ -196,14 +213,7 @@ async def test_a_log_truncated_while_it_is_flushed_folds_its_producers_once(tmp_
 async def test_a_deleted_group_leaves_no_flushed_entry_in_memory(tmp_path):
     bench = bench_of(tmp_path)
     bench.hear(OTHER, appends(1, 0, 0, range(1, 5), commit=4))
-    cycle = asyncio.create_task(bench.flusher.cycle())
-    async with asyncio.timeout(5):
-        while not cycle.done():
-            for _, _, done in bench.rounds.boundaries:
-                if not done.done():
-                    done.set_result(None)
-            await (bench.workers.run_one() if bench.workers.waiting else asyncio.sleep(0))
-    bench.replica.boundary = bench.rounds.boundaries[-1][0]
+    await bench.cycle()
     log = bench.replica.raft.log
     assert log.first_index <= 4, "the tail is kept for readers"
 
@@ -284,3 +294,51 @@ async def test_no_event_is_taken_before_the_machine_knows_that_it_leads(tmp_path
 
     assert refused.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
     assert bench.partition.append(batch, acks=-1).base_offset == 0
+
+
+@pytest.mark.asyncio
+async def test_a_state_is_flushed_although_the_journal_is_always_behind(tmp_path, monkeypatch):
+    """Others commit faster than this disk syncs: never is all that is applied also synced."""
+    monkeypatch.setattr(Partition, "flush_bytes_max", None)
+    bench = bench_of(tmp_path)
+    bench.flusher._flush_interval_s = 0.0
+    late = bench.take(OTHER, appends(1, 0, 0, (1, 2), commit=2))
+    await bench.cycle()
+    assert bench.rounds.boundaries == []
+
+    for index in range(3, 13):
+        ready = bench.take(OTHER, appends(1, index - 1, 1, (index,), commit=index))
+        bench.replica.round_finished(late)
+        late = ready
+        await bench.cycle()
+
+    assert bench.replica.raft.synced_index == 11 < bench.replica.applied
+    assert bench.replica.boundary.position.index >= 10
+    bench.replica.round_finished(late)
+    await bench.cycle()
+    assert bench.replica.boundary.position.index == 12
+    assert bench.flusher.unflushed_bytes == 0
+
+
+@pytest.mark.asyncio
+async def test_a_group_that_starts_over_while_another_is_flushed_is_flushed_again(
+    tmp_path, monkeypatch
+):
+    """The replica of before is not filed again: its successor would be taken for it."""
+    bench = bench_of(tmp_path)
+    bench.take(OTHER, appends(1, 0, 0, (1, 2), commit=2))
+
+    async def start_over(replica):
+        replica.removed = True
+        bench.flusher.group_removed(replica)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(bench.flusher, "_flush", start_over)
+        await bench.cycle()
+    again = bench_of(tmp_path / "again")
+    again.flusher, again.workers, again.rounds = bench.flusher, bench.workers, bench.rounds
+    again.hear(OTHER, appends(1, 0, 0, (1, 2), commit=2))
+    await again.cycle()
+
+    assert again.replica.boundary.position.index == 2
+    assert bench.flusher.unflushed_bytes == 0

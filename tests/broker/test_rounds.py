@@ -385,6 +385,7 @@ async def test_what_others_have_committed_is_flushed_only_once_the_own_journal_h
     await bench.hear(THIRD, AppendAnswer(Term(1), True, Index(1)))
 
     assert bench.replica.applied == 1
-    assert bench.replica.entries_to_flush() == ()
+    assert bench.replica.next_flush() is None
     await bench.idle()
-    assert [entry.index for entry in bench.replica.entries_to_flush()] == [1]
+    entries, _ = bench.replica.next_flush()
+    assert [entry.index for entry in entries] == [1]

@@ -40,10 +40,16 @@ class LeaderEpochs:
             self._start_offsets.pop()
 
     def end(self, leader_epoch: int, *, log_end: Offset) -> tuple[int, Offset]:
-        """Return (largest epoch <= asked, first offset after it); (-1, -1) if unknown."""
+        """Return (largest epoch <= asked, first offset after it); (-1, -1) if unknown.
+
+        An epoch older than all that are known ends where the first of them begins: its events were
+        deleted, nothing of what a reader has was replaced (as Kafka's LeaderEpochFileCache says).
+        """
+        if leader_epoch < 0 or not self._terms:
+            return -1, Offset(-1)
         following = bisect_right(self._terms, Term(leader_epoch))
         if following == 0:
-            return -1, Offset(-1)
+            return leader_epoch, self._start_offsets[0]
         if following == len(self._terms):
             if leader_epoch > self._terms[-1]:
                 return -1, Offset(-1)

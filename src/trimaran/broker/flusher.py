@@ -123,6 +123,7 @@ class Flusher:
         if waiting is not None:
             self._waiting_bytes -= waiting.size
         self._forget(group, self._unflushed.get(group, 0))
+        self._flushed()
         log = replica.raft.log
         log.release(min(replica.boundary.position.index, log.last_index))
 
@@ -157,7 +158,7 @@ class Flusher:
             replica = waiting.replica
             with suppress(_GroupDeletedError):
                 await self._flush(replica)
-                if replica.storage.last_index < replica.applied:
+                if replica.storage.last_index < replica.applied and not replica.removed:
                     self._waiting.setdefault(replica.group, _Waiting(replica, waiting.since_s))
         while self._swaps:
             replica, compaction, done = self._swaps.popleft()
@@ -195,8 +196,8 @@ class Flusher:
         Raises:
             _GroupDeletedError: it was deleted meanwhile.
         """
-        while entries := replica.entries_to_flush():
-            states = replica.machine.flushed(entries)
+        while not replica.removed and (step := replica.next_flush()):
+            entries, states = step
             files = await when_there_is_room(partial(self._write, replica, entries, states))
             await self._bound(replica, entries, files)
 

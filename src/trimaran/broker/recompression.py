@@ -188,6 +188,9 @@ class Recompression:
             pending.finish(error.code)
         except (asyncio.CancelledError, TrimaranError):
             pending.finish(ErrorCode.UNKNOWN_SERVER_ERROR)
+        except Exception:
+            pending.finish(ErrorCode.UNKNOWN_SERVER_ERROR)
+            raise
         else:
             if outcome.done:
                 pending.settle(outcome)

@@ -9,7 +9,7 @@ Does not: talk to peers, sync, or know what a payload means.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from trimaran.ids import GroupId, Index, NodeId
 from trimaran.raft.node import RaftNode
@@ -20,6 +20,8 @@ from trimaran.storage.damage import Damage
 from trimaran.storage.partition_log import PartitionLog
 
 NO_INDEX = Index(0)
+Flush: TypeAlias = tuple[Sequence[Entry], Mapping[str, bytes | StateFile]]
+"""Entries for the segments, and the state as of the last of them."""
 
 
 class StateMachine(Protocol):
@@ -64,6 +66,7 @@ class Replica:
     """This node's member of one group."""
 
     __slots__ = (
+        "_flush",
         "applied",
         "boundary",
         "commit_known",
@@ -110,6 +113,8 @@ class Replica:
         """Loop time at which this node last began to lead the group."""
         self.journaled = hard_state
         """The hard state of the last finished journal round."""
+        self._flush: Flush | None = None
+        """What is flushed as soon as the journal holds it."""
         self.applied: Index = boundary.position.index
         self.folded: Index = boundary.position.index
         self._fold_inherited()
@@ -146,19 +151,33 @@ class Replica:
         self.raft.synced(ready.token)
         self.machine.synced()
 
-    def entries_to_flush(self) -> Sequence[Entry]:
-        """Return the next applied entries that no segment holds, at least one if there is any.
+    def next_flush(self) -> Flush | None:
+        """Return the next applied entries that no segment holds, and the state as of the last.
 
         Others may have committed what the own journal does not hold yet. That waits: replay takes
-        an entry that comes after a boundary above it for damage.
+        an entry that comes after a boundary above it for damage. A state is that of a moment, so
+        that one is kept until the journal, which others may always be ahead of, has come to it.
         """
+        if self._flush is None:
+            entries = self._entries_to_flush()
+            if not entries:
+                return None
+            self._flush = entries, self.machine.flushed(entries)
+        flush = self._flush
+        if flush[0][-1].index > self.raft.synced_index:
+            return None
+        self._flush = None
+        return flush
+
+    def _entries_to_flush(self) -> Sequence[Entry]:
+        """Return the entries of the next flush, at least one if there is any."""
         start = self.storage.last_index
         if start < self.boundary.position.index:
             return ()  # segments damaged: nothing is appended behind a hole
-        bytes_max = self.machine.flush_bytes_max
-        last = min(self.applied, self.raft.synced_index)
-        if start >= last or (bytes_max is None and last < self.applied):
+        last = self.applied
+        if start >= last:
             return ()
+        bytes_max = self.machine.flush_bytes_max
         return self.raft.log.slice(Index(start + 1), Index(last + 1), bytes_max=bytes_max)
 
     def _truncate(self, start: Index) -> None:

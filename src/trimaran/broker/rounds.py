@@ -150,6 +150,17 @@ class _Round:
         content.repaired.extend(replica.group for replica, _ in self.repaired)
         return content
 
+    def append(self, later: "_Round") -> None:
+        """Make one round of this and the next."""
+        # A round never both removes a group and writes to it.
+        self.items = [item for item in self.items + later.items if not item[0].removed]
+        self.boundaries += later.boundaries
+        self.terms += later.terms
+        self.removed += later.removed
+        self.damaged += later.damaged
+        self.repaired += later.repaired
+        self.fences += later.fences
+
     def settle(self) -> None:
         """Note the boundaries that are synced now, and tell those who wait.
 
@@ -435,13 +446,7 @@ class Rounds:
         write.abandon()
         self._rollover_refused = content.is_empty
         later, self._next = self._next, content
-        # A round never both removes a group and writes to it.
-        content.items = [item for item in content.items + later.items if not item[0].removed]
-        content.boundaries += later.boundaries
-        content.removed += later.removed
-        content.damaged += later.damaged
-        content.repaired += later.repaired
-        content.fences += later.fences
+        content.append(later)
         self._owner.disk_full(True)
         self._loop.call_later(DISK_FULL_RETRY_S, self._retry)
 
