@@ -83,7 +83,10 @@ class Bench:
             owner=owner,
         )
         self.replica = SimpleNamespace(
-            applied=Index(0), group=group_id(GROUPS_TOPIC_ID, 0), proposed=lambda entry: None
+            leads=True,
+            applied=Index(0),
+            group=group_id(GROUPS_TOPIC_ID, 0),
+            proposed=lambda entry: None,
         )
         self.coordinator.bind(self.replica)
 

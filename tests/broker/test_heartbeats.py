@@ -5,7 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from trimaran.broker.heartbeats import GIVEN_UP_S, Heartbeats
+from trimaran.broker.heartbeats import (
+    GIVEN_UP_S,
+    READS_UNDER_WAY_MAX,
+    UNANSWERED_MAX,
+    Heartbeats,
+)
 from trimaran.broker.in_sync import InSync
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.log_clock import LogClock
@@ -59,10 +64,14 @@ class FakeRaft:
         self.commit_index = Index(5)
         self.voters = (NODE, OTHER)
         self.resets = []
+        self.has_reads = True
         self.match = Index(5)
 
     def follower_match(self, peer):
         return self.match
+
+    def heartbeat_answered(self, peer, number):
+        self.answered = number
 
     def peer_term(self, peer, term):
         pass
@@ -82,12 +91,14 @@ class Bench:
         self.owner = SimpleNamespace(
             replica=lambda group: self.replica,
             touched=lambda replica: None,
+            can_store=lambda: self.has_room,
             majority_silent=lambda replica: None,
             claim_dropped=lambda group, node: None,
             peer_silent=lambda node: None,
             peer_heard=lambda node: None,
             member_damaged=lambda peer, replica: None,
         )
+        self.has_room = True
         self.leaders = LeaderTable()
         self.leaders.note(GROUP, Term(3), NODE, now_s=0.0)
         self.in_sync = InSync(self.leaders, node_id=NODE, lag_s=1.0)
@@ -317,3 +328,96 @@ async def test_a_silent_follower_is_not_in_sync_and_is_looked_at_when_it_is_hear
     bench.heartbeats._tick()
     bench.heartbeats.stop()
     assert bench.in_sync.behind(GROUP) == ()
+
+
+@pytest.mark.asyncio
+async def test_a_node_without_room_says_so_and_is_not_made_leader():
+    bench = leading()
+    bench.has_room = False
+    assert bench.beat().has_room is False
+    bench.answer()
+    assert bench.heartbeats.can_lead(OTHER, GROUP)
+
+    beat = Heartbeat(1, 0, full=True, claims=(), dropped=(), has_room=False)
+    bench.heartbeats.receive(bench.peer, beat)
+
+    assert not bench.heartbeats.can_lead(OTHER, GROUP)
+
+
+class Bulk:
+    """A bulk connection that was given `bytes_out` bytes."""
+
+    def __init__(self, bytes_out):
+        self.bytes_out = bytes_out
+        self.bytes_in = 11
+        self.aborted = 0
+
+    def abort(self):
+        self.aborted += 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("arrived", "aborted"),
+    [((0, 0, 0), 1), ((0, 10, 20), 0), ((100, 100, 100), 0), ((0, 0, 100), 0), ((7, 7, 7), 1)],
+)
+async def test_a_bulk_connection_on_which_nothing_arrives_is_broken(arrived, aborted):
+    """Signs of life pass on the other connection; TCP alone would need a quarter of an hour."""
+    bench = leading()
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    bulk = bench.peer.sessions[PeerLane.BULK] = Bulk(bytes_out=100)
+    for step, count in enumerate(arrived):
+        loop.time = lambda at_s=begun_s + step * (GIVEN_UP_S / 2 + 0.1): at_s
+        bench.heartbeats._send_all()
+        number = bench.peer.beats[-1].number
+        bench.heartbeats.receive_answer(bench.peer, HeartbeatAnswer(number, 0, (), count))
+
+    assert bulk.aborted == aborted
+
+
+@pytest.mark.asyncio
+async def test_an_answer_tells_what_came_on_the_bulk_connection():
+    bench = leading()
+    bench.peer.sessions[PeerLane.BULK] = Bulk(bytes_out=0)
+
+    bench.heartbeats.receive(bench.peer, Heartbeat(1, 0, full=True, claims=(), dropped=()))
+
+    assert bench.peer.answers[-1].bulk_bytes == 11
+
+
+@pytest.mark.asyncio
+async def test_reads_share_a_heartbeat_when_many_are_under_way():
+    """Else answers that come late would be forgotten, and a healthy leader with them."""
+    bench = leading()
+    bench.beat()
+    for _ in range(10 * READS_UNDER_WAY_MAX):
+        bench.heartbeats.confirm(bench.replica)
+        await asyncio.sleep(0)
+    sent = [beat.number for beat in bench.peer.beats]
+    assert len(sent) <= READS_UNDER_WAY_MAX + 2
+    asked = bench.heartbeats.confirm(bench.replica)
+    await asyncio.sleep(0)
+
+    bench.heartbeats.receive_answer(bench.peer, HeartbeatAnswer(sent[-1], 0, ()))
+
+    assert bench.peer.beats[-1].number > asked
+    assert bench.raft.answered == sent[-1]
+
+
+@pytest.mark.asyncio
+async def test_what_a_late_answer_says_of_groups_is_taken():
+    """What the other side says once, it must not say in vain."""
+    bench = leading()
+    bench.beat()
+    bench.answer()
+    before = len(bench.raft.resets)
+    for _ in range(UNANSWERED_MAX + 2):
+        bench.heartbeats._send(OTHER, bench.heartbeats._pulses[OTHER])
+    first = bench.peer.beats[-UNANSWERED_MAX - 2].number
+    late = HeartbeatAnswer(first, 0, ((GROUP, Term(0), Refusal.MISSING),))
+
+    bench.heartbeats.receive_answer(bench.peer, late)
+    bench.heartbeats.receive_answer(bench.peer, HeartbeatAnswer(first + 1, 0, ()))
+
+    assert len(bench.raft.resets) == before + 1

@@ -83,10 +83,13 @@ def membership_of(tmp_path, *, has_group=True, damage=(), voters=(NODE,)):
         add = store.plan_add_group(Boundary(group=GROUP, voters=voters))
         add.run()
         add.finish()
-    rounds, begun = FakeRounds(), []
+    rounds, begun, forgotten = FakeRounds(), [], []
     membership = Membership(
         consensus=SimpleNamespace(
-            rounds=rounds, groups=GroupTable(), observations=Observations.apart()
+            rounds=rounds,
+            groups=GroupTable(),
+            observations=Observations.apart(),
+            forget=forgotten.append,
         ),
         store=store,
         workers=FakeWorkers(),
@@ -95,6 +98,7 @@ def membership_of(tmp_path, *, has_group=True, damage=(), voters=(NODE,)):
         disk_id=identity.disk_id,
         limits=RaftLimits(),
     )
+    rounds.leaders_forgotten = forgotten
     return membership, rounds, begun
 
 
@@ -108,6 +112,15 @@ async def test_the_journal_is_told_of_a_deletion_in_the_turn_that_takes_the_grou
     assert membership.dormant() == []
     assert rounds.forgotten == [GROUP]
     begun[0].close()
+
+
+@pytest.mark.asyncio
+async def test_of_a_deleted_topic_that_was_never_here_nothing_is_remembered(tmp_path):
+    membership, rounds, _ = membership_of(tmp_path, has_group=False)
+
+    membership.image_changed(FakeImage(), [TopicDeleted(topic=TOPIC)])
+
+    assert rounds.leaders_forgotten == [GROUP]
 
 
 @pytest.mark.asyncio

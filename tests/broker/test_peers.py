@@ -9,7 +9,8 @@ from trimaran.broker.peer_frames import Hello, PeerLane
 from trimaran.broker.peers import Peers
 from trimaran.config import PeerAddress
 from trimaran.errors import PeerError
-from trimaran.ids import BootId, ClusterId, DiskId, NodeId
+from trimaran.ids import BootId, ClusterId, DiskId, GroupId, Index, NodeId, Term
+from trimaran.raft.messages import AppendEntries
 
 OWN = Hello(
     lane=PeerLane.CONTROL,
@@ -18,6 +19,7 @@ OWN = Hello(
     disk_id=DiskId(bytes(16)),
     cluster_id=ClusterId("c" * 22),
 )
+GROUP = GroupId(bytes(20))
 OTHER = replace(OWN, node_id=NodeId(2), boot_id=BootId(7))
 
 
@@ -27,6 +29,7 @@ class Session:
     def __init__(self, hello):
         self.hello = hello
         self.aborted = False
+        self.is_choked = False
 
     def abort(self):
         self.aborted = True
@@ -35,12 +38,16 @@ class Session:
 class Owner:
     def __init__(self):
         self.events = []
+        self.counted = []
 
     def peer_up(self, peer, lane):
         self.events.append(("up", lane))
 
     def peer_down(self, peer, lane):
         self.events.append(("down", lane))
+
+    def peer_counts(self, peer):
+        self.counted.append(peer.node_id)
 
     def peer_frames(self, peer, frames):
         raise AssertionError("no frames here")
@@ -117,3 +124,27 @@ async def test_strangers_are_refused_with_the_reason(hello, reason):
 
     with pytest.raises(PeerError, match=reason):
         peers.admit(Session(hello), hello)
+
+
+@pytest.mark.asyncio
+async def test_entries_for_a_choked_connection_are_dropped_and_probed_for_when_it_drained():
+    """Else what waits for a slow peer grows with the number of groups."""
+    owner = Owner()
+    peers = peers_of(owner)
+    admitted(peers, OTHER)
+    bulk = admitted(peers, replace(OTHER, lane=PeerLane.BULK))
+    peer = peers.peers[NodeId(2)]
+    entries = AppendEntries(Term(1), Index(0), Term(0), Index(0), [])
+
+    peer.queue(GROUP, entries)
+    bulk.is_choked = True
+    peer.queue(GROUP, entries)
+    assert len(peer.bulk_out) == 1
+
+    bulk.is_choked = False
+    peers.drained(bulk)
+    assert owner.counted == [NodeId(2)]
+    peer.queue(GROUP, entries)
+    assert len(peer.bulk_out) == 2
+    peers.drained(Session(OTHER))
+    assert owner.counted == [NodeId(2)], "a connection of before says nothing"

@@ -67,6 +67,9 @@ class ConsensusOwner(Commands, Protocol):
     def dormant_groups(self) -> Sequence[RecoveredGroup]:
         """Return the groups that this node only keeps, ordered."""
 
+    def room_changed(self, has_room: bool) -> None:
+        """The disk takes events again, or no more."""
+
     def fail(self, error: BaseException) -> None:
         """End the process."""
 
@@ -217,9 +220,13 @@ class Consensus:
             # The files may be here before its next heartbeat, which would then find all well.
             self.heartbeats.missed(leader, replica.group)
         if not starts_over:
-            self.leaders.forget(replica.group)
-            self.in_sync.forget(replica.group)
-            self.inbox.forget(replica.group)
+            self.forget(replica.group)
+
+    def forget(self, group: GroupId) -> None:
+        """The group was deleted, wherever it was."""
+        self.leaders.forget(group)
+        self.in_sync.forget(group)
+        self.inbox.forget(group)
 
     def live_replicas(self) -> Sequence[Replica]:
         """Return all groups of this node, ordered."""
@@ -397,6 +404,7 @@ class Consensus:
 
     def _room_changed(self, has_room: bool) -> None:
         """Without room for events this node leads nothing that another could lead."""
+        self._owner.room_changed(has_room)
         if has_room:
             log.warning("disk has room again effect=events are accepted")
             self._note_space("the disk has room again: events are accepted")

@@ -120,6 +120,8 @@ class Coordinator:
             RequestError: NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE for now, INVALID_REQUEST.
         """
         raft = self._raft
+        if raft.is_leader and not self._replica.leads:
+            raise _not_coordinator()  # leadership begins with the end of this turn
         try:
             payload = encode_command(command)
             log_time_ms = max(self._owner.log_time_ms(), raft.log.last_log_time_ms)

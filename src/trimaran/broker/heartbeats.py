@@ -14,6 +14,7 @@ time. Does not: decide who campaigns when (elections).
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -36,6 +37,8 @@ from trimaran.broker.replica import Replica
 from trimaran.config import ReplicationSection
 from trimaran.ids import GroupId, Index, NodeId, Term
 
+log = logging.getLogger(__name__)
+
 LATE_S = 0.01
 """A tick later than this counts as lateness of this node, not as silence of the others."""
 
@@ -46,6 +49,8 @@ UNTOLD = (Term(0), Index(0))
 GIVEN_UP_S = 3.0
 """A connection on which nothing was heard for so long is closed: TCP, which repeats what is lost at
 ever longer intervals, could take minutes to notice that the way is free again."""
+READS_UNDER_WAY_MAX = 32
+"""Unanswered heartbeats beyond which further reads wait for an answer and share the next one."""
 UNANSWERED_MAX = 256
 """Heartbeats whose answer is still expected; an older one's answer is ignored."""
 
@@ -58,6 +63,9 @@ class HeartbeatsOwner(Protocol):
 
     def touched(self, replica: Replica) -> None:
         """Something was put into the group's core."""
+
+    def can_store(self) -> bool:
+        """Whether there is room for events."""
 
     def majority_silent(self, replica: Replica) -> None:
         """This node leads the group and hears no majority of it."""
@@ -157,7 +165,9 @@ class Heartbeats:
     def _send_all(self) -> None:
         self._is_confirm_due = False
         for node, pulse in self._pulses.items():
-            self._send(node, pulse)
+            pulse.is_owed = len(pulse.sent_s) >= READS_UNDER_WAY_MAX
+            if not pulse.is_owed:
+                self._send(node, pulse)
 
     def confirm_alive(self, nodes: Iterable[NodeId], done: Callable[[], None]) -> None:
         """Call `done` when each of `nodes` has answered a heartbeat sent now, or is known gone.
@@ -199,9 +209,10 @@ class Heartbeats:
         return node == self._node_id or (pulse is not None and not pulse.is_silent)
 
     def can_lead(self, node: NodeId, group: GroupId) -> bool:
-        """Whether `node`, a follower in a group led here, is alive, whole and following."""
+        """Whether `node`, a follower in a group led here, is alive, whole, following, with room."""
         return (
             self.is_alive(node)
+            and self._pulses[node].has_room
             and self._peers[node].counts
             and group not in self._pulses[node].excepted_since_s
         )
@@ -230,7 +241,7 @@ class Heartbeats:
         pulse.told = None
         pulse.timed_number = 0
         pulse.sent_s.clear()
-        pulse.heard_s = pulse.alive_since_s = self._loop.time()
+        pulse.heard_s = pulse.alive_since_s = pulse.bulk_moved_s = self._loop.time()
         pulse.is_silent = False
         self._send(node, pulse)
 
@@ -295,6 +306,7 @@ class Heartbeats:
         now = self._loop.time()
         pulse = self._pulses[peer.node_id]
         pulse.heard_s = max(pulse.heard_s, now)
+        pulse.has_room = beat.has_room
         if pulse.is_silent:
             pulse.alive_since_s = now
             pulse.is_silent = False
@@ -312,8 +324,12 @@ class Heartbeats:
             if replica is not None:
                 replica.raft.heard_leader(peer.node_id, term, commit)
                 self._owner.touched(replica)
+        bulk = peer.sessions.get(PeerLane.BULK)
         answer = HeartbeatAnswer(
-            beat.number, self._clock.wall_ms(), self._exceptions(peer.node_id, pulse)
+            beat.number,
+            self._clock.wall_ms(),
+            self._exceptions(peer.node_id, pulse),
+            0 if bulk is None else bulk.bytes_in,
         )
         peer.send(PeerLane.CONTROL, write_heartbeat_answer(answer))
 
@@ -323,7 +339,11 @@ class Heartbeats:
         pulse = self._pulses[peer.node_id]
         self._log_clock.heard(peer.node_id, wall_ms=answer.wall_ms, now_s=now)
         sent_s = pulse.sent_s.pop(answer.number, None)
-        if sent_s is None or answer.number <= pulse.answered_number:
+        if answer.number <= pulse.answered_number:
+            return
+        self._watch_bulk(peer, pulse, answer.bulk_bytes, now)
+        if sent_s is None:  # so late that it says nothing of now
+            self._take_exceptions(peer, answer, now)
             return
         if answer.number >= pulse.timed_number > 0:
             self._measured(peer.node_id, pulse, answer.number)
@@ -336,6 +356,18 @@ class Heartbeats:
         self._take_exceptions(peer, answer, sent_s)
         if peer.counts:
             self._answer_reads(peer.node_id, pulse)
+        if pulse.is_owed:
+            pulse.is_owed = False
+            self._send(peer.node_id, pulse)
+
+    def _watch_bulk(self, peer: Peer, pulse: PeerPulse, arrived: int, now: float) -> None:
+        """Break a bulk connection on which nothing arrives: signs of life pass on the other one."""
+        bulk = peer.sessions.get(PeerLane.BULK)
+        sent = 0 if bulk is None else bulk.bytes_out
+        if pulse.bulk_idle_s(sent, arrived, now_s=now) > GIVEN_UP_S and bulk is not None:
+            log.warning("peer gets no data peer=%s effect=new connection", peer.node_id)
+            pulse.bulk_moved_s = now
+            bulk.abort()
 
     def _take_exceptions(self, peer: Peer, answer: HeartbeatAnswer, sent_s: float) -> None:
         """Take up which groups `peer` does not follow, and which of those it does again."""
@@ -456,6 +488,7 @@ class Heartbeats:
             for pulse in self._pulses.values():
                 pulse.heard_s = min(now, pulse.heard_s + late_s)
                 pulse.answered_sent_s = min(now, pulse.answered_sent_s + late_s)
+                pulse.bulk_moved_s = min(now, pulse.bulk_moved_s + late_s)
         self._due_s = max(self._due_s + self._interval_s, now)
         self._timer = self._loop.call_at(self._due_s, self._tick)
         self._log_clock.heard(self._node_id, wall_ms=self._clock.wall_ms(), now_s=now)
@@ -513,7 +546,8 @@ class Heartbeats:
             pulse.timed_number, pulse.timed_s = number, self._observations.now_s()
         if len(pulse.sent_s) > UNANSWERED_MAX:
             del pulse.sent_s[next(iter(pulse.sent_s))]
-        beat = Heartbeat(number, self._clock.wall_ms(), full, claims, dropped)
+        wall_ms, has_room = self._clock.wall_ms(), self._owner.can_store()
+        beat = Heartbeat(number, wall_ms, full, claims, dropped, has_room)
         peer.send(PeerLane.CONTROL, write_heartbeat(beat))
 
     def _check_quorum(self, now: float) -> None:

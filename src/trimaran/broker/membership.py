@@ -504,6 +504,8 @@ class Membership:
             if replica is not None:
                 replica.machine.deleted()
                 self._consensus.group_removed(replica)
+            else:
+                self._consensus.forget(group)
             if group in self._making:
                 self._deleted[group] = None
             elif replica is not None:

@@ -381,8 +381,14 @@ class Broker:
     def committed(self, replica: Replica, size: int) -> None:
         """The group has `size` more committed bytes to flush."""
         self._flusher.committed(replica, size)
-        if self._flusher.unflushed_bytes > self._config.storage.unflushed_bytes_max:
+        is_behind = self._flusher.unflushed_bytes > self._config.storage.unflushed_bytes_max
+        if is_behind and self._consensus.can_store():
             self._clients.pause()
+
+    def room_changed(self, has_room: bool) -> None:
+        """A node without room takes no events: nothing is gained by not reading from clients."""
+        if not has_room:
+            self._clients.resume()
 
     def group_removed(self, replica: Replica) -> None:
         """The group was deleted: nothing of it needs to be flushed."""

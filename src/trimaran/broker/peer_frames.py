@@ -13,10 +13,11 @@ A connection opens with one HELLO each way; no other frame is accepted before. T
                      16s disk id, u16 length + cluster id in ASCII
     REFUSED          u16 length + reason in UTF-8; the sender closes after it
     MESSAGES         u32 count, then per message: 20s group, u8 kind, fields (see `_WRITERS`)
-    HEARTBEAT        u64 number, i64 wall clock in ms, u8 full, u32 count of claims
-                     (20s group, u64 term, u64 commit), u32 count of groups no longer led (20s)
-    HEARTBEAT_ANSWER u64 number, i64 wall clock in ms, u32 count of exceptions (20s group, u64 term,
-                     u8 reason)
+    HEARTBEAT        u64 number, i64 wall clock in ms, u8 1 if full + 2 if without room, u32 count
+                     of claims (20s group, u64 term, u64 commit), u32 count of groups no longer
+                     led (20s)
+    HEARTBEAT_ANSWER u64 number, i64 wall clock in ms, u64 bytes that came on the bulk lane,
+                     u32 count of exceptions (20s group, u64 term, u8 reason)
     LEADERS          u32 count of (20s group, u64 term, u32 leader)
     PROPOSE          u64 request, 20s group, payload to the end
     PROPOSE_ANSWER   u64 request, i16 error code, u64 index, u64 term
@@ -62,7 +63,7 @@ _HELLO = struct.Struct(">4sHBIQ16sH")
 _BEAT = struct.Struct(">QqBI")
 _CLAIM = struct.Struct(">20sQQ")
 _COUNT = struct.Struct(">I")
-_BEAT_ANSWER = struct.Struct(">QqI")
+_BEAT_ANSWER = struct.Struct(">QqQI")
 _EXCEPTION = struct.Struct(">20sQB")
 _LEADER = struct.Struct(">20sQI")
 _PROPOSE = struct.Struct(">Q20s")
@@ -71,6 +72,7 @@ _HAND_OVER = struct.Struct(">20sI")
 _BEHIND = struct.Struct(">20sQB")
 _NODE = struct.Struct(">I")
 _MAGIC = b"TRIM"
+_FULL, _NO_ROOM = 1, 2
 
 
 class FrameType(IntEnum):
@@ -140,6 +142,8 @@ class Heartbeat:
     full: bool
     claims: Sequence[tuple[GroupId, Term, Index]]
     dropped: Sequence[GroupId]
+    has_room: bool = True
+    """Whether its disk takes events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,8 @@ class HeartbeatAnswer:
     number: int
     wall_ms: int
     exceptions: Sequence[tuple[GroupId, Term, Refusal]]
+    bulk_bytes: int = 0
+    """What came so far on the bulk connection of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +264,8 @@ def write_messages(messages: Sequence[tuple[GroupId, Message]]) -> list[bytes | 
 
 def write_heartbeat(beat: Heartbeat) -> list[bytes | memoryview]:
     """Return the heartbeat's frame."""
-    parts = [_BEAT.pack(beat.number, beat.wall_ms, beat.full, len(beat.claims))]
+    flags = _FULL * beat.full + _NO_ROOM * (not beat.has_room)
+    parts = [_BEAT.pack(beat.number, beat.wall_ms, flags, len(beat.claims))]
     parts.extend(_CLAIM.pack(group, term, commit) for group, term, commit in beat.claims)
     parts.append(_COUNT.pack(len(beat.dropped)))
     parts.extend(beat.dropped)
@@ -267,7 +274,8 @@ def write_heartbeat(beat: Heartbeat) -> list[bytes | memoryview]:
 
 def write_heartbeat_answer(answer: HeartbeatAnswer) -> list[bytes | memoryview]:
     """Return the answer's frame."""
-    parts = [_BEAT_ANSWER.pack(answer.number, answer.wall_ms, len(answer.exceptions))]
+    head = (answer.number, answer.wall_ms, answer.bulk_bytes, len(answer.exceptions))
+    parts = [_BEAT_ANSWER.pack(*head)]
     parts.extend(_EXCEPTION.pack(*exception) for exception in answer.exceptions)
     return _finish(FrameType.HEARTBEAT_ANSWER, [b"".join(parts)])
 
@@ -369,7 +377,9 @@ def _read_messages(body: memoryview) -> Messages:
 
 
 def _read_heartbeat(body: memoryview) -> Heartbeat:
-    number, wall_ms, full, count = _BEAT.unpack_from(body)
+    number, wall_ms, flags, count = _BEAT.unpack_from(body)
+    if flags > _FULL + _NO_ROOM:
+        raise PeerError(f"heartbeat flags {flags:#x}; expected at most {_FULL + _NO_ROOM:#x}")
     claims_end = _BEAT.size + count * _CLAIM.size
     claims = [
         (GroupId(group), Term(term), Index(commit))
@@ -379,17 +389,18 @@ def _read_heartbeat(body: memoryview) -> Heartbeat:
     start = claims_end + _COUNT.size
     _expect_end(body, start + dropped_count * 20)
     dropped = [GroupId(bytes(body[at : at + 20])) for at in range(start, len(body), 20)]
-    return Heartbeat(number, wall_ms, bool(full), claims, dropped)
+    has_room = not flags & _NO_ROOM
+    return Heartbeat(number, wall_ms, bool(flags & _FULL), claims, dropped, has_room)
 
 
 def _read_heartbeat_answer(body: memoryview) -> HeartbeatAnswer:
-    number, wall_ms, count = _BEAT_ANSWER.unpack_from(body)
+    number, wall_ms, bulk_bytes, count = _BEAT_ANSWER.unpack_from(body)
     _expect_end(body, _BEAT_ANSWER.size + count * _EXCEPTION.size)
     exceptions = [
         (GroupId(group), Term(term), Refusal(reason))
         for group, term, reason in _EXCEPTION.iter_unpack(body[_BEAT_ANSWER.size :])
     ]
-    return HeartbeatAnswer(number, wall_ms, exceptions)
+    return HeartbeatAnswer(number, wall_ms, exceptions, bulk_bytes)
 
 
 def _read_leaders(body: memoryview) -> Leaders:

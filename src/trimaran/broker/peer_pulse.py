@@ -15,12 +15,16 @@ class PeerPulse:
         "alive_since_s",
         "answered_number",
         "answered_sent_s",
+        "bulk_bytes",
+        "bulk_moved_s",
         "changed",
         "claimed",
         "doubtful",
         "dropped",
         "excepted_since_s",
+        "has_room",
         "heard_s",
+        "is_owed",
         "is_silent",
         "missed",
         "not_following",
@@ -34,6 +38,14 @@ class PeerPulse:
         self.heard_s = 0.0
         """When its last heartbeat came, moved on by our own lateness."""
         self.is_silent = True
+        self.has_room = True
+        """Whether its disk takes events, as it said last."""
+        self.is_owed = False
+        """A read waits for a heartbeat that was not sent, so many were under way."""
+        self.bulk_bytes = 0
+        """What it had of us on the bulk connection, as it said last."""
+        self.bulk_moved_s = 0.0
+        """When that last grew, or nothing was on its way."""
         self.alive_since_s = 0.0
         """Since when it has been heard of without a break."""
         self.claimed: dict[GroupId, Term] = {}
@@ -58,3 +70,14 @@ class PeerPulse:
         """Groups we lead that it does not follow, and since when."""
         self.not_following: dict[GroupId, None] = {}
         """Those of them that it did not follow at all when it last named them."""
+
+    def bulk_idle_s(self, sent: int, arrived: int, *, now_s: float) -> float:
+        """Return for how long something was on its way on the bulk connection and none arrived.
+
+        `sent` and `arrived` count bytes of the connection of now; what is said of the one before
+        looks like more.
+        """
+        if arrived != self.bulk_bytes or sent <= arrived:
+            self.bulk_moved_s = now_s
+        self.bulk_bytes = arrived
+        return now_s - self.bulk_moved_s

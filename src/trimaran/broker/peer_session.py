@@ -24,6 +24,9 @@ from trimaran.errors import PeerError
 
 log = logging.getLogger(__name__)
 
+CHOKED_BYTES = 64 << 20
+"""What may wait to be sent on one connection before no more entries are put on it."""
+
 
 class SessionOwner(Protocol):
     """Who decides about sessions and gets their frames."""
@@ -36,6 +39,9 @@ class SessionOwner(Protocol):
 
     def received(self, session: "PeerSession", frames: Sequence[Frame]) -> None:
         """Handle frames in order. Raises PeerError to close the session."""
+
+    def drained(self, session: "PeerSession") -> None:
+        """The connection takes more again, after it was choked."""
 
     def lost(self, session: "PeerSession") -> None:
         """The connection is gone; called once, also for sessions never admitted."""
@@ -53,6 +59,10 @@ class PeerSession(asyncio.Protocol):
         self._dialed = dialed
         self._buffer = FrameBuffer()
         self._transport: asyncio.Transport | None = None
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.is_choked = False
+        """Whether more waits to be sent than should: CHOKED_BYTES."""
         self.hello: Hello | None = None
         """The other side's greeting; None until it was admitted."""
         self.counters = PeerCounters()
@@ -62,12 +72,13 @@ class PeerSession(asyncio.Protocol):
         """Asyncio's callback; the dialing side greets."""
         # A cast: uvloop's transports are asyncio's by shape, not by class.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=64 << 20)
+        self._transport.set_write_buffer_limits(high=CHOKED_BYTES)
         if self._dialed is not None:
-            self._transport.writelines(write_hello(self._owner.own_hello(self._dialed)))
+            self.send(write_hello(self._owner.own_hello(self._dialed)))
 
     def data_received(self, data: bytes) -> None:
         """Asyncio's callback; whole frames go to the owner."""
+        self.bytes_in += len(data)
         self.counters.bytes_in += len(data)
         try:
             self._handle([read_frame(frame) for frame in self._buffer.feed(data)])
@@ -82,11 +93,22 @@ class PeerSession(asyncio.Protocol):
         self._transport = None
         self._owner.lost(self)
 
+    def pause_writing(self) -> None:
+        """Asyncio's callback: the other side takes less than is sent."""
+        self.is_choked = True
+
+    def resume_writing(self) -> None:
+        """Asyncio's callback: most of it has left."""
+        self.is_choked = False
+        self._owner.drained(self)
+
     def send(self, buffers: list[bytes | memoryview]) -> None:
         """Queue one frame; dropped when the connection is closing."""
         if self._transport is not None and not self._transport.is_closing():
+            size = sum(map(len, buffers))
+            self.bytes_out += size
+            self.counters.bytes_out += size
             self._transport.writelines(buffers)
-            self.counters.bytes_out += sum(map(len, buffers))
 
     def close(self, reason: str | None = None) -> None:
         """Close, telling the other side why if a `reason` is given."""

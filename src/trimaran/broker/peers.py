@@ -45,7 +45,7 @@ class PeersOwner(Protocol):
         """A lane to `peer` broke."""
 
     def peer_counts(self, peer: "Peer") -> None:
-        """The disk that `peer` speaks from is the registered one now."""
+        """What was sent to `peer` before was dropped, or what it said did not count."""
 
     def disk_of(self, node: NodeId) -> DiskId | None:
         """Return the disk id registered for `node`, None if none is known yet."""
@@ -75,9 +75,10 @@ class Peer:
         return len(self.sessions) == len(PeerLane)
 
     def queue(self, group: GroupId, message: Message) -> None:
-        """Add a Raft message to what `flush` sends; dropped while its lane is down."""
+        """Add a Raft message to what `flush` sends; dropped while its lane is down or choked."""
         if isinstance(message, (AppendEntries, InstallBoundary)):
-            if PeerLane.BULK in self.sessions:
+            session = self.sessions.get(PeerLane.BULK)
+            if session is not None and not session.is_choked:
                 self.bulk_out.append((group, message))
         elif PeerLane.CONTROL in self.sessions:
             self.control_out.append((group, message))
@@ -206,6 +207,12 @@ class Peers:
         peer = self.peers[session.hello.node_id]
         if peer.sessions.get(session.hello.lane) is session:
             self._owner.peer_frames(peer, frames)
+
+    def drained(self, session: PeerSession) -> None:
+        """Send again what was dropped while the session was choked."""
+        hello = session.hello
+        if hello is not None and self.peers[hello.node_id].sessions.get(hello.lane) is session:
+            self._owner.peer_counts(self.peers[hello.node_id])
 
     def lost(self, session: PeerSession) -> None:
         """Forget the session; dial again if it is ours to dial."""
