@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from trimaran.broker.peer_frames import Hello, PeerLane
-from trimaran.broker.peers import Peers
+from trimaran.broker.peer_session import PeerSession
+from trimaran.broker.peers import Peers, _Dialed
 from trimaran.config import PeerAddress
 from trimaran.errors import PeerError
 from trimaran.ids import BootId, ClusterId, DiskId, GroupId, Index, NodeId, Term
@@ -148,3 +149,14 @@ async def test_entries_for_a_choked_connection_are_dropped_and_probed_for_when_i
     assert len(peer.bulk_out) == 2
     peers.drained(Session(OTHER))
     assert owner.counted == [NodeId(2)], "a connection of before says nothing"
+
+
+@pytest.mark.asyncio
+async def test_a_dialed_connection_is_choked_like_an_accepted_one():
+    session = PeerSession(peers_of(Owner()), PeerLane.BULK)
+    dialed = _Dialed(session, asyncio.get_running_loop().create_future())
+
+    dialed.pause_writing()
+    assert session.is_choked
+    dialed.resume_writing()
+    assert not session.is_choked

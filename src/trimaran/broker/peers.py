@@ -278,6 +278,8 @@ class _Dialed(asyncio.Protocol):
         self._session = session
         self._closed = closed
         self.data_received = session.data_received  # type: ignore[method-assign]
+        self.pause_writing = session.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = session.resume_writing  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._session.connection_made(transport)
