@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from trimaran.broker import coordinator
 from trimaran.broker.coordinator import GROUPS_FILE, Coordinator
 from trimaran.broker.group_cleaning import GroupCleaning
 from trimaran.broker.group_topics import GroupTopics
 from trimaran.errors import ErrorCode, NotLeaderError, ProposalRefusedError, RequestError
-from trimaran.groups.commands import CommitOffsets, StoreGroup, encode_command
+from trimaran.groups.commands import CommitOffsets, DeleteGroups, StoreGroup, encode_command
 from trimaran.groups.messages import GroupSettings, JoinRequest, MemberClaim, SyncRequest
 from trimaran.groups.stored import CommittedOffset, StoredGroup, StoredMember, StoredProtocol
 from trimaran.groups.table import GroupTable
@@ -383,3 +384,19 @@ async def test_the_leader_cleans_what_expired():
         await run
 
     assert len(bench.coordinator.table) == 0
+
+
+@pytest.mark.asyncio
+async def test_a_command_that_nobody_commits_is_answered_in_time(monkeypatch):
+    """A deposed leader that hears nobody any more learns of no outcome."""
+    monkeypatch.setattr(coordinator, "EXECUTE_S", 0.01)
+    bench = Bench()
+    bench.lead()
+    task = asyncio.create_task(bench.coordinator.execute(DeleteGroups(("g",))))
+    await soon(task)
+    bench.depose()
+
+    with pytest.raises(RequestError) as unknown:
+        await task
+
+    assert unknown.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE

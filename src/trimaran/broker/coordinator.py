@@ -31,6 +31,8 @@ from trimaran.raft.ready import RoleChange
 from trimaran.records.entry import Entry, EntryKind
 
 GROUPS_FILE = "groups"
+EXECUTE_S = 5.0
+"""Longest wait for a command to be committed; Kafka's offsets.commit.timeout.ms."""
 
 
 class CoordinatorOwner(Protocol):
@@ -143,7 +145,8 @@ class Coordinator:
         """Have `command` committed and applied.
 
         Raises:
-            RequestError: as `propose`; NOT_COORDINATOR also if the outcome is unknown.
+            RequestError: as `propose`; NOT_COORDINATOR also if the outcome is unknown, and
+                COORDINATOR_NOT_AVAILABLE if it still is after EXECUTE_S.
         """
         outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -152,7 +155,15 @@ class Coordinator:
                 outcome.set_result(committed)
 
         self.propose(command, done)
-        if not await outcome:
+        try:
+            async with asyncio.timeout(EXECUTE_S):
+                is_committed = await outcome
+        except TimeoutError:
+            raise RequestError(
+                ErrorCode.COORDINATOR_NOT_AVAILABLE,
+                f"the group's log committed nothing within {EXECUTE_S:g} s: outcome unknown",
+            ) from None
+        if not is_committed:
             raise _not_coordinator()
 
     async def confirm(self) -> None:

@@ -284,7 +284,7 @@ class ReplicationSection(Section):
     message_bytes_max: int = Field(
         default=MIB,
         ge=64 * KIB,
-        le=64 * MIB,
+        le=32 * MIB,
         description="Bytes of entries in one append message; one entry always fits.",
     )
     uncommitted_bytes_max: int = Field(
