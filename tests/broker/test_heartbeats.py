@@ -23,7 +23,7 @@ from trimaran.broker.peer_frames import (
     Refusal,
     read_frame,
 )
-from trimaran.config.sections import ReplicationSection
+from trimaran.config.replication import ReplicationSection
 from trimaran.ids import GroupId, Index, NodeId, Term
 
 NODE = NodeId(1)

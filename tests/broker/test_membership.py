@@ -89,7 +89,7 @@ def membership_of(tmp_path, *, has_group=True, damage=(), voters=(NODE,)):
             rounds=rounds,
             groups=GroupTable(),
             observations=Observations.apart(),
-            forget=forgotten.append,
+            inbox=SimpleNamespace(forget=forgotten.append),
         ),
         store=store,
         workers=FakeWorkers(),

@@ -220,13 +220,7 @@ class Consensus:
             # The files may be here before its next heartbeat, which would then find all well.
             self.heartbeats.missed(leader, replica.group)
         if not starts_over:
-            self.forget(replica.group)
-
-    def forget(self, group: GroupId) -> None:
-        """The group was deleted, wherever it was."""
-        self.leaders.forget(group)
-        self.in_sync.forget(group)
-        self.inbox.forget(group)
+            self.inbox.forget(replica.group)
 
     def live_replicas(self) -> Sequence[Replica]:
         """Return all groups of this node, ordered."""

@@ -138,8 +138,10 @@ class Inbox:
             replica.raft.step(sender, message)
 
     def forget(self, group: GroupId) -> None:
-        """Drop what came for a deleted group."""
+        """Drop what came for a deleted group, and what was said of it."""
         self._early.pop(group, None)
+        self._leaders.forget(group)
+        self._in_sync.forget(group)
 
     def forget_sender(self, node: NodeId) -> None:
         """Drop what `node` sent too early: it is gone, and a group must not begin by following it.

@@ -20,8 +20,8 @@ With replication.forced_recovery people have answered: the longest log that is l
 other members have lost what they had synced or know of more. Still all voters must answer, a new
 disk in the place of a lost one: none may come back later with another truth.
 
-Does not, unless it is told to: choose among logs of which any was cut short by damage that is
-certain.
+Does not: choose among logs of which any was cut short by damage that is certain, unless it is told
+to.
 """
 
 import asyncio

@@ -505,7 +505,7 @@ class Membership:
                 replica.machine.deleted()
                 self._consensus.group_removed(replica)
             else:
-                self._consensus.forget(group)
+                self._consensus.inbox.forget(group)
             if group in self._making:
                 self._deleted[group] = None
             elif replica is not None:

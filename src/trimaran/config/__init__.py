@@ -7,6 +7,7 @@ Does not: read files or the environment itself, or hold what can be changed whil
 
 from trimaran.config.description import FieldDescription, describe
 from trimaran.config.loading import load_config, to_yaml
+from trimaran.config.replication import ReplicationSection
 from trimaran.config.sections import (
     ClusterSection,
     HttpSection,
@@ -16,7 +17,6 @@ from trimaran.config.sections import (
     NodeConfig,
     NodeSection,
     PeerAddress,
-    ReplicationSection,
     StorageSection,
     TopicSection,
 )

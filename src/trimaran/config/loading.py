@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trimaran.config.description import ENVIRONMENT_PREFIX, variable_name
+from trimaran.config.section import Section
 from trimaran.config.sections import (
     SECTIONS,
     ClusterSection,
     NodeConfig,
     NodeSection,
     PeerAddress,
-    Section,
     TopicSection,
     problems_between,
 )

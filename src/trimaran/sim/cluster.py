@@ -15,6 +15,7 @@ from trimaran.broker.node import Broker
 from trimaran.broker.partition import Partition
 from trimaran.broker.replica import Replica
 from trimaran.config import NodeConfig
+from trimaran.config.replication import ReplicationSection
 from trimaran.config.sections import (
     ClusterSection,
     GroupSection,
@@ -22,7 +23,6 @@ from trimaran.config.sections import (
     KafkaSection,
     NodeSection,
     PeerAddress,
-    ReplicationSection,
     StorageSection,
     TopicSection,
 )
