@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from trimaran.broker import coordinator
+from trimaran.broker import coordinator, live_groups
 from trimaran.broker.coordinator import GROUPS_FILE, Coordinator
 from trimaran.broker.group_cleaning import GroupCleaning
 from trimaran.broker.group_topics import GroupTopics
@@ -400,3 +400,61 @@ async def test_a_command_that_nobody_commits_is_answered_in_time(monkeypatch):
         await task
 
     assert unknown.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
+
+
+@pytest.mark.asyncio
+async def test_a_read_sees_what_was_proposed_before_it():
+    """A client that commits and asks at once, on one connection, means to see its commit."""
+    bench = Bench()
+    bench.lead()
+    committing = asyncio.create_task(bench.coordinator.execute(commit(7)))
+    await soon(committing)
+    reading = asyncio.create_task(bench.coordinator.confirm())
+    await soon(reading)
+    (context,) = bench.coordinator._reads
+
+    bench.coordinator.read_confirmed(context, bench.replica.applied)
+    await soon(reading)
+    assert not reading.done()
+    bench.commit()
+    await reading
+
+    assert bench.coordinator.table.position("g", (TOPIC, 0)).offset == 7
+    await committing
+
+
+@pytest.mark.asyncio
+async def test_a_group_to_which_a_commit_is_on_its_way_is_not_cleaned_away():
+    bench = Bench(StoreGroup(StoredGroup("g", 1, "consumer", None, None, ())))
+    day_ms = 86_400_000
+    image = SimpleNamespace(was_deleted=lambda topic_id: False, topic_by_id=lambda topic_id: None)
+    cleaning = GroupCleaning(
+        image=lambda: image,
+        coordinators=lambda: [bench.coordinator],
+        log_time_ms=lambda: bench.time_ms,
+        retention_ms=day_ms,
+    )
+    live = bench.lead()
+    bench.time_ms = 10_000 + day_ms
+    committing = asyncio.create_task(live.commit(commit(7)))
+    await soon(committing)
+
+    await cleaning.clean(bench.coordinator)
+    bench.commit()
+    await committing
+
+    assert bench.coordinator.table.position("g", (TOPIC, 0)).offset == 7
+
+
+@pytest.mark.asyncio
+async def test_groups_that_only_live_count_as_groups(monkeypatch):
+    monkeypatch.setattr(live_groups, "GROUPS_MAX", 3)
+    bench = Bench()
+    live = bench.lead()
+    for number in range(3):
+        live.join(f"g{number}", join_request(live, fresh_id=f"m{number}"))
+
+    with pytest.raises(RequestError) as refused:
+        live.join("g3", join_request(live, fresh_id="m3"))
+
+    assert refused.value.code is ErrorCode.GROUP_MAX_SIZE_REACHED

@@ -367,3 +367,26 @@ def test_a_change_stores_only_whom_it_concerns(consumers):
     assert (member.member_id, member.rebalance_timeout_ms) == ("one", 7_000)
     assert consumers.changes[-1].topics is None
     assert member.state is MemberState.STABLE
+
+
+@pytest.mark.parametrize("state", ["away", "unknown"])
+def test_an_instance_does_not_take_the_id_of_another_member(consumers, state):
+    consumers.join("one", instance_id="first")
+    consumers.join("two", instance_id="second")
+    name = "third"
+    if state == "away":
+        consumers.beat("one", AWAY, instance_id="first")
+        name = "first"
+
+    fields = {"topics": ("a",), "owned": NOTHING}
+    assert consumers.code_of("two", 0, instance_id=name, **fields) is ErrorCode.INVALID_REQUEST
+
+    assert consumers.join("uno", instance_id="first" if state == "away" else "third").epoch > 0
+
+
+def test_a_member_that_left_leaves_no_instance_behind(consumers):
+    consumers.join("one")
+    consumers.join("one", instance_id="first")
+    consumers.beat("one", LEAVE, instance_id="first")
+
+    assert consumers.join("uno", instance_id="first").error is ErrorCode.NONE

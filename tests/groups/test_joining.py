@@ -223,3 +223,27 @@ def test_a_deleted_group_sends_everybody_away(bench, member_id):
     assert bench.leave("x") is ErrorCode.COORDINATOR_NOT_AVAILABLE
     assert bench.commit("x") is ErrorCode.COORDINATOR_NOT_AVAILABLE
     assert bench.answers[bench.sync("x")].error is ErrorCode.COORDINATOR_NOT_AVAILABLE
+
+
+def test_a_static_member_that_comes_back_may_not_say_more_than_one_entry_holds(bench):
+    half = (StoredProtocol("range", bytes(GROUP_BYTES_MAX // 2)),)
+    one = bench.joined(protocols=half, instance_id="first").member_id
+    more = (StoredProtocol("range", bytes(GROUP_BYTES_MAX + 1)),)
+
+    refused = bench.answers[bench.join(protocols=more, instance_id="first")]
+
+    assert refused.error is ErrorCode.GROUP_MAX_SIZE_REACHED
+    assert bench.group.roster.of_instance("first").member_id == one
+
+
+def test_members_that_go_silent_together_are_stored_as_gone_once(bench):
+    bench.stable(5)
+    stored = len(bench.log)
+    kept = bench.group.roster.leader
+    bench.pass_ms(9_000)
+    bench.beat(kept)
+
+    bench.pass_ms(1_000)
+
+    assert [member.member_id for member in bench.log[-1].members] == [kept]
+    assert len(bench.log) == stored + 1

@@ -232,3 +232,9 @@ def test_a_group_with_members_keeps_the_offsets_of_what_it_reads():
     assert expire(table, now_ms=later_ms, is_idle=False, subscribed=None) is None
     found = expire(table, now_ms=later_ms, is_idle=False, subscribed=("a",))
     assert found == ExpireOffsets("g", DAY_MS, ((B, 0),))
+
+
+def test_offsets_of_a_topic_that_this_node_has_not_heard_of_are_kept():
+    table = table_of(CommitOffsets("g", (at(1, topic=TopicId(b"?" * 16)),)))
+
+    assert expire(table, now_ms=10 * DAY_MS, subscribed=("a",), is_idle=False) is None

@@ -159,18 +159,18 @@ class Coordinator:
             async with asyncio.timeout(EXECUTE_S):
                 is_committed = await outcome
         except TimeoutError:
-            raise RequestError(
-                ErrorCode.COORDINATOR_NOT_AVAILABLE,
-                f"the group's log committed nothing within {EXECUTE_S:g} s: outcome unknown",
-            ) from None
+            raise _not_available() from None
         if not is_committed:
             raise _not_coordinator()
 
     async def confirm(self) -> None:
         """Return when the table holds all that was committed anywhere before this was called.
 
+        And what was proposed here before: a client that commits and asks at once, on one
+        connection, means to see its commit.
+
         Raises:
-            RequestError: NOT_COORDINATOR.
+            RequestError: NOT_COORDINATOR; COORDINATOR_NOT_AVAILABLE after EXECUTE_S.
         """
         if not self._raft.is_leader:
             raise _not_coordinator()
@@ -181,10 +181,30 @@ class Coordinator:
         number = self._owner.confirm_leadership(self._replica)
         self._raft.read(context, number)
         self._owner.proposed(self._replica, 0)
+        before = self._all_proposed()
         try:
-            await future
+            async with asyncio.timeout(EXECUTE_S):
+                await future
+                await before
+        except TimeoutError:
+            raise _not_available() from None
         finally:
             self._reads.pop(context, None)
+
+    def _all_proposed(self) -> "asyncio.Future[None]":
+        """Return a future that is done when nobody waits any more who waits for a command now."""
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(_committed: bool) -> None:
+            if not settled.done():
+                settled.set_result(None)
+
+        if self._proposals:
+            last = self._proposals[next(reversed(self._proposals))]
+            last.append((last[-1][0], done))
+        else:
+            done(True)
+        return settled
 
     # The state machine
 
@@ -263,6 +283,13 @@ class Coordinator:
         """Return the table; it stands at the last applied entry, which is the last flushed one."""
         assert not entries or self._replica.applied == entries[-1].index
         return {GROUPS_FILE: self.table.encode()}
+
+
+def _not_available() -> RequestError:
+    return RequestError(
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        f"the groups' log committed nothing within {EXECUTE_S:g} s: outcome unknown",
+    )
 
 
 def _not_coordinator() -> RequestError:

@@ -67,7 +67,8 @@ class GroupCleaning:
             retention_ms=self._retention_ms,
         )
         if isinstance(command, DeleteGroups):
-            await live.delete(group_id)
+            if not live.is_storing(group_id):  # a commit may be about to give it offsets
+                await live.delete(group_id)
         elif command is not None:
             await coordinator.execute(command)
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups import classic_consumers
-from trimaran.groups.commands import Command, DeleteGroups, StoreGroup
+from trimaran.groups.commands import Command, CommitOffsets, DeleteGroups, StoreGroup
 from trimaran.groups.consumer_group import COMMIT_VERSION_MIN, ConsumerGroup
 from trimaran.groups.group import NEVER_MS, Group
 from trimaran.groups.hand_over import upgraded
@@ -231,6 +231,23 @@ class LiveGroups:
         """Return the ids of all groups."""
         return list({**dict.fromkeys(self._log.table), **dict.fromkeys(self._groups)})
 
+    async def commit(self, command: CommitOffsets) -> None:
+        """Have offsets committed; until they are, the group is not deleted as one without any.
+
+        Raises:
+            RequestError: as `Coordinator.execute`.
+        """
+        group_id = command.group_id
+        self._began(group_id)
+        try:
+            await self._log.execute(command)
+        finally:
+            self._ended(group_id)
+
+    def is_storing(self, group_id: str) -> bool:
+        """Whether something of the group is on its way into the log."""
+        return group_id in self._stores
+
     async def delete(self, group_id: str) -> None:
         """Delete a group with its offsets.
 
@@ -274,7 +291,8 @@ class LiveGroups:
     def _take_up(self, group_id: str) -> LiveGroup:
         group = self._groups.get(group_id)
         if group is None:
-            if group_id not in self._log.table and len(self._log.table) >= GROUPS_MAX:
+            count = max(len(self._log.table), len(self._groups))
+            if group_id not in self._log.table and count >= GROUPS_MAX:
                 raise RequestError(
                     ErrorCode.GROUP_MAX_SIZE_REACHED,
                     f"expected at most {GROUPS_MAX} groups of one coordinator",
@@ -407,14 +425,12 @@ class LiveGroups:
 
         None, and what the log refuses, is not stored: `done` is told so, and False is returned.
         """
-        self._stores[group_id] = self._stores.get(group_id, 0) + 1
+        self._began(group_id)
 
         def settled(committed: bool) -> None:
             if self._is_over:
                 return
-            self._stores[group_id] -= 1
-            if self._stores[group_id] == 0:
-                del self._stores[group_id]
+            self._ended(group_id)
             done(committed)
 
         try:
@@ -425,6 +441,14 @@ class LiveGroups:
             log.warning("group not stored group=%s reason=%s", group_id, error)
         self._loop.call_soon(settled, False)
         return False
+
+    def _began(self, group_id: str) -> None:
+        self._stores[group_id] = self._stores.get(group_id, 0) + 1
+
+    def _ended(self, group_id: str) -> None:
+        self._stores[group_id] -= 1
+        if self._stores[group_id] == 0:
+            del self._stores[group_id]
 
     def _wake_at(self, when_ms: int) -> None:
         if when_ms >= self._timer_ms or self._is_over:

@@ -217,6 +217,7 @@ class ConsumerGroup:
             _judge_epoch(known, request)
             return known
         if known is None:
+            self._check_id(request.member_id, instance_id)
             same = self.members.get(request.member_id)
             return same or Consumer(request.member_id, instance_id)
         if known.classic is None and known.epoch != LEAVE_FOR_A_WHILE_EPOCH:
@@ -226,8 +227,23 @@ class ConsumerGroup:
             )
         return self.replace(known, request.member_id)
 
+    def _check_id(self, member_id: str, instance_id: str | None) -> None:
+        """Return if no other instance is this member. Raises RequestError."""
+        holder = self.members.get(member_id)
+        if holder is not None and holder.instance_id not in (None, instance_id):
+            raise RequestError(
+                ErrorCode.INVALID_REQUEST,
+                f"member id {member_id!r} is that of instance {holder.instance_id!r}, "
+                f"expected another one for {instance_id!r}",
+            )
+
     def replace(self, known: Consumer, member_id: str) -> Consumer:
-        """Let a static member's next life take its place; return it."""
+        """Let a static member's next life take its place; return it.
+
+        Raises:
+            RequestError: INVALID_REQUEST, another member has that id.
+        """
+        self._check_id(member_id, known.instance_id)
         if known.member_id == member_id:
             self.members.move(known, known.reborn(member_id).progress)
             self._changed[member_id] = None

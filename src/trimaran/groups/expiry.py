@@ -44,11 +44,15 @@ def expired(
     if before_ms <= 0 or (is_idle and table.changed_ms(group_id) >= before_ms):
         return None
     wanted = None if subscribed is None else dict.fromkeys(subscribed)
+
+    def is_wanted(topic_id: TopicId) -> bool:
+        name = topic_name(topic_id)
+        return wanted is None or name is None or name in wanted
+
     old = [
         _key(one)
         for one in positions
-        if one.commit_time_ms < before_ms
-        and (is_idle or (wanted is not None and topic_name(one.committed.topic_id) not in wanted))
+        if one.commit_time_ms < before_ms and (is_idle or not is_wanted(one.committed.topic_id))
     ]
     if old:
         return ExpireOffsets(group_id, before_ms, tuple(old))

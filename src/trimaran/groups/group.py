@@ -125,10 +125,10 @@ class Group:
         known = self.roster.of_instance(request.instance_id)
         if not self._fits(request, besides=known):
             self._refuse_join(request, ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
+        elif self._is_too_much(request, besides=known) or (known is None and self._is_full):
+            self._refuse_join(request, ErrorCode.GROUP_MAX_SIZE_REACHED)
         elif known is not None:
             self._join_static(request, known, now_ms)
-        elif self._is_full or self._is_too_much(request, besides=None):
-            self._refuse_join(request, ErrorCode.GROUP_MAX_SIZE_REACHED)
         elif request.instance_id is None and request.learns_id_first:
             self.roster.pending[request.fresh_id] = now_ms + request.session_timeout_ms
             self._refuse_join(request, ErrorCode.MEMBER_ID_REQUIRED, request.fresh_id)
@@ -398,14 +398,14 @@ class Group:
             named = self.roster.of_instance(claim.instance_id)
             if named is None:
                 return ErrorCode.UNKNOWN_MEMBER_ID
-            self._remove(named, now_ms)
+            self._remove(named, now_ms=now_ms)
             return ErrorCode.NONE
         if self.roster.pending.pop(claim.member_id, None) is not None:
             self._complete_if_all_joined(now_ms)
             return ErrorCode.NONE
         error = self.roster.judge(claim)
         if error is ErrorCode.NONE:
-            self._remove(self._member(claim.member_id), now_ms)
+            self._remove(self._member(claim.member_id), now_ms=now_ms)
         return error
 
     def gone(self, ticket: Ticket, *, now_ms: int) -> None:
@@ -415,7 +415,7 @@ class Group:
                 member.join_ticket = None
                 member.seen(now_ms=now_ms)
                 if member.is_nameless:
-                    self._remove(member, now_ms)
+                    self._remove(member, now_ms=now_ms)
             elif member.sync_ticket == ticket:
                 member.sync_ticket = None
                 member.seen(now_ms=now_ms)
@@ -425,9 +425,10 @@ class Group:
         for member_id, end_ms in list(self.roster.pending.items()):
             if end_ms <= now_ms:
                 del self.roster.pending[member_id]
-        for member in self.roster:
-            if member.deadline_ms <= now_ms and not member.is_waiting:
-                self._remove(member, now_ms)
+        self._remove(
+            *(one for one in self.roster if one.deadline_ms <= now_ms and not one.is_waiting),
+            now_ms=now_ms,
+        )
         self._complete_if_all_joined(now_ms)
         if self._phase_end_ms > now_ms:
             return
@@ -441,9 +442,10 @@ class Group:
     def _sync_time_over(self, now_ms: int) -> None:
         """Go on without those who know their generation but never asked for their part."""
         self._phase_end_ms = NEVER_MS
-        for member in self.roster:
-            if member.sync_ticket is None and not member.has_synced:
-                self._remove(member, now_ms)
+        self._remove(
+            *(one for one in self.roster if one.sync_ticket is None and not one.has_synced),
+            now_ms=now_ms,
+        )
 
     def give_up(self, error: ErrorCode) -> None:
         """Answer everybody who waits: this is not the place any more."""
@@ -456,9 +458,13 @@ class Group:
         self.roster.pending.clear()
         self.state = GroupState.DEAD
 
-    def _remove(self, member: Member, now_ms: int) -> None:
-        self._answer_waiting(member, ErrorCode.UNKNOWN_MEMBER_ID)
-        self.roster.remove(member.member_id)
+    def _remove(self, *members: Member, now_ms: int) -> None:
+        """Let members go, all at once: what is left of the group is stored once."""
+        if not members:
+            return
+        for member in members:
+            self._answer_waiting(member, ErrorCode.UNKNOWN_MEMBER_ID)
+            self.roster.remove(member.member_id)
         if len(self.roster):  # or the next coordinator would wait for it
             self.effects.append(Store(group=self._stored(is_rebalancing=True)))
         if self.state is GroupState.PREPARING:

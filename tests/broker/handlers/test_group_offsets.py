@@ -3,7 +3,9 @@
 import pytest
 
 from trimaran.errors import ErrorCode
+from trimaran.groups.commands import CommitOffsets
 from trimaran.groups.location import location
+from trimaran.groups.stored import CommittedOffset
 from trimaran.metadata.commands import DeleteTopic
 from trimaran.protocol import messages as m
 from trimaran.protocol.api import ApiKey
@@ -185,3 +187,57 @@ async def test_offsets_that_members_read_by_are_not_deleted(
 
     assert codes_of(kept) == [ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC]
     assert codes_of(gone) == [ErrorCode.NONE]
+
+
+@pytest.mark.asyncio
+async def test_what_is_known_of_a_commit_does_not_wait_for_what_is_not(
+    client, broker, clock, coordinator, flights, settle, commit_request, positions, codes_of
+):
+    """Later commits of the same client would overtake it, and be taken back by it."""
+    first = commit_request((0, 100, None))
+    first.topics.extend(commit_request((0, 1, None), topic="nowhere").topics)
+    waiting = client.send(ApiKey.OFFSET_COMMIT, 9, first)
+    await settle()
+    later = client.send(ApiKey.OFFSET_COMMIT, 9, commit_request((0, 200, None)))
+    await settle()
+    clock.advance(1.1)
+    await settle(lambda: client.has_answered(waiting) and client.has_answered(later))
+
+    assert codes_of(client.answer_of(waiting)) == [
+        ErrorCode.NONE,
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ]
+    assert await positions(9, "g", 0) == (ErrorCode.NONE, [(0, 200, "")])
+
+
+@pytest.mark.asyncio
+async def test_a_topic_named_twice_in_a_commit_is_answered_twice(
+    ask, coordinator, flights, commit_request, codes_of
+):
+    request = commit_request((0, 1, None))
+    request.topics.extend(commit_request((9, 1, None)).topics)
+
+    answer = await ask(ApiKey.OFFSET_COMMIT, request)
+
+    assert codes_of(answer) == [ErrorCode.NONE, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+
+
+@pytest.mark.asyncio
+async def test_who_asks_for_a_topic_that_is_news_is_not_told_that_nothing_was_committed(
+    client, broker, coordinator, settle
+):
+    """Consumers would begin anew where the group has a position."""
+    topics = [m.OffsetFetchRequestTopics(name="flights", partition_indexes=[0])]
+    request = m.OffsetFetchRequest(groups=[m.OffsetFetchRequestGroup(group_id="g", topics=topics)])
+    call = client.send(ApiKey.OFFSET_FETCH, 9, request)
+    await settle()
+    assert not client.has_answered(call)
+
+    topic = broker.add_topic("flights", 4)
+    offsets = (CommittedOffset(topic.topic_id, 0, 7, -1, ""),)
+    coordinator.table.apply(CommitOffsets("g", offsets), log_time_ms=1)
+    broker.notify()
+    await settle(lambda: client.has_answered(call))
+
+    ((row,),) = [one.partitions for one in client.answer_of(call).groups[0].topics]
+    assert row.committed_offset == 7

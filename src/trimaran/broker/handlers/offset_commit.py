@@ -10,6 +10,8 @@ Version notes:
   2 to 9. 7: static members. The topic id of 10 (KIP-848) is not advertised.
 """
 
+from collections.abc import Mapping
+
 from trimaran.broker.calls import Call
 from trimaran.broker.coordinators import coordinator_of
 from trimaran.errors import ErrorCode, RequestError
@@ -21,6 +23,7 @@ from trimaran.metadata.topology import Topic
 from trimaran.protocol.messages import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
     OffsetCommitResponse,
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
@@ -32,11 +35,34 @@ NEWS_S = 1.0
 
 async def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse:
     """Answer when the offsets are committed."""
+    places = dict(enumerate(request.topics))
+    news = {place: topic for place, topic in places.items() if _find(call, topic) is None}
+    known = {place: topic for place, topic in places.items() if place not in news}
+    answers = await _commit(call, request, known)
+    if news:
+        # What is known does not wait: later commits of the same client would overtake it.
+        await call.broker.wait_metadata(
+            lambda: all(_find(call, topic) is not None for topic in news.values()), NEWS_S
+        )
+        try:
+            answers |= await _commit(call, request, news)
+        except RequestError as error:
+            if not known:
+                raise
+            call.note(error)
+            answers |= {place: _refused(topic, error.code) for place, topic in news.items()}
+    return OffsetCommitResponse(topics=[answers[place] for place in places])
+
+
+def _find(call: Call, asked: OffsetCommitRequestTopic) -> Topic | None:
+    return call.broker.image.topic(asked.name)
+
+
+async def _commit(
+    call: Call, request: OffsetCommitRequest, topics: Mapping[int, OffsetCommitRequestTopic]
+) -> dict[int, OffsetCommitResponseTopic]:
+    """Commit what may be of `topics`; return the answers by place. Raises RequestError."""
     coordinator, live = await coordinator_of(call.broker, request.group_id)
-    image = call.broker.image
-    if any(image.topic(topic.name) is None for topic in request.topics):
-        await call.broker.wait_metadata(lambda: _knows_all(call, request), NEWS_S)
-        coordinator, live = await coordinator_of(call.broker, request.group_id)
     claim = MemberClaim(
         member_id=request.member_id,
         instance_id=request.group_instance_id,
@@ -46,9 +72,9 @@ async def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitRespon
     if code is not ErrorCode.NONE:
         raise RequestError(code, f"commit of {claim}")
     offsets: dict[tuple[bytes, int], CommittedOffset] = {}
-    answers = []
-    for asked in request.topics:
-        topic = call.broker.image.topic(asked.name)
+    answers = {}
+    for place, asked in topics.items():
+        topic = _find(call, asked)
         rows = []
         for partition in asked.partitions:
             code = _judge(call, topic, partition)
@@ -60,16 +86,12 @@ async def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitRespon
                     partition_index=partition.partition_index, error_code=code
                 )
             )
-        answers.append(OffsetCommitResponseTopic(name=asked.name, partitions=rows))
+        answers[place] = OffsetCommitResponseTopic(name=asked.name, partitions=rows)
     if offsets:
         if coordinator.table.position_count(request.group_id) + len(offsets) > 2 * OFFSETS_MAX:
             raise RequestError(ErrorCode.INVALID_REQUEST, "too many partitions in one group")
-        await coordinator.execute(CommitOffsets(request.group_id, tuple(offsets.values())))
-    return OffsetCommitResponse(topics=answers)
-
-
-def _knows_all(call: Call, request: OffsetCommitRequest) -> bool:
-    return all(call.broker.image.topic(topic.name) is not None for topic in request.topics)
+        await live.commit(CommitOffsets(request.group_id, tuple(offsets.values())))
+    return answers
 
 
 def _judge(call: Call, topic: Topic | None, partition: OffsetCommitRequestPartition) -> ErrorCode:
@@ -95,17 +117,14 @@ def _committed(topic: Topic, partition: OffsetCommitRequestPartition) -> Committ
 def refuse(request: OffsetCommitRequest, version: int, code: ErrorCode) -> OffsetCommitResponse:
     """Return `code` for every partition."""
     del version
-    return OffsetCommitResponse(
-        topics=[
-            OffsetCommitResponseTopic(
-                name=topic.name,
-                partitions=[
-                    OffsetCommitResponsePartition(
-                        partition_index=partition.partition_index, error_code=code
-                    )
-                    for partition in topic.partitions
-                ],
-            )
-            for topic in request.topics
-        ]
+    return OffsetCommitResponse(topics=[_refused(topic, code) for topic in request.topics])
+
+
+def _refused(topic: OffsetCommitRequestTopic, code: ErrorCode) -> OffsetCommitResponseTopic:
+    return OffsetCommitResponseTopic(
+        name=topic.name,
+        partitions=[
+            OffsetCommitResponsePartition(partition_index=row.partition_index, error_code=code)
+            for row in topic.partitions
+        ],
     )
