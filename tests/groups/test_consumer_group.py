@@ -11,6 +11,7 @@ from trimaran.groups.parts import NOTHING
 from trimaran.groups.stored import MemberState
 
 AWAY = -2
+INVALID_REQUEST = ErrorCode.INVALID_REQUEST
 LEAVE = -1
 
 
@@ -378,8 +379,12 @@ def test_an_instance_does_not_take_the_id_of_another_member(consumers, state):
         consumers.beat("one", AWAY, instance_id="first")
         name = "first"
 
+    consumers.join("three")
+
     fields = {"topics": ("a",), "owned": NOTHING}
-    assert consumers.code_of("two", 0, instance_id=name, **fields) is ErrorCode.INVALID_REQUEST
+    assert consumers.code_of("two", 0, instance_id=name, **fields) is INVALID_REQUEST
+    if state == "away":
+        assert consumers.code_of("three", 0, instance_id=name, **fields) is INVALID_REQUEST
 
     assert consumers.join("uno", instance_id="first" if state == "away" else "third").epoch > 0
 

@@ -217,8 +217,8 @@ class ConsumerGroup:
             _judge_epoch(known, request)
             return known
         if known is None:
-            self._check_id(request.member_id, instance_id)
             same = self.members.get(request.member_id)
+            self._check_id(request.member_id, instance_id, same)
             return same or Consumer(request.member_id, instance_id)
         if known.classic is None and known.epoch != LEAVE_FOR_A_WHILE_EPOCH:
             raise RequestError(
@@ -227,15 +227,15 @@ class ConsumerGroup:
             )
         return self.replace(known, request.member_id)
 
-    def _check_id(self, member_id: str, instance_id: str | None) -> None:
-        """Return if no other instance is this member. Raises RequestError."""
+    def _check_id(self, member_id: str, instance_id: str | None, who: Consumer | None) -> None:
+        """Return if an instance may have this id: only `who` has it. Raises RequestError."""
         holder = self.members.get(member_id)
-        if holder is not None and holder.instance_id not in (None, instance_id):
-            raise RequestError(
-                ErrorCode.INVALID_REQUEST,
-                f"member id {member_id!r} is that of instance {holder.instance_id!r}, "
-                f"expected another one for {instance_id!r}",
-            )
+        if holder is None or (holder is who and holder.instance_id in (None, instance_id)):
+            return
+        raise RequestError(
+            ErrorCode.INVALID_REQUEST,
+            f"member id {member_id!r} is another member's, expected one for {instance_id!r} alone",
+        )
 
     def replace(self, known: Consumer, member_id: str) -> Consumer:
         """Let a static member's next life take its place; return it.
@@ -243,7 +243,7 @@ class ConsumerGroup:
         Raises:
             RequestError: INVALID_REQUEST, another member has that id.
         """
-        self._check_id(member_id, known.instance_id)
+        self._check_id(member_id, known.instance_id, known)
         if known.member_id == member_id:
             self.members.move(known, known.reborn(member_id).progress)
             self._changed[member_id] = None
