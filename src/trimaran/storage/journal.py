@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import GroupId, Index, Term
 from trimaran.records.entry import Entry, HardState
-from trimaran.storage.boundary import Boundary
+from trimaran.storage.boundary import FIRST_INDEX, Boundary
 from trimaran.storage.damage import Damage
 from trimaran.storage.files import Buffer, File, Files, PlainWrite
 from trimaran.storage.identity import Identity
@@ -526,6 +526,8 @@ class Journal:
         needs = self._file_list[-1].needs
         for group, _ in content.hard_states:
             self._known[group] = None
+        for group in content.started_over:
+            self._not_needed_from(group, FIRST_INDEX)
         for boundary in content.boundaries:
             self._known[boundary.group] = None
             self._boundaries[boundary.group] = boundary.position.index

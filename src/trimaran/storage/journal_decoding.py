@@ -175,7 +175,7 @@ def _decode_plain(record: Record, body: bytes) -> None:
                 kind=DamageKind(body[0]), text=body[1:].decode("utf-8", "replace")
             )
         case _:
-            assert record.type in (RecordType.REMOVED, RecordType.REPAIRED)
+            assert record.type is not RecordType.ENTRY, "all others have no body"
 
 
 def _decode_entry(record: Record, flags: int, body: bytes) -> None:
