@@ -61,6 +61,7 @@ class RoundHead:
     position: int
     sequence: int
     file_bytes: int
+    synced: int
     area_bytes: int
     payload_bytes: int
     previous_checksum: int
@@ -96,6 +97,7 @@ def decode_round_head(data: bytes, generation: int, position: int) -> RoundHead 
         position=fields[3],
         sequence=fields[4],
         file_bytes=fields[5],
+        synced=fields[6],
         area_bytes=fields[7],
         payload_bytes=fields[8],
         previous_checksum=fields[9],

@@ -24,7 +24,8 @@ Round: head, commit hints, record heads (hints and heads are the *area*), payloa
     16        8      position of the round in the file
     24        8      sequence: 1 more than the round before, over all files
     32        8      size of the file: what follows the last round is known to be this long
-    40        8      synced: every byte of the file below it was synced before this was written
+    40        8      synced: every byte below it was synced before this was written; in the first
+                     round of a file (0 in old ones): before the file got its name
     48        4      bytes of the area
     52        4      bytes of the payloads
     56        4      checksum (the field at 72) of the round before
@@ -197,6 +198,8 @@ class RoundFrame:
     file_bytes: int
     previous_checksum: int
     first: bool = False
+    synced_end: int = 0
+    """Where the rounds end that are synced together with the file's first."""
     copies: bool = False
 
 
@@ -219,7 +222,7 @@ def encode_round(frame: RoundFrame, content: RoundContent) -> tuple[list[Buffer]
         frame.position,
         frame.sequence,
         frame.file_bytes,
-        0 if frame.first else frame.position,
+        frame.synced_end if frame.first else frame.position,
         len(area),
         payload_bytes,
         frame.previous_checksum,
