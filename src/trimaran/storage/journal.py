@@ -206,12 +206,14 @@ class RoundWrite:
         self._write_frame(file, self._content)
 
     def _announce_growth(self, file: File) -> None:
-        """Make the file longer and sync a round that says so.
+        """Make the file longer, synced; then sync a round that says so.
 
-        Without it a cut in the added part would look like the end of the log.
+        Without it a cut in the added part would look like the end of the log. And it would look
+        like a cut if it were on the disk before the new size.
         """
         frame = self._frame
         file.allocate(frame.file_bytes)
+        file.sync()
         self._write_frame(file, RoundContent())
         file.sync()
         self.grown = True

@@ -132,7 +132,9 @@ class JournalScan:
     notes: list[str] = field(default_factory=list)
     """What was cut, and why that is right."""
     listing: JournalListing = field(
-        default_factory=lambda: JournalListing(generations=(), unfinished=(), newest_seen=0)
+        default_factory=lambda: JournalListing(
+            generations=(), unfinished=(), aside=(), newest_seen=0
+        )
     )
     needed: tuple[int, ...] = ()
     """Generations that were read."""
@@ -174,6 +176,10 @@ class JournalScan:
         except CorruptionError as error:
             self._fault(DamageKind.CORRUPT, RANGE_PATH, error.position, str(error))
             oldest, newest = (present[0], present[-1]) if present else (1, 1)
+        if present and present[-1] > newest:
+            # A start was cut while it kept files aside: the newest one holds all that counts.
+            while oldest in self.listing.aside and oldest not in present:
+                oldest += 1
         needed = tuple(generation for generation in present if generation >= oldest)
         end = max([newest, *needed])
         expected = oldest
