@@ -279,7 +279,9 @@ def test_an_install_that_a_crash_interrupts_begins_anew(at):
             len(bench.leader().disk.file_node(path).content)
             for path in bench.files(bench.leader(), ".segment")
         )
-        await bench.until(lambda: victim.broker.statistics().mending.installed_bytes > at * size)
+        await bench.until(
+            lambda: victim.broker.statistics().mending.installed_bytes > at * size, step_s=0.001
+        )
         bench.cluster.cut_power(victim)
         await bench.restarted(victim)
 

@@ -70,6 +70,7 @@ CONTENTS = st.builds(
     removed=st.lists(GROUPS, max_size=2),
     damaged=st.lists(st.tuples(GROUPS, DAMAGES), max_size=2),
     repaired=st.lists(GROUPS, max_size=2),
+    started_over=st.lists(GROUPS, max_size=2),
 )
 
 
@@ -106,6 +107,7 @@ def test_a_round_gives_its_content_back(content, copies):
     assert all(record.intact and record.copy == copies for record in found)
     expected = [(RecordType.REPAIRED, group) for group in content.repaired]
     expected += [(RecordType.HARD_STATE, group, state) for group, state in content.hard_states]
+    expected += [(RecordType.STARTED_OVER, group) for group in content.started_over]
     expected += [(RecordType.BOUNDARY, boundary.group, boundary) for boundary in content.boundaries]
     expected += [(RecordType.DAMAGE, group, damage) for group, damage in content.damaged]
     expected += [(RecordType.REMOVED, group) for group in content.removed]

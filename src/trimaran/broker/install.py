@@ -164,8 +164,9 @@ class Installs:
         await self._submit(self._store.plan_adopt(boundary))
         if self._owner.waiting(group) is not found:
             return True
-        found.entries = _fitting_tail(found, boundary)
-        await self._rounds.store_installed(boundary, found)
+        tail = _fitting_tail(found, boundary)
+        found.entries = tail or []
+        await self._rounds.store_installed(boundary, found, is_other_log=tail is None)
         if self._owner.waiting(group) is not found:
             return True
         await self._load(found, [_stem(group, part) for part in manifest.segments])
@@ -234,12 +235,12 @@ def _end_of(found: RecoveredGroup) -> Index:
     return max(last, found.boundary.position.index)
 
 
-def _fitting_tail(found: RecoveredGroup, boundary: Boundary) -> list[Entry]:
-    """Return the entries that go on behind `boundary`; none unless the log is known to fit."""
+def _fitting_tail(found: RecoveredGroup, boundary: Boundary) -> list[Entry] | None:
+    """Return the entries that go on behind `boundary`, None unless the log is known to fit."""
     entries, position = found.entries, boundary.position
     if found.boundary.position == position:
         return entries
     if not entries or not entries[0].index <= position.index <= entries[-1].index:
-        return []
+        return None
     at = position.index - entries[0].index
-    return entries[at + 1 :] if entries[at].term == position.term else []
+    return entries[at + 1 :] if entries[at].term == position.term else None

@@ -111,6 +111,7 @@ class _Round:
         "items",
         "removed",
         "repaired",
+        "started_over",
         "terms",
     )
 
@@ -121,6 +122,8 @@ class _Round:
         self.boundaries: list[tuple[Boundary, Bounded | None, asyncio.Future[None]]] = []
         self.terms: list[tuple[GroupId, HardState]] = []
         """Of groups that are installed in this round."""
+        self.started_over: list[GroupId] = []
+        """Those of them of which the journal has another log."""
         self.removed: list[tuple[GroupId, asyncio.Future[None]]] = []
         self.damaged: list[tuple[GroupId, Damage, asyncio.Future[None]]] = []
         self.repaired: list[tuple[Replica, asyncio.Future[None]]] = []
@@ -143,6 +146,7 @@ class _Round:
                 content.entries.append((replica.group, ready.prev_term, ready.entries))
                 commits[replica.group] = replica.raft.synced_commit_index
         content.hard_states.extend(self.terms)
+        content.started_over.extend(self.started_over)
         content.boundaries.extend(boundary for boundary, _, _ in self.boundaries)
         content.commits.extend(commits.items())
         content.removed.extend(group for group, _ in self.removed)
@@ -156,6 +160,7 @@ class _Round:
         self.items = [item for item in self.items + later.items if not item[0].removed]
         self.boundaries += later.boundaries
         self.terms += later.terms
+        self.started_over += later.started_over
         self.removed += later.removed
         self.damaged += later.damaged
         self.repaired += later.repaired
@@ -262,8 +267,12 @@ class Rounds:
         self._schedule()
         return done
 
-    def store_installed(self, boundary: Boundary, found: RecoveredGroup) -> "asyncio.Future[None]":
+    def store_installed(
+        self, boundary: Boundary, found: RecoveredGroup, *, is_other_log: bool
+    ) -> "asyncio.Future[None]":
         """Store the boundary that the group starts over from, and the term of its last entry.
+
+        `is_other_log`: what the journal has of the group does not go on behind the boundary.
 
         Nothing was voted for in a term that this member had not stored before. Without that term a
         start would find an entry of a term that was never stored, and take it for damage.
@@ -271,6 +280,8 @@ class Rounds:
         if found.hard_state.term < boundary.position.term:
             found.hard_state = HardState(term=boundary.position.term, vote=None)
         self._next.terms.append((found.group, found.hard_state))
+        if is_other_log:
+            self._next.started_over.append(found.group)
         return self.store_boundary(boundary, found)
 
     def leave(self, replica: Replica) -> "asyncio.Future[None]":

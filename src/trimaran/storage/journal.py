@@ -15,15 +15,13 @@ Invariants:
 Does not: read (journal_scan.py), decide when to roll over, or know what an entry means.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from trimaran.errors import DiskFullError, StorageError
-from trimaran.ids import GroupId, Index, Term
-from trimaran.records.entry import Entry, HardState
-from trimaran.storage.boundary import Boundary
-from trimaran.storage.damage import Damage
+from trimaran.ids import GroupId, Index
+from trimaran.storage.boundary import FIRST_INDEX
 from trimaran.storage.files import Buffer, File, Files, PlainWrite
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal_files import JOURNAL_DIRECTORY, journal_path, write_range
@@ -37,8 +35,8 @@ from trimaran.storage.journal_format import (
     encode_round,
     record_count,
 )
+from trimaran.storage.live_state import LiveGroup, live_rounds
 
-NO_INDEX = Index(0)
 RELEASE_STEP_BYTES = 2 << 20
 """A file that is not needed any more is cut by this much at a time before it goes."""
 PLAIN_RECORDS_MAX = 256
@@ -59,20 +57,6 @@ class JournalSettings:
     total_bytes_max: int = 1 << 30
     """All files together: at the limit the caller takes in no more until flushing let files go.
     The journal itself never refuses a round: a boundary, which frees space, is one."""
-
-
-@dataclass(slots=True)
-class LiveGroup:
-    """What a new file must hold of a group so that older files may go."""
-
-    group: GroupId
-    hard_state: HardState
-    boundary: Boundary
-    entries: Sequence[Entry] = ()
-    """The end of the group's journaled log, or nothing of it. Older files are kept for entries
-    above the boundary that are not among them."""
-    commit: Index = NO_INDEX
-    damage: Damage | None = None
 
 
 @dataclass(slots=True)
@@ -98,7 +82,17 @@ class JournalTail:
 class RoundWrite:
     """One round on its way to the disk. Made by `Journal.plan_round` and `plan_rollover`."""
 
-    __slots__ = ("_content", "_frame", "_grow", "_journal", "checksum", "end", "grown", "state")
+    __slots__ = (
+        "_content",
+        "_frame",
+        "_grow",
+        "_journal",
+        "checksum",
+        "end",
+        "grown",
+        "start",
+        "state",
+    )
 
     def __init__(
         self, journal: "Journal", frame: RoundFrame, content: RoundContent, *, grow: bool
@@ -108,7 +102,7 @@ class RoundWrite:
         self._frame = frame
         self._content = content
         self._grow = grow
-        self.end = frame.position
+        self.start = self.end = frame.position
         self.checksum = 0
         self.grown = False
         self.state = "planned"
@@ -212,18 +206,26 @@ class RoundWrite:
         self._write_frame(file, self._content)
 
     def _announce_growth(self, file: File) -> None:
-        """Make the file longer and sync a round that says so.
+        """Make the file longer, synced; then sync a round that says so.
 
-        Without it a cut in the added part would look like the end of the log.
+        Without it a cut in the added part would look like the end of the log. And it would look
+        like a cut if it were on the disk before the new size.
         """
         frame = self._frame
         file.allocate(frame.file_bytes)
+        file.sync()
         self._write_frame(file, RoundContent())
         file.sync()
         self.grown = True
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on to the round behind the one that was written last."""
+        frame = self._frame
         frame.position = self.end
         frame.sequence += 1
         frame.previous_checksum = self.checksum
+        frame.first = False
 
     def _write_frame(self, file: File, content: RoundContent) -> None:
         buffers = self._encode(content)
@@ -259,15 +261,20 @@ class RoundWrite:
 
 
 class Rollover(RoundWrite):
-    """A round that makes a new file and is its first."""
+    """The rounds that make a new file and are its first."""
 
-    __slots__ = ("file", "live")
+    __slots__ = ("_more", "file", "live")
 
     def __init__(
-        self, journal: "Journal", frame: RoundFrame, content: RoundContent, live: list[LiveGroup]
+        self,
+        journal: "Journal",
+        frame: RoundFrame,
+        contents: list[RoundContent],
+        live: list[LiveGroup],
     ) -> None:
         """Make the file `frame.generation` with the live state of all groups."""
-        super().__init__(journal, frame, content, grow=False)
+        super().__init__(journal, frame, contents[0], grow=False)
+        self._more = contents[1:]
         self.live = live
         self.file: File | None = None
 
@@ -294,6 +301,12 @@ class Rollover(RoundWrite):
         head = encode_file_head(self._journal._identity, frame.generation, frame.file_bytes)
         file.pwrite([head], 0)
         self._write_frame(file, self._content)
+        for content in self._more:
+            self._advance()
+            self._write_frame(file, content)
+
+    def _blank(self, file: File, size: int, error: DiskFullError) -> None:
+        """Leave it: the file has no name yet, and goes."""
 
     def _publish(self, file: File) -> None:
         files = self._journal._files
@@ -452,8 +465,8 @@ class Journal:
         groups = list(live)
         missing = self._known.keys() - {item.group for item in groups}
         assert not missing, "a new file holds the state of every group"
-        content = _live_content(groups)
-        size = SECTOR_BYTES + content_bytes(content)
+        contents = live_rounds(groups)
+        size = SECTOR_BYTES + sum(map(content_bytes, contents))
         frame = RoundFrame(
             generation=self._tail.generation + 1,
             position=SECTOR_BYTES,
@@ -461,9 +474,10 @@ class Journal:
             file_bytes=max(self._settings.file_bytes, size + self._settings.file_bytes // 2),
             previous_checksum=self._tail.checksum,
             first=True,
+            synced_end=size,
             copies=True,
         )
-        self._writing = Rollover(self, frame, content, groups)
+        self._writing = Rollover(self, frame, contents, groups)
         return self._writing
 
     def release(self) -> Release:
@@ -500,12 +514,12 @@ class Journal:
             self.close()
             self._file = write.file
             self._file_list.append(JournalFile(frame.generation, frame.file_bytes))
-        assert write.end > self._position or frame.first
+            assert write.end == frame.synced_end
         self._file_list[-1].size = frame.file_bytes
         self._position = write.end
         self._tail = JournalTail(frame.generation, frame.sequence, write.checksum)
         self.rounds += 1
-        self.bytes_written += write.end - frame.position
+        self.bytes_written += write.end - write.start
         if isinstance(write, Rollover):
             self._count_copies(write.live)
         else:
@@ -526,6 +540,8 @@ class Journal:
         needs = self._file_list[-1].needs
         for group, _ in content.hard_states:
             self._known[group] = None
+        for group in content.started_over:
+            self._not_needed_from(group, FIRST_INDEX)
         for boundary in content.boundaries:
             self._known[boundary.group] = None
             self._boundaries[boundary.group] = boundary.position.index
@@ -564,25 +580,3 @@ class Journal:
         self._known.pop(group, None)
         self._boundaries.pop(group, None)
         self._last.pop(group, None)
-
-
-def _live_content(live: Sequence[LiveGroup]) -> RoundContent:
-    """Return the first round of a new file."""
-    content = RoundContent()
-    for item in live:
-        content.hard_states.append((item.group, item.hard_state))
-        content.boundaries.append(item.boundary)
-        content.commits.append((item.group, item.commit))
-        if item.damage is not None:
-            content.damaged.append((item.group, item.damage))
-        if item.entries:
-            content.entries.append((item.group, _previous_term(item), item.entries))
-    return content
-
-
-def _previous_term(item: LiveGroup) -> Term | None:
-    """Return the term of the entry before the copied ones, None if they start later."""
-    position = item.boundary.position
-    assert item.boundary.group == item.group
-    assert item.entries[0].index > position.index, "only what is above the boundary is copied"
-    return position.term if item.entries[0].index == position.index + 1 else None

@@ -61,6 +61,7 @@ class RoundHead:
     position: int
     sequence: int
     file_bytes: int
+    synced: int
     area_bytes: int
     payload_bytes: int
     previous_checksum: int
@@ -96,6 +97,7 @@ def decode_round_head(data: bytes, generation: int, position: int) -> RoundHead 
         position=fields[3],
         sequence=fields[4],
         file_bytes=fields[5],
+        synced=fields[6],
         area_bytes=fields[7],
         payload_bytes=fields[8],
         previous_checksum=fields[9],
@@ -175,7 +177,7 @@ def _decode_plain(record: Record, body: bytes) -> None:
                 kind=DamageKind(body[0]), text=body[1:].decode("utf-8", "replace")
             )
         case _:
-            assert record.type in (RecordType.REMOVED, RecordType.REPAIRED)
+            assert record.type is not RecordType.ENTRY, "all others have no body"
 
 
 def _decode_entry(record: Record, flags: int, body: bytes) -> None:

@@ -1,7 +1,8 @@
 """Names of journal files, and the note of which of them must exist.
 
 Files are `journal/<20 digits of the generation>.journal`; `.new` behind it marks one that is being
-made, `.damaged` one that was kept aside because it failed its check. The file `journal/range` is a
+made, `.damaged` one that was kept aside because it failed its check. Generations are below 2^63: a
+name with a higher number (one flipped bit makes it) is none of ours. The file `journal/range` is a
 frame (frames.py) with magic `TRJR` and this body, big-endian:
 
     position  bytes  field
@@ -9,6 +10,8 @@ frame (frames.py) with magic `TRJR` and this body, big-endian:
     8         8      newest generation known to be complete
 
 Every generation from oldest to newest must be there: a missing file is damage, not "nothing lost".
+While a start keeps files aside, the first ones of the range are there as `.damaged`, and a file
+above the range holds all that counts.
 
 Does not: look into journal files.
 """
@@ -33,6 +36,7 @@ RANGE_PATH = f"{JOURNAL_DIRECTORY}/range"
 RANGE_MAGIC = b"TRJR"
 RANGE_BODY = struct.Struct(">QQ")
 GENERATION_DIGITS = 20
+GENERATIONS_END = 1 << 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,8 @@ class JournalListing:
     """Complete files, ascending."""
     unfinished: tuple[str, ...]
     """Paths of what was being made when the process ended."""
+    aside: tuple[int, ...]
+    """Files that were kept aside, ascending."""
     newest_seen: int
     """The highest generation in any name, files kept aside included; 0 if there is none."""
 
@@ -57,18 +63,27 @@ def list_journal(files: Files) -> JournalListing:
     """Return the journal files of a data directory."""
     generations: list[int] = []
     unfinished: list[str] = []
+    aside: list[int] = []
     newest = 0
     for name in files.list(JOURNAL_DIRECTORY):
         digits, dot, rest = name.partition(".")
         if not (digits.isascii() and digits.isdigit() and len(digits) == GENERATION_DIGITS):
             continue
-        newest = max(newest, int(digits))
+        generation = int(digits)
+        if generation >= GENERATIONS_END:
+            continue
+        newest = max(newest, generation)
         if dot + rest == JOURNAL_SUFFIX:
-            generations.append(int(digits))
+            generations.append(generation)
         if dot + rest == JOURNAL_SUFFIX + NEW_SUFFIX:
             unfinished.append(f"{JOURNAL_DIRECTORY}/{name}")
+        if dot + rest == JOURNAL_SUFFIX + DAMAGED_SUFFIX:
+            aside.append(generation)
     return JournalListing(
-        generations=tuple(sorted(generations)), unfinished=tuple(unfinished), newest_seen=newest
+        generations=tuple(sorted(generations)),
+        unfinished=tuple(unfinished),
+        aside=tuple(sorted(aside)),
+        newest_seen=newest,
     )
 
 

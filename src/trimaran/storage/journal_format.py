@@ -24,7 +24,8 @@ Round: head, commit hints, record heads (hints and heads are the *area*), payloa
     16        8      position of the round in the file
     24        8      sequence: 1 more than the round before, over all files
     32        8      size of the file: what follows the last round is known to be this long
-    40        8      synced: every byte of the file below it was synced before this was written
+    40        8      synced: every byte below it was synced before this was written; in the first
+                     round of a file (0 in old ones): before the file got its name
     48        4      bytes of the area
     52        4      bytes of the payloads
     56        4      checksum (the field at 72) of the round before
@@ -50,6 +51,7 @@ Hint: 20 bytes group, 8 bytes commit index. Record head:
     REMOVED 4        nothing: the group was deleted
     DAMAGE 5         1 kind, then the reason in UTF-8
     REPAIRED 6       nothing: the group's damage is over
+    STARTED_OVER 7   nothing: boundary and entries before it are void, a boundary follows
 
 Payloads (each followed by its event ids) stand in the order of their ENTRY heads. A head is never
 all zeros within a sector, so a head sector that reads as zeros was not written.
@@ -106,6 +108,7 @@ class RecordType(IntEnum):
     REMOVED = 4
     DAMAGE = 5
     REPAIRED = 6
+    STARTED_OVER = 7
 
 
 @dataclass(slots=True)
@@ -122,6 +125,8 @@ class RoundContent:
     damaged: list[tuple[GroupId, Damage]] = field(default_factory=list)
     repaired: list[GroupId] = field(default_factory=list)
     """Groups whose damage is over."""
+    started_over: list[GroupId] = field(default_factory=list)
+    """Groups whose boundary in this round is of another log than their entries so far."""
 
 
 def align(position: int) -> int:
@@ -134,7 +139,7 @@ def content_bytes(content: RoundContent) -> int:
     plain = RECORD_HEAD.size + CHECKSUM.size
     size = ROUND_HEAD_BYTES + HINT.size * len(content.commits)
     size += len(content.hard_states) * (plain + HARD_STATE_BODY.size)
-    size += (len(content.removed) + len(content.repaired)) * plain
+    size += (len(content.removed) + len(content.repaired) + len(content.started_over)) * plain
     size += sum(plain + boundary_bytes(boundary) for boundary in content.boundaries)
     size += sum(plain + 1 + len(stored_text(damage)) for _, damage in content.damaged)
     for _, _, entries in content.entries:
@@ -146,7 +151,7 @@ def content_bytes(content: RoundContent) -> int:
 def record_count(content: RoundContent) -> int:
     """Return how many records a round with `content` has: what encoding it costs goes by that."""
     count = len(content.hard_states) + len(content.boundaries) + len(content.removed)
-    count += len(content.damaged) + len(content.repaired)
+    count += len(content.damaged) + len(content.repaired) + len(content.started_over)
     return count + sum(len(entries) for _, _, entries in content.entries)
 
 
@@ -193,6 +198,8 @@ class RoundFrame:
     file_bytes: int
     previous_checksum: int
     first: bool = False
+    synced_end: int = 0
+    """Where the rounds end that are synced together with the file's first."""
     copies: bool = False
 
 
@@ -215,7 +222,7 @@ def encode_round(frame: RoundFrame, content: RoundContent) -> tuple[list[Buffer]
         frame.position,
         frame.sequence,
         frame.file_bytes,
-        0 if frame.first else frame.position,
+        frame.synced_end if frame.first else frame.position,
         len(area),
         payload_bytes,
         frame.previous_checksum,
@@ -299,6 +306,7 @@ def _plain_records(content: RoundContent) -> list[tuple[RecordType, GroupId, byt
         (RecordType.HARD_STATE, group, HARD_STATE_BODY.pack(state.term, state.vote or 0))
         for group, state in content.hard_states
     ]
+    records += [(RecordType.STARTED_OVER, group, b"") for group in content.started_over]
     records += [
         (RecordType.BOUNDARY, boundary.group, encode_boundary(boundary))
         for boundary in content.boundaries

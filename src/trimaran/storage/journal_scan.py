@@ -1,11 +1,11 @@
 """Reading the journal at start: which rounds stand, and what the bad ones are (design D11).
 
 A bad round is *corrupt* if a valid later round follows (each round's head proves that all before it
-was synced), if it is its file's first (files get their name when that is synced), or if the file is
-short. In the last round it is a *torn tail*, and cut, if each bad piece has a 512-byte sector that
-still reads as zeros: that sector was never written, so the round was never synced. Else it is
-*uncertain*. Corrupt and uncertain are faults; a fault is everyone's unless the record heads tell
-whose entries are lost.
+was synced), if it is one of its file's first (files get their name when those are synced), or if
+the file is short. In the last round it is a *torn tail*, and cut, if each bad piece has a 512-byte
+sector that still reads as zeros: that sector was never written, so the round was never synced. Else
+it is *uncertain*. Corrupt and uncertain are faults; a fault is everyone's unless the record heads
+tell whose entries are lost.
 
 Invariants: reads only; a round is handed out only if its record heads pass their check; memory is
 bounded by one round.
@@ -85,6 +85,13 @@ class _Place:
     position: int
     is_last: bool
     next_first: RoundHead | None = None
+    synced_end: int = 2 * SECTOR_BYTES
+    """Rounds that begin below it were synced before the file got its name."""
+
+    @property
+    def is_known_synced(self) -> bool:
+        """Whether what stands here was synced for sure, even if nothing follows it."""
+        return not self.is_last or self.position < self.synced_end
 
 
 class _Window:
@@ -125,7 +132,9 @@ class JournalScan:
     notes: list[str] = field(default_factory=list)
     """What was cut, and why that is right."""
     listing: JournalListing = field(
-        default_factory=lambda: JournalListing(generations=(), unfinished=(), newest_seen=0)
+        default_factory=lambda: JournalListing(
+            generations=(), unfinished=(), aside=(), newest_seen=0
+        )
     )
     needed: tuple[int, ...] = ()
     """Generations that were read."""
@@ -167,6 +176,10 @@ class JournalScan:
         except CorruptionError as error:
             self._fault(DamageKind.CORRUPT, RANGE_PATH, error.position, str(error))
             oldest, newest = (present[0], present[-1]) if present else (1, 1)
+        if present and present[-1] > newest:
+            # A start was cut while it kept files aside: the newest one holds all that counts.
+            while oldest in self.listing.aside and oldest not in present:
+                oldest += 1
         needed = tuple(generation for generation in present if generation >= oldest)
         end = max([newest, *needed])
         expected = oldest
@@ -240,6 +253,8 @@ class JournalScan:
             self._fault(DamageKind.CORRUPT, place.path, place.position, text)
         if head.file_bytes > place.window.size:
             self._short(place, head.file_bytes)
+        if place.position == SECTOR_BYTES:
+            place.synced_end = max(place.synced_end, head.synced)
 
     def _advance(self, place: _Place, head: RoundHead) -> None:
         self.tail = JournalTail(place.generation, head.sequence, head.checksum)
@@ -274,7 +289,7 @@ class JournalScan:
             place.position = later
             self.broken = True
             return True
-        if not place.is_last or place.position == SECTOR_BYTES:
+        if place.is_known_synced:
             return self._end_of_file(place)
         area = (0, 0) if head is None else (place.position + SECTOR_BYTES, head.payload_position)
         if blank or place.window.has_zero_sector(*area):
@@ -286,11 +301,11 @@ class JournalScan:
         return False
 
     def _end_of_file(self, place: _Place) -> bool:
-        """Report what is missing before the file's end: its first round, or the next file's start.
+        """Report what is missing before the file's end: its first rounds, or the next file's start.
 
         The last file may simply be full.
         """
-        if not place.is_last or place.position == SECTOR_BYTES:
+        if place.is_known_synced:
             text = "a round is missing or fails its check, and it was synced"
             self._fault(DamageKind.CORRUPT, place.path, place.position, text)
         return False
@@ -325,8 +340,7 @@ class JournalScan:
         bad = [record for record in scanned.records if not record.intact]
         if not bad:
             return True
-        first = place.position == SECTOR_BYTES
-        synced = not place.is_last or first or self._find_later(place, scanned.head) is not None
+        synced = place.is_known_synced or self._find_later(place, scanned.head) is not None
         if not synced and not scanned.head.flags & ZERO_SECTORS:
             torn = all(place.window.has_zero_sector(record.start, record.end) for record in bad)
             if torn:

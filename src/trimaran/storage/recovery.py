@@ -3,8 +3,10 @@
 In order: the directory is this node's; the journal is replayed; each group's segments are held
 against its boundary, and cut there; damage is collected per group; the live state of all groups
 goes into a journal file of a new generation, synced, before anything is acknowledged: what a killed
-process left in the page cache need not be durable. Only then do older files go: deleted if the
-journal is whole, else kept aside as `<name>.damaged`.
+process left in the page cache need not be durable. The files it was read from are synced before the
+new one gets its name, which says that they are whole. Only then do they go: deleted if the journal
+is whole, else kept aside as `<name>.damaged`. What earlier starts and installs left unfinished
+counts for nothing and goes first: its space may be what this start lacks.
 
 Invariants: nothing is cut or deleted of a group that is damaged; damage found once is in the new
 journal file and stays until a record clears it.
@@ -43,7 +45,13 @@ from trimaran.storage.identity import (
     check_identity,
     write_identity,
 )
-from trimaran.storage.install import AdoptStaged, BeginStaging, LoadInstalled, StagePart
+from trimaran.storage.install import (
+    STAGING_DIRECTORY,
+    AdoptStaged,
+    BeginStaging,
+    LoadInstalled,
+    StagePart,
+)
 from trimaran.storage.journal import Journal, JournalSettings, JournalTail, LiveGroup
 from trimaran.storage.journal_files import (
     DAMAGED_SUFFIX,
@@ -63,6 +71,7 @@ FIRST_JOURNAL = JournalSettings(file_bytes=1 << 16)
 """The file that `format` makes is replaced at the first start."""
 REMOVED_SUFFIX = ".removed"
 ASIDE_SUFFIX = ".aside"
+PARTITIONS_END = 1 << 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +302,7 @@ def open_store(
     """Open the data directory of `identity`; blocks, reads the journal and the ends of segments.
 
     Raises:
-        DiskFullError: no space for a new journal file; nothing was changed.
+        DiskFullError: no space for a new journal file; only what was unfinished is gone.
         StorageError: not formatted, another identity's, or the disk cannot be read or written.
     """
     check_identity(files, identity)
@@ -337,6 +346,8 @@ class _Opening:
             recovered = self._recover_group(group)
             if recovered is not None:
                 groups[group] = recovered
+        self._remove_unfinished()
+        self._sync_replayed()
         journal = _new_journal(
             self.files,
             self.identity,
@@ -442,21 +453,42 @@ class _Opening:
         )
         return next((reason for reason in reasons if reason is not None), None)
 
+    def _remove_unfinished(self) -> None:
+        """Free what never got its name: files of starts that were cut, staged parts of groups."""
+        for path in self.scan.listing.unfinished:
+            self.files.remove(path)
+        if self.files.exists(STAGING_DIRECTORY):
+            self.files.remove(STAGING_DIRECTORY)
+
+    def _sync_replayed(self) -> None:
+        """Make what was replayed durable, last round and names included.
+
+        The new file proves that all before it was synced: after a power cut a last round that was
+        in the page cache alone would be damage.
+        """
+        for generation in self.scan.needed:
+            file = self.files.open(journal_path(generation))
+            try:
+                file.sync()
+            finally:
+                file.close()
+        self.files.sync_directory(JOURNAL_DIRECTORY)
+
     def _put_away(self, generation: int) -> None:
         """Let go of the journal files before `generation`: all that counts is in it.
 
         What is kept aside gets its name before the range leaves it out: a file below the range is
-        one that may be deleted.
+        one that may be deleted. One after the other, so that a start that is cut meanwhile leaves
+        no hole: what the range names and is aside stands in the new file.
         """
         older = [journal_path(number) for number in self.scan.listing.generations]
         if self.scan.faults:
             for path in older:
                 self.files.rename(path, path + DAMAGED_SUFFIX)
+                self.files.sync_directory(JOURNAL_DIRECTORY)
                 self.notes.append(f"{path}: kept as {path}{DAMAGED_SUFFIX}")
-            self.files.sync_directory(JOURNAL_DIRECTORY)
         write_range(self.files, generation, generation)
-        unneeded = [] if self.scan.faults else older
-        for path in (*unneeded, *self.scan.listing.unfinished):
+        for path in () if self.scan.faults else older:
             self.files.remove(path)
 
     def _settle_list(self, group_list: GroupList, groups: dict[GroupId, RecoveredGroup]) -> None:
@@ -517,7 +549,10 @@ def _group_directories(files: Files) -> list[GroupId]:
         topic, _, partition = name.partition("-")
         hexadecimal = len(topic) == 2 * TOPIC_ID_BYTES and set(topic) <= set("0123456789abcdef")
         if hexadecimal and partition.isascii() and partition.isdigit():
-            found.append(group_id(TopicId(bytes.fromhex(topic)), int(partition)))
+            number = int(partition)
+            # Other spellings of a number, and those too high, are no group's directory.
+            if number < PARTITIONS_END and partition == str(number):
+                found.append(group_id(TopicId(bytes.fromhex(topic)), number))
     return found
 
 

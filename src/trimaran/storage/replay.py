@@ -5,6 +5,7 @@ it was written. A copy made at rollover never does: it only adds the entry right
 
 Invariants: a group's entries are contiguous, start right above its boundary, and each one's
 predecessor has the term that the entry names; what cannot be placed so is missing, never guessed.
+What stands behind another entry than the boundary's is of another log: it is never handed out.
 An entry whose payload cannot be read keeps its place (its head tells index and term), so that what
 follows it is known to follow; a copy, or a boundary above it, makes it good.
 Does not: read files, or look at segments (recovery.py).
@@ -13,7 +14,7 @@ Does not: read files, or look at segments (recovery.py).
 from dataclasses import dataclass, field
 
 from trimaran.ids import GroupId, Index, Term
-from trimaran.records.entry import Entry, HardState
+from trimaran.records.entry import Entry, HardState, LogPosition
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.journal_decoding import Record
@@ -80,19 +81,25 @@ class GroupReplay:
         if self.lost:
             del self.entries[min(self.lost) - self.first_index :]
 
+    def start_over(self) -> None:
+        """Forget the log so far: the group goes on from a peer's boundary, which comes next."""
+        self.boundary = None
+        self.entries = []
+        self.detached = []
+        self.lost = {}
+        self.gap = self.conflict = None
+
     def take_boundary(self, boundary: Boundary, *, copy: bool, place: str) -> None:
         """The segments hold everything up to `boundary`: entries up to there are done with."""
         index = boundary.position.index
         if self.boundary is not None and index < self.boundary.position.index:
             if copy:
                 return
-            # A damaged group was started over from a peer's boundary.
-            self._truncate(self.first_index)
-        for run in (self.entries, self.detached):
-            at = index - run[0].index if run else -1
-            if 0 <= at < len(run) and run[at].term != boundary.position.term:
-                text = f"{place}: the boundary at {index} has another term than entry {index}"
-                self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
+            self.start_over()
+        if any(_contradicts(run, boundary.position) for run in (self.entries, self.detached)):
+            text = f"{place}: the boundary at {index} has another term than entry {index}"
+            self.conflict = Damage(kind=DamageKind.BOUNDARY, text=text)
+            self._truncate(Index(index + 1))
         if self.detached and self.detached[0].index <= index:
             self.detached_previous = boundary.position.term
         self.entries = [entry for entry in self.entries if entry.index > index]
@@ -171,11 +178,17 @@ class GroupReplay:
             self.gap = (Index(start - 1), self.gap[1])
 
 
+def _contradicts(run: list[Entry], position: LogPosition) -> bool:
+    """Whether the run has another entry at the position."""
+    at = position.index - run[0].index if run else -1
+    return 0 <= at < len(run) and run[at].term != position.term
+
+
 def _follows(entry: Entry, previous: Term | None, last_index: Index, last_term: Term) -> bool:
     """Whether the entry, whose predecessor has term `previous`, comes right behind the last."""
-    if entry.index != last_index + 1:
+    if entry.index != last_index + 1 or entry.term < last_term:
         return False
-    return entry.term >= last_term if previous is None else previous == last_term
+    return previous is None or previous == last_term
 
 
 def replay(scan: JournalScan) -> dict[GroupId, GroupReplay]:
@@ -216,6 +229,8 @@ def _apply(state: GroupReplay, record: Record, scanned: ScannedRound) -> None:
             state.damage = record.damage
         case RecordType.REPAIRED:
             state.damage = None
+        case RecordType.STARTED_OVER:
+            state.start_over()
         case _:
             assert record.type is RecordType.REMOVED
             state.removed = True
