@@ -345,6 +345,39 @@ def test_damage_in_a_compacted_segment_is_mended_from_the_others(suffix, positio
     Bench(12).run(scenario)
 
 
+@pytest.mark.parametrize("leads", [False, True])
+def test_an_entry_that_rots_before_it_is_compacted_here_and_after_it_was_elsewhere(leads):
+    """No member has that entry any more: the group starts over with what they made of it."""
+
+    async def scenario(bench):
+        await bench.start()
+        await bench.until(lambda: bench.leader() is not None)
+        victim = next(node for node in bench.nodes if (node is bench.leader()) is leads)
+        compactor = victim.broker._compactor
+
+        async def later(*_):
+            pass
+
+        compactor._carry_out = later
+        await bench.write(60)
+        number = bench.nodes.index(victim)
+        await bench.until(
+            lambda: all(g >= 1 for n, g in enumerate(bench.generations()) if n != number)
+        )
+        storage = bench.replica(victim).storage
+        assert storage.generation == 0
+        victim.disk.file_node(storage.segments[0].path + ".segment").flip_bit(VALUE_BYTES, 3)
+        del compactor._carry_out
+
+        await bench.until(lambda: victim.broker.statistics().mending.installs > 0)
+        await bench.until(lambda: bench.replica(victim) is not None)
+        await bench.compacted()
+        await bench.until(lambda: victim.broker.statistics().mending.segments_in_repair == 0)
+        judge(bench)
+
+    Bench(14).run(scenario)
+
+
 def test_a_deleted_topic_gives_its_space_back_and_one_of_its_name_begins_empty():
     async def scenario(bench):
         await bench.start()

@@ -17,6 +17,7 @@ from trimaran.metadata.commands import CreateTopic
 from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record
 from trimaran.sim.cluster import SimCluster, SimNode
+from trimaran.sim.disk import PAGE_BYTES
 from trimaran.sim.loop import SimLoop
 from trimaran.sim.network import SimNetwork
 from trimaran.sim.trace import EventLog
@@ -197,6 +198,10 @@ def flip(node: SimNode, path: str, position: int) -> None:
     node.disk.file_node(path).flip_bit(position, 3)
 
 
+def lose(node: SimNode, path: str, position: int) -> None:
+    node.disk.file_node(path).unreadable[position // PAGE_BYTES] = None
+
+
 def journal_of(node: SimNode) -> str:
     """Return the newest journal file."""
     return max(path for path in node.disk.file_paths() if JOURNAL.fullmatch(path))
@@ -316,7 +321,8 @@ def test_damage_of_the_metadata_image_does_not_end_the_process():
     Bench().run(scenario)
 
 
-def test_a_flipped_bit_in_an_old_segment_is_repaired_from_a_peer():
+@pytest.mark.parametrize("spoil", [flip, lose])
+def test_damage_in_an_old_segment_is_repaired_from_a_peer(spoil):
     async def scenario(bench: Bench) -> None:
         await bench.start()
         await bench.produce(60)
@@ -324,9 +330,9 @@ def test_a_flipped_bit_in_an_old_segment_is_repaired_from_a_peer():
         leader = bench.leader()
         for node in bench.nodes:
             bench.replica(node).raft.log.release(bench.replica(node).boundary.position.index)
-        flip(leader, bench.files(leader, ".segment")[1], 100_000)
-        flip(leader, bench.files(leader, ".segment")[0], 50_000)
-        flip(leader, bench.files(leader, ".rows")[0], 80 * 9 + 30)
+        spoil(leader, bench.files(leader, ".segment")[1], 100_000)
+        spoil(leader, bench.files(leader, ".segment")[0], 50_000)
+        spoil(leader, bench.files(leader, ".rows")[0], 80 * 9 + 30)
 
         assert await failing_reads(bench, leader) >= 1
         await bench.until(lambda: not leader.broker.statistics().mending.segments_in_repair)
@@ -334,7 +340,9 @@ def test_a_flipped_bit_in_an_old_segment_is_repaired_from_a_peer():
             await bench.until(lambda: not leader.broker.statistics().mending.segments_in_repair)
         await bench.same_everywhere()
 
-        assert leader.broker.statistics().mending.entries_repaired == 3
+        rows = bench.replica(leader).storage.segments[0].row_count  # all of one page
+        mended = leader.broker.statistics().mending.entries_repaired
+        assert mended == (3 if spoil is flip else rows + 1)
         assert bench.leader() is leader, "damage in an old segment ends no leadership"
         assert bench.cluster.failures == []
 
@@ -355,7 +363,8 @@ async def failing_reads(bench: Bench, node: SimNode) -> int:
     return failed
 
 
-def test_a_leader_that_reads_a_damaged_entry_for_a_follower_repairs_it_and_goes_on():
+@pytest.mark.parametrize("spoil", [flip, lose])
+def test_a_leader_that_reads_a_damaged_entry_for_a_follower_repairs_it_and_goes_on(spoil):
     async def scenario(bench: Bench) -> None:
         await bench.start()
         lagging = bench.follower()
@@ -365,7 +374,7 @@ def test_a_leader_that_reads_a_damaged_entry_for_a_follower_repairs_it_and_goes_
         leader = bench.leader()
         raft = bench.replica(leader).raft
         raft.log.release(bench.replica(leader).boundary.position.index)
-        flip(leader, bench.files(leader, ".segment")[1], 100_000)
+        spoil(leader, bench.files(leader, ".segment")[1], 100_000)
         await bench.restarted(lagging)
 
         await bench.same_everywhere()
@@ -376,13 +385,14 @@ def test_a_leader_that_reads_a_damaged_entry_for_a_follower_repairs_it_and_goes_
     Bench().run(scenario)
 
 
-def test_the_scrub_finds_and_repairs_what_nobody_reads():
+@pytest.mark.parametrize("spoil", [flip, lose])
+def test_the_scrub_finds_and_repairs_what_nobody_reads(spoil):
     async def scenario(bench: Bench) -> None:
         await bench.start()
         await bench.produce(60)
         await bench.flushed()
         victim = bench.follower()
-        flip(victim, bench.files(victim, ".segment")[0], 300_000)
+        spoil(victim, bench.files(victim, ".segment")[0], 300_000)
         scrub = victim.broker._consensus.mending.scrub
 
         await victim.process.start(scrub.scrub_all())

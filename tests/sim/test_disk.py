@@ -2,9 +2,9 @@ from random import Random
 
 import pytest
 
-from trimaran.errors import DiskFullError, StorageError
-from trimaran.sim.disk import SECTOR_BYTES, Disk
-from trimaran.sim.files import PAGE_BYTES, ProcessEnded, SimFiles
+from trimaran.errors import CorruptionError, DiskFullError, StorageError
+from trimaran.sim.disk import PAGE_BYTES, SECTOR_BYTES, Disk
+from trimaran.sim.files import ProcessEnded, SimFiles
 from trimaran.sim.trace import EventLog
 from trimaran.storage.files import Files
 
@@ -325,6 +325,32 @@ def test_a_rotten_bit_is_read_and_survives_power_cuts(disk, files):
 
     assert content(reopen(disk), "a")[700] == 8
     assert disk.file_paths() == ["a"]
+
+
+def test_a_page_that_cannot_be_read_is_sound_again_once_it_is_written_as_a_whole(disk, files):
+    stored(files, "a", b"x" * 3 * PAGE_BYTES)
+    file = files.open("a")
+    disk.file_node("a").unreadable[1] = None
+
+    with pytest.raises(CorruptionError) as caught:
+        file.pread(2 * PAGE_BYTES, 100)
+    assert (caught.value.path, caught.value.position) == ("a", PAGE_BYTES)
+    assert file.pread(PAGE_BYTES - 100, 100) == b"x" * (PAGE_BYTES - 100)
+    assert file.pread(100, 2 * PAGE_BYTES) == b"x" * 100
+    with pytest.raises(StorageError, match="write failed"):
+        file.pwrite([b"y" * 100], PAGE_BYTES)
+    with pytest.raises(StorageError, match="truncate failed"):
+        file.truncate(PAGE_BYTES + 100)
+    with pytest.raises(CorruptionError):
+        file.pread(1, PAGE_BYTES + 50)
+
+    file.pwrite([b"y" * (PAGE_BYTES + 100)], PAGE_BYTES - 50)
+    assert file.pread(PAGE_BYTES, PAGE_BYTES) == b"y" * PAGE_BYTES
+    disk.file_node("a").unreadable[2] = None
+    file.truncate(2 * PAGE_BYTES)
+    file.truncate(3 * PAGE_BYTES)
+    assert file.pread(PAGE_BYTES, 2 * PAGE_BYTES) == bytes(PAGE_BYTES)
+    assert disk.counts["lost read"] == 2
 
 
 def test_a_fuse_ends_the_process_between_its_disk_calls(disk, files):

@@ -159,7 +159,7 @@ def test_only_one_node_of_a_run_has_a_disk_that_lies(make_run):
 
     def strike():
         for seed in range(20):
-            for kind in ("bit rot", "torn sectors", "wiped disk"):
+            for kind in ("bit rot", "unreadable sectors", "torn sectors", "wiped disk"):
                 FAULTS[kind](site, Random(f"{seed}/{kind}"))
                 seen.add(site.damaged.name)
         return run.faults.narrow()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from trimaran.errors import DiskFullError, StorageError
+from trimaran.errors import CorruptionError, DiskFullError, StorageError
 from trimaran.ids import ClusterId, DiskId, GroupId, Index, NodeId, Offset, Term, TopicId, group_id
 from trimaran.records.batch import Codec, stamp
 from trimaran.records.building import build_batch
@@ -16,7 +16,7 @@ from trimaran.records.entry import Entry, EntryKind, HardState, LogPosition
 from trimaran.records.iteration import Record, iterate_records
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.compacted_list import compacted_file
-from trimaran.storage.files import Buffer
+from trimaran.storage.files import PAGE_BYTES, Buffer
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal import JournalSettings, RoundContent
 from trimaran.storage.partition_log import PartitionLog
@@ -36,6 +36,13 @@ class MemoryFile:
         assert not self.closed
         self.files.gate("write", self.path)
         data = b"".join(buffers)
+        lost = self.files.unreadable.get(self.path, set())
+        for page in sorted(lost):
+            low, high, end = page * PAGE_BYTES, (page + 1) * PAGE_BYTES, position + len(data)
+            if low < end and position < high:
+                if low < position or end < high:
+                    raise StorageError(f"{self.path}: write failed")
+                lost.remove(page)
         room = self.files.room
         written = data if room is None else data[:room]
         if len(self.content) < position:
@@ -49,6 +56,9 @@ class MemoryFile:
     def pread(self, length: int, position: int) -> bytes:
         assert not self.closed
         self.files.gate("read", self.path)
+        for page in sorted(self.files.unreadable.get(self.path, ())) if length else ():
+            if page * PAGE_BYTES < position + length and position < (page + 1) * PAGE_BYTES:
+                raise CorruptionError(self.path, max(position, page * PAGE_BYTES), "lost")
         return bytes(self.content[position : position + length])
 
     def sync(self) -> None:
@@ -75,10 +85,14 @@ class MemoryFile:
 
 
 class MemoryFiles:
-    """Files by path. `failing` maps an operation to the error it raises; `log` names every call."""
+    """Files by path. `failing` maps an operation to the error it raises; `log` names every call.
+
+    `unreadable` holds numbers of pages by path; a page that is written as a whole is sound again.
+    """
 
     def __init__(self):
         self.contents = {}
+        self.unreadable = {}
         self.directories = {"."}
         self.failing = {}
         self.log = []

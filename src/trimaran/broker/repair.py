@@ -5,6 +5,9 @@ whole segment is looked through, and each bad entry is fetched from a member tha
 and put back where it was: replicas' segments are equal byte by byte, and what is written is checked
 against the rows that stand. Until then reads of that entry fail, and nothing else does.
 
+Some entries cannot be put back: compaction left less of them elsewhere, or the disk loses them
+again at once. Then the group starts over, from a member that has all of them in its own way.
+
 Invariants: one repair of a segment at a time; bytes that pass their check never change.
 Does not: find damage by itself (scrub), or bring whole files back (install).
 """
@@ -18,7 +21,7 @@ from trimaran.broker.asking import Asking
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.peer_messages import read_messages
 from trimaran.broker.ports import Lane, Workers
-from trimaran.broker.repair_frames import RepairKind
+from trimaran.broker.repair_frames import RepairKind, decode_manifest
 from trimaran.broker.replica import Replica
 from trimaran.broker.tasks import Tasks
 from trimaran.errors import CorruptionError, PeerError, StorageError
@@ -34,8 +37,7 @@ LOOK_BYTES = 1 << 20
 RETRY_S = 1.0
 """Pause after no member could give a bad entry."""
 VAIN_MAX = 5
-"""So often it is tried in a compacted segment before the group starts over: the members' bytes may
-differ there, or they have compacted further by now, and then no entry of theirs fits."""
+"""So often it is tried before the group starts over."""
 
 
 class Repairs:
@@ -53,7 +55,7 @@ class Repairs:
     ) -> None:
         """Nothing is repaired before damage is reported.
 
-        `start_over` is asked for where a compacted segment has an entry that no member can give.
+        `start_over` is asked for where an entry cannot be put back.
         """
         self._node_id = node_id
         self._asking = asking
@@ -91,6 +93,7 @@ class Repairs:
         """Look through the segment and put back what is bad, until nothing is."""
         done = self._running[replica.group, path]
         number = vain_count = 0
+        last_put_back: Index | None = None
         while (segment := _segment_at(replica, path)) is not None and number < segment.row_count:
             work = replica.storage.plan_scrub(segment, number, LOOK_BYTES)
             try:
@@ -103,14 +106,18 @@ class Repairs:
                 number = part.next_number
                 continue
             self.found += 1
-            if not await self._put_back(replica, part.bad_index):
-                vain_count += 1
-                number = max(
-                    0, number - 1
-                )  # what passed may be bad by now, and needed for this one
-                if segment.generation and vain_count % VAIN_MAX == 0:
-                    self._start_over(replica)
-                await asyncio.sleep(RETRY_S)
+            index = part.bad_index
+            is_put_back = await self._put_back(replica, index)
+            is_again = is_put_back and index == last_put_back
+            if is_put_back:
+                last_put_back = index
+                if not is_again:
+                    continue
+            vain_count += 1
+            number = max(0, number - 1)  # what passed may be bad by now, and needed for this one
+            if vain_count % VAIN_MAX == 0 and (is_again or await self._differs(replica, index)):
+                self._start_over(replica)
+            await asyncio.sleep(RETRY_S)
         del self._running[replica.group, path]
         if not done.done():
             done.set_result(None)
@@ -133,6 +140,25 @@ class Repairs:
                 "entry repaired group=%s index=%s source=%s", replica.group.hex(), index, node
             )
             return True
+        return False
+
+    async def _differs(self, replica: Replica, index: Index) -> bool:
+        """Whether a sound member may have other bytes at `index`: either side compacted it."""
+        is_compacted = replica.storage.whole_from.index >= index
+        end = replica.storage.last_index
+        for node in self._sources(replica):
+            body = await self._asking.ask(node, RepairKind.MANIFEST, replica.group, start=end)
+            if body is None:
+                continue
+            try:
+                segments = decode_manifest(replica.group, body).segments
+            except PeerError as error:
+                log.warning("manifest cannot be read source=%s reason=%s", node, error)
+                continue
+            if is_compacted or any(
+                part.generation and index <= part.last_index for part in segments
+            ):
+                return True
         return False
 
     def _sources(self, replica: Replica) -> Iterator[NodeId]:

@@ -12,6 +12,8 @@ not yet synced. Invariants:
 - A failed sync drops the dirty marks: nothing became durable, and the next sync succeeds without
   it (what Linux does). What was written is still read back, or no longer (`dropped`), as file
   systems differ.
+- A page that has become unreadable fails each read of it, and each write of a part of it, as the
+  kernel reads before it writes a part. Written as a whole it is sound again.
 - A misdirected write leaves old bytes where it should be and new ones elsewhere in the file.
 
 Counts what it did, by name (`counts`): the evidence that a fault really happened.
@@ -27,6 +29,8 @@ from random import Random
 from trimaran.sim.trace import EventLog
 
 SECTOR_BYTES = 512
+PAGE_BYTES = 4096
+"""The kernel takes a write page by page; a signal or an error stops it between two."""
 VERSIONS_KEPT = 3
 """Earlier versions of an unsynced sector that a power cut may bring back."""
 
@@ -65,6 +69,26 @@ class FileNode:
     """Unsynced sectors, with their earlier unsynced versions."""
     cut_size: int | None = None
     """Lowest size of an unsynced truncation: durable bytes beyond it are on their way out."""
+    unreadable: dict[int, None] = field(default_factory=dict)
+    """Numbers of the pages that the disk has lost."""
+
+    def lost_byte(self, start: int, end: int) -> int | None:
+        """Return the position of the first byte within [start, end) that cannot be read."""
+        if not self.unreadable or start == end:
+            return None
+        lost = [
+            max(start, page * PAGE_BYTES)
+            for page in self.unreadable
+            if page * PAGE_BYTES < min(end, self.size) and start < (page + 1) * PAGE_BYTES
+        ]
+        return min(lost, default=None)
+
+    def refuses_write(self, start: int, end: int) -> bool:
+        """Whether a write of [start, end) has a part of an unreadable page."""
+        return any(
+            (low < start < low + PAGE_BYTES) or (low < end < low + PAGE_BYTES)
+            for low in (page * PAGE_BYTES for page in self.unreadable)
+        )
 
     def write(self, data: bytes, position: int) -> None:
         """Change the volatile content."""
@@ -81,6 +105,9 @@ class FileNode:
             self.content.extend(bytes(position - len(self.content)))
         self.content[position:end] = data
         self.size = max(self.size, end)
+        if self.unreadable:
+            written = range(-(-position // PAGE_BYTES), end // PAGE_BYTES)
+            self.unreadable = {page: None for page in self.unreadable if page not in written}
 
     def read(self, length: int, position: int) -> bytes:
         """Return up to `length` volatile bytes."""
@@ -95,6 +122,8 @@ class FileNode:
             for sector in [s for s in self.dirty if s * SECTOR_BYTES >= size]:
                 del self.dirty[sector]
             self.cut_size = size if self.cut_size is None else min(size, self.cut_size)
+            gone = -(-size // PAGE_BYTES)
+            self.unreadable = {page: None for page in self.unreadable if page < gone}
         self.size = size
 
     def sync(self) -> None:

@@ -9,7 +9,7 @@ Does not: know how a disk works (`disk` does).
 from random import Random
 
 from trimaran.sim.cluster import SimNode
-from trimaran.sim.disk import SECTOR_BYTES
+from trimaran.sim.disk import PAGE_BYTES, SECTOR_BYTES
 from trimaran.sim.site import Site, Strike
 
 SLOW_S = (0.3, 3.0)
@@ -44,24 +44,32 @@ def full_disk(site: Site, chance: Random) -> bool:
 def bit_rot(site: Site, chance: Random) -> bool:
     """Flip bits in one file of the damaged node; half of the time its process dies of it."""
     victim = _liar(site, chance)
-    paths = [path for path in victim.disk.file_paths() if victim.disk.file_node(path).size > 0]
-    if not paths:
-        return False
-    path = chance.choice(paths)
-    node = victim.disk.file_node(path)
-    used = [
-        start
-        for start in range(0, node.size, SECTOR_BYTES)
-        if any(node.content[start : start + SECTOR_BYTES])
-    ]
+    path, used = _used_sectors(victim, chance)
     if not used:
         return False
+    node = victim.disk.file_node(path)
     for _ in range(chance.randint(1, 3)):
         position = min(chance.choice(used) + chance.randrange(SECTOR_BYTES), node.size - 1)
         node.flip_bit(position, chance.randrange(8))
     site.cluster.log.add(victim.name, f"bits rot in {path}")
-    if chance.random() < 0.5 and site.may_die(victim):
-        site.cluster.kill(victim)
+    _perhaps_kill(site, victim, chance)
+    return True
+
+
+def unreadable_sectors(site: Site, chance: Random) -> bool:
+    """Let sectors in one file of the damaged node be unreadable until they are written again.
+
+    Half of the time its process dies of it.
+    """
+    victim = _liar(site, chance)
+    path, used = _used_sectors(victim, chance)
+    if not used:
+        return False
+    node = victim.disk.file_node(path)
+    for _ in range(chance.randint(1, 3)):
+        node.unreadable[chance.choice(used) // PAGE_BYTES] = None
+    site.cluster.log.add(victim.name, f"sectors of {path} cannot be read any more")
+    _perhaps_kill(site, victim, chance)
     return True
 
 
@@ -95,6 +103,26 @@ def wiped_disk(site: Site, chance: Random) -> bool:
     return True
 
 
+def _used_sectors(victim: SimNode, chance: Random) -> tuple[str, list[int]]:
+    """Draw a file; return its path, and the positions of the sectors in it that are not zeros."""
+    paths = [path for path in victim.disk.file_paths() if victim.disk.file_node(path).size > 0]
+    if not paths:
+        return "", []
+    path = chance.choice(paths)
+    node = victim.disk.file_node(path)
+    used = [
+        start
+        for start in range(0, node.size, SECTOR_BYTES)
+        if any(node.content[start : start + SECTOR_BYTES])
+    ]
+    return path, used
+
+
+def _perhaps_kill(site: Site, victim: SimNode, chance: Random) -> None:
+    if chance.random() < 0.5 and site.may_die(victim):
+        site.cluster.kill(victim)
+
+
 def _liar(site: Site, chance: Random) -> SimNode:
     """Return the one node whose disk may lie."""
     if site.damaged is None:
@@ -111,6 +139,7 @@ DISK_FAULTS: dict[str, Strike] = {
 
 STORAGE_DAMAGE: dict[str, Strike] = {
     "bit rot": bit_rot,
+    "unreadable sectors": unreadable_sectors,
     "misdirected write": misdirected_write,
     "torn sectors": torn_sectors,
     "wiped disk": wiped_disk,

@@ -9,12 +9,16 @@ Does not: keep anything itself; all state is the disk's.
 
 from collections.abc import Callable, Sequence
 
-from trimaran.errors import DiskFullError, StorageError
-from trimaran.sim.disk import SECTOR_BYTES, DirectoryNode, Disk, FileNode, Node
+from trimaran.errors import CorruptionError, DiskFullError, StorageError
+from trimaran.sim.disk import (
+    PAGE_BYTES,
+    SECTOR_BYTES,
+    DirectoryNode,
+    Disk,
+    FileNode,
+    Node,
+)
 from trimaran.storage.files import Buffer
-
-PAGE_BYTES = 4096
-"""The kernel takes a write page by page; a signal or an error stops it between two."""
 
 
 class ProcessEnded(BaseException):
@@ -185,6 +189,8 @@ class SimFile:
             position = self._draw_wrong_place(position, len(data))
         else:
             self._files.disk.written(self.path)
+        if self._node.refuses_write(position, position + len(data)):
+            raise StorageError(f"{self.path}: write failed: Input/output error")
         growth = position + len(data) - self._node.size
         free = self._files.disk.free_bytes() if growth > 0 else growth
         if growth > free:
@@ -200,6 +206,10 @@ class SimFile:
         self._files.disk.spent_s += self._files.disk.draw_read_s()
         if fails:
             raise StorageError(f"{self.path}: read failed: Input/output error")
+        lost = self._node.lost_byte(position, position + length)
+        if lost is not None:
+            self._files.disk.note("lost read")
+            raise CorruptionError(self.path, lost, "read failed: Input/output error")
         return self._node.read(length, position)
 
     def sync(self) -> None:
@@ -221,6 +231,8 @@ class SimFile:
     def truncate(self, size: int) -> None:
         """Cut (or extend with zeros) to `size` bytes; not durable before `sync`."""
         self._gate("truncate", size)
+        if self._node.refuses_write(size, self._node.size):
+            raise StorageError(f"{self.path}: truncate failed: Input/output error")
         self._node.resize(size)
 
     def uncache(self, start: int, size: int) -> None:

@@ -4,8 +4,9 @@ Everything here blocks; callers run it off the event loop. The simulator impleme
 protocols with volatile and durable state per file and per directory entry.
 
 Invariants: every failure of the disk is a `StorageError` that names the file; a write that finds no
-space is a `DiskFullError`, a sync that fails never is: what it left behind is unknown.
-Does not: retry, cache, or know what is in a file.
+space is a `DiskFullError`, a sync that fails never is: what it left behind is unknown. Bytes that
+the disk has lost (EIO on a read) are a `CorruptionError`, like bytes that fail a check.
+Does not: cache, or know what is in a file.
 """
 
 import errno
@@ -17,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from trimaran.errors import DiskFullError, StorageError
+from trimaran.errors import CorruptionError, DiskFullError, StorageError
 
 Buffer = bytes | bytearray | memoryview
 
@@ -25,6 +26,10 @@ BUFFERS_PER_WRITE_MAX = 1024
 """IOV_MAX on Linux: more buffers go into further calls."""
 LOCK_NAME = "lock"
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+"""What the system reads and writes at once: one bad sector takes its page. A page that cannot be
+read can only be written as a whole; then the disk puts it elsewhere, and it is sound again."""
+UNREADABLE = b"\xff"
+"""Stands for each byte that cannot be read (`read_around`): no part of what we write, no zero."""
 
 
 class File(Protocol):
@@ -41,7 +46,13 @@ class File(Protocol):
         """
 
     def pread(self, length: int, position: int) -> bytes:
-        """Return up to `length` bytes; fewer only at the end of the file."""
+        """Return up to `length` bytes; fewer only at the end of the file.
+
+        Raises:
+            CorruptionError: the disk cannot give them: the path as it was opened, and the position
+                of the first byte that is lost.
+            StorageError: any other failure.
+        """
 
     def sync(self) -> None:
         """Make all written bytes (and the size) durable: fdatasync.
@@ -82,6 +93,24 @@ class PlainWrite:
 def sync_failed(path: str, number: int) -> StorageError:
     """Return the error of a sync that failed with this errno."""
     return StorageError(f"{path}: sync failed: {os.strerror(number)}")
+
+
+def read_around(file: File, length: int, position: int) -> bytes:
+    """Return up to `length` bytes, `UNREADABLE` in the place of those that the disk has lost.
+
+    Raises:
+        StorageError: any failure but bytes that cannot be read.
+    """
+    data = b""
+    while True:
+        at = position + len(data)
+        try:
+            return data + file.pread(position + length - at, at)
+        except CorruptionError as error:
+            bad = error.position
+        data += file.pread(bad - at, at)
+        end = min((bad // PAGE_BYTES + 1) * PAGE_BYTES, position + length, file.size())
+        data += UNREADABLE * (end - bad)
 
 
 class Files(Protocol):
@@ -125,11 +154,12 @@ class Files(Protocol):
 class RealFile:
     """An open file of the operating system."""
 
-    __slots__ = ("_descriptor", "path")
+    __slots__ = ("_descriptor", "_name", "path")
 
-    def __init__(self, descriptor: int, path: str) -> None:
-        """Take over `descriptor`; `path` names the file in errors."""
+    def __init__(self, descriptor: int, path: str, name: str) -> None:
+        """Take over `descriptor`; `path` names the file in errors, `name` is how it was opened."""
         self.path = path
+        self._name = name
         self._descriptor = descriptor
 
     @property
@@ -164,13 +194,37 @@ class RealFile:
         """Return up to `length` bytes; fewer only at the end of the file."""
         assert self._descriptor >= 0, "the file is open"
         with _translated(self.path, "read"):
-            data = os.pread(self._descriptor, length, position)
-            while 0 < len(data) < length:
-                more = os.pread(self._descriptor, length - len(data), position + len(data))
-                if not more:
-                    break
-                data += more
-            return data
+            try:
+                return self._pread(length, position)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+            return self._pread_by_page(length, position)
+
+    def _pread(self, length: int, position: int) -> bytes:
+        data = os.pread(self._descriptor, length, position)
+        while 0 < len(data) < length:
+            more = os.pread(self._descriptor, length - len(data), position + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def _pread_by_page(self, length: int, position: int) -> bytes:
+        """Read again what could not be read at once, to find the page that cannot be read."""
+        parts: list[bytes] = []
+        at, end = position, position + length
+        while at < end:
+            size = min(end, at + PAGE_BYTES - at % PAGE_BYTES) - at
+            try:
+                parts.append(self._pread(size, at))
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                text = f"read failed: {os.strerror(errno.EIO)}"
+                raise CorruptionError(self._name, at, text) from error
+            at += size
+        return b"".join(parts)
 
     def sync(self) -> None:
         """Make all written bytes (and the size) durable: fdatasync."""
@@ -255,7 +309,7 @@ class RealFiles:
         flags |= os.O_CREAT | os.O_EXCL if create else 0
         absolute = self._absolute(path)
         with _translated(absolute, "create" if create else "open", full_allowed=create):
-            return RealFile(os.open(absolute, flags, 0o644), absolute)
+            return RealFile(os.open(absolute, flags, 0o644), absolute, path)
 
     def exists(self, path: str) -> bool:
         """Whether a file or directory of that name exists."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from trimaran.errors import CorruptionError
 from trimaran.ids import GroupId, Index
 from trimaran.storage.damage import DamageKind
-from trimaran.storage.files import File, Files
+from trimaran.storage.files import File, Files, read_around
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal import JournalTail
 from trimaran.storage.journal_decoding import (
@@ -109,7 +109,7 @@ class _Window:
         """Return up to `length` bytes; fewer only at the end of the file."""
         if position < self._start or position + length > self._start + len(self._view):
             self._start = position
-            self._view = memoryview(self._file.pread(max(length, WINDOW_BYTES), position))
+            self._view = memoryview(read_around(self._file, max(length, WINDOW_BYTES), position))
         at = position - self._start
         return self._view[at : at + length]
 
@@ -199,7 +199,7 @@ class JournalScan:
     def _first_round(self, generation: int) -> RoundHead | None:
         file = self.files.open(journal_path(generation))
         try:
-            data = file.pread(SECTOR_BYTES, SECTOR_BYTES)
+            data = read_around(file, SECTOR_BYTES, SECTOR_BYTES)
         finally:
             file.close()
         return decode_round_head(data, generation, SECTOR_BYTES)

@@ -1,9 +1,10 @@
 """A group's segments at start: what the boundary says must be there, and nothing behind it.
 
 Sizes and the ends are checked, by arithmetic: per segment two sizes, the rows' header and the last
-row are read. Payloads are checked when they are read. What lies behind the boundary was written but
-not yet covered: it is cut, and comes again from the journal. If anything is missing or wrong below
-the boundary, nothing is cut and nothing deleted.
+row are read, and of the last segment the ends that the next entries are written behind. Payloads
+are checked when they are read. What lies behind the boundary was written but not yet covered: it is
+cut, and comes again from the journal. If anything is missing or wrong below the boundary, nothing
+is cut and nothing deleted.
 
 Does not: repair.
 """
@@ -19,7 +20,7 @@ from trimaran.storage.boundary import Boundary
 from trimaran.storage.compacted_list import CompactedSegment, compacted_file, decode_compacted
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.epochs import LeaderEpochs
-from trimaran.storage.files import Files
+from trimaran.storage.files import PAGE_BYTES, Files
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.partition_log import LogFiles, StoredLog
 from trimaran.storage.segment import (
@@ -109,6 +110,8 @@ def _recover_segments(shared: LogFiles, boundary: Boundary, found: LogRecovery) 
             raise CorruptionError(segment.path, 0, "it does not follow the segment before")
         if following is None and last != end:
             raise CorruptionError(segment.path, 0, f"expected to end at {end}, found {last}")
+        if following is None:
+            _read_ends(shared.reads, segment)
         segments.append(segment)
         found.stored.segments = tuple(segments)
         found.stored.position = last
@@ -258,6 +261,17 @@ def _check_ids(shared: LogFiles, path: str, serial: int, last: Row, found: LogRe
     if size > last.ids_end:
         found.cuts.append((path + IDS_SUFFIX, last.ids_end))
     return last.ids_end
+
+
+def _read_ends(files: OpenFiles, segment: Segment) -> None:
+    """Read the pages that the next entries go into. Raises CorruptionError.
+
+    One that cannot be read takes no write either. That of the rows is read with the last row.
+    """
+    payload_path, ids_path, _ = segment.paths
+    for path, size in ((payload_path, segment.size), (ids_path, segment.ids_size)):
+        if size:
+            files.get(path, segment.serial).pread(size % PAGE_BYTES, size - size % PAGE_BYTES)
 
 
 def _size(files: OpenFiles, path: str, serial: int) -> int:

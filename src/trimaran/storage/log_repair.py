@@ -7,6 +7,9 @@ put back: peers' bytes may differ there, and which entries there were only rows 
 
 With a segment's first entry the header of its rows is written again, from what is known of it.
 
+A page that the disk cannot read takes a write only as a whole: what else is in it is lost, too, and
+fails its check from then on. That happens only for an entry that a peer has given.
+
 Invariants: bytes that pass their check are only ever overwritten with the same bytes.
 Does not: find damage, or fetch from peers.
 """
@@ -15,6 +18,7 @@ from collections.abc import Sequence
 
 from trimaran.errors import CorruptionError
 from trimaran.records.entry import Entry
+from trimaran.storage.files import PAGE_BYTES, Buffer
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.segment import ROWS_SUFFIX, Segment, read_row, row_number
 from trimaran.storage.sidecar import (
@@ -69,14 +73,27 @@ class LogRepair:
         )
         self._check(segment, number, row)
         payload_path, ids_path, rows_path = segment.paths
-        self._files.write(payload_path, segment.serial).pwrite([entry.payload], row.position)
+        self._write(segment, payload_path, entry.payload, row.position)
         if row.ids_bytes and segment.ids_size:
-            self._files.write(ids_path, segment.serial).pwrite([entry.event_ids], row.ids_position)
+            self._write(segment, ids_path, entry.event_ids, row.ids_position)
         if number == 0:
             head = encode_rows_head(segment.group, segment.base, segment.generation)
-            self._files.write(rows_path, segment.serial).pwrite([head], 0)
+            self._write(segment, rows_path, head, 0)
         encoded = encode_row(row, row_seed(segment.group))
-        self._files.write(rows_path, segment.serial).pwrite([encoded], row_position(number))
+        self._write(segment, rows_path, encoded, row_position(number))
+
+    def _write(self, segment: Segment, path: str, data: Buffer, position: int) -> None:
+        """Write into pages of which each can be read: the others are emptied before."""
+        file = self._files.write(path, segment.serial)
+        first = position - position % PAGE_BYTES
+        for page in range(first, position + len(data), PAGE_BYTES):
+            try:
+                file.pread(PAGE_BYTES, page)
+            except CorruptionError:
+                size = file.size()
+                file.pwrite([bytes(PAGE_BYTES)], page)
+                file.truncate(min(size, file.size()))
+        file.pwrite([data], position)
 
     def _check(self, segment: Segment, number: int, row: Row) -> None:
         """Make sure that `row` is the one that stood at `number`."""

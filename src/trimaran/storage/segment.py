@@ -22,7 +22,7 @@ from trimaran.errors import CorruptionError
 from trimaran.ids import GroupId, Index, Offset, group_name
 from trimaran.records.checksum import crc32c
 from trimaran.records.entry import Entry, LogPosition
-from trimaran.storage.files import Buffer
+from trimaran.storage.files import Buffer, File
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.sidecar import (
     NO_TIMESTAMP,
@@ -265,7 +265,8 @@ def read_rows(files: OpenFiles, segment: Segment, number: int, count: int) -> li
     assert count >= 1
     path = segment.path + ROWS_SUFFIX
     position = row_position(number)
-    data = memoryview(files.get(path, segment.serial).pread(count * ROW_BYTES, position))
+    found, why = _read(files.get(path, segment.serial), count * ROW_BYTES, position)
+    data = memoryview(found)
     seed = row_seed(segment.group)
     rows: list[Row] = []
     for at in range(count):
@@ -275,9 +276,7 @@ def read_rows(files: OpenFiles, segment: Segment, number: int, count: int) -> li
             if rows:
                 break
             named = f"entry {index}" if index is not None else f"number {number}"
-            raise CorruptionError(
-                path, position + at * ROW_BYTES, f"the row of {named} fails its check"
-            )
+            raise CorruptionError(path, position + at * ROW_BYTES, f"the row of {named} {why}")
         rows.append(row)
     return rows
 
@@ -321,18 +320,20 @@ def read_entries(files: OpenFiles, segment: Segment, rows: Sequence[Row]) -> lis
     """
     path = segment.path + SEGMENT_SUFFIX
     start = rows[0].position
-    data = files.get(path, segment.serial).pread(rows[-1].end - start, start)
+    data, why = _read(files.get(path, segment.serial), rows[-1].end - start, start)
     view = memoryview(data)
     entries: list[Entry] = []
     for row in rows:
         payload = view[row.position - start : row.end - start]
-        found = payload_checksum(segment.group, row.offset, payload)
-        if len(payload) != row.size or found != row.checksum:
+        try:
+            found = payload_checksum(segment.group, row.offset, payload)
+            if len(payload) != row.size or found != row.checksum:
+                raise CorruptionError(path, row.position, f"the payload of entry {row.index} {why}")
+            event_ids = _read_ids(files, segment, row)
+        except CorruptionError:
             if entries:
                 break
-            raise CorruptionError(
-                path, row.position, f"the payload of entry {row.index} fails its check"
-            )
+            raise
         entries.append(
             Entry(
                 index=row.index,
@@ -342,10 +343,18 @@ def read_entries(files: OpenFiles, segment: Segment, rows: Sequence[Row]) -> lis
                 offset_count=row.offset_count,
                 log_time_ms=row.log_time_ms,
                 payload=payload,
-                event_ids=_read_ids(files, segment, row),
+                event_ids=event_ids,
             )
         )
     return entries
+
+
+def _read(file: File, length: int, position: int) -> tuple[bytes, str]:
+    """Return the bytes up to the first that cannot be read, and what to say of a fault in them."""
+    try:
+        return file.pread(length, position), "fails its check"
+    except CorruptionError as error:
+        return file.pread(error.position - position, position), "cannot be read"
 
 
 def _read_ids(files: OpenFiles, segment: Segment, row: Row) -> bytes:
@@ -353,7 +362,7 @@ def _read_ids(files: OpenFiles, segment: Segment, row: Row) -> bytes:
     if row.ids_bytes == 0 or segment.ids_size == 0:
         return b""
     path = segment.path + IDS_SUFFIX
-    data = files.get(path, segment.serial).pread(row.ids_bytes, row.ids_position)
+    data, _ = _read(files.get(path, segment.serial), row.ids_bytes, row.ids_position)
     if len(data) != row.ids_bytes or crc32c(data) != row.ids_checksum:
         raise CorruptionError(
             path, row.ids_position, f"the event ids of entry {row.index} fail their check"
