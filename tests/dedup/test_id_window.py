@@ -5,7 +5,7 @@ import tracemalloc
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trimaran.dedup import id_columns, id_lookup, id_pieces, id_window
@@ -301,11 +301,15 @@ def test_an_id_is_written_a_few_times_at_most(monkeypatch):
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 60), min_size=40, max_size=80))
+@example([17] * 60)
+@example([15, 7, 3, 1, 33] * 16)
 def test_whatever_a_flush_brings_a_window_is_in_few_pieces(sizes):
     pair, number = Pair(), 0
     pair.rules(10**6, ids_max := 400)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(id_pieces, "PIECE_IDS_MIN", enough := 16)
+        monkeypatch.setattr(id_pieces, "PIECE_IDS_MIN", 8)
+        monkeypatch.setattr(id_pieces, "PIECES_MAX", 25)
+        enough = 16
         for size in sizes:
             pair.fold(range(number, number := number + size))
             pair.flush(0)
