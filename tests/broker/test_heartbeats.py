@@ -99,6 +99,7 @@ class Bench:
             member_damaged=lambda peer, replica: None,
         )
         self.has_room = True
+        self.intake = SimpleNamespace(from_leaders=True)
         self.leaders = LeaderTable()
         self.leaders.note(GROUP, Term(3), NODE, now_s=0.0)
         self.in_sync = InSync(self.leaders, node_id=NODE, lag_s=1.0)
@@ -110,6 +111,7 @@ class Bench:
             clock=SimpleNamespace(wall_ms=lambda: 0),
             log_clock=LogClock(),
             in_sync=self.in_sync,
+            intake=self.intake,
             settings=ReplicationSection(),
         )
 
@@ -421,3 +423,65 @@ async def test_what_a_late_answer_says_of_groups_is_taken():
     bench.heartbeats.receive_answer(bench.peer, HeartbeatAnswer(first + 1, 0, ()))
 
     assert len(bench.raft.resets) == before + 1
+
+
+BUSY = (GROUP, Term(0), Refusal.BUSY)
+
+
+@pytest.mark.asyncio
+async def test_a_busy_follower_counts_for_the_quorum_and_for_reads_and_is_handed_nothing():
+    bench = leading()
+    lost = []
+    bench.owner.majority_silent = lost.append
+    bench.beat()
+    bench.answer(BUSY)
+    now_s = asyncio.get_running_loop().time()
+    asyncio.get_running_loop().time = lambda: now_s + 1.0
+    bench.heartbeats.receive(bench.peer, Heartbeat(1, 0, full=True, claims=(), dropped=()))
+    bench.heartbeats.confirm(bench.replica)
+    beat = bench.beat()
+
+    bench.answer(BUSY)
+
+    lost.clear()
+    assert not bench.heartbeats.can_lead(OTHER, GROUP)
+    assert bench.raft.answered == beat.number
+    bench.beat()
+    assert lost == []
+
+
+@pytest.mark.asyncio
+async def test_a_busy_follower_is_probed_once_when_it_takes_events_again():
+    bench = leading()
+    bench.beat()
+    bench.answer()
+    bench.raft.resets.clear()
+    for _ in range(3):
+        bench.beat()
+        bench.answer(BUSY)
+    assert bench.raft.resets == []
+
+    for _ in range(2):
+        bench.beat()
+        bench.answer()
+
+    assert bench.raft.resets == [OTHER]
+
+
+@pytest.mark.asyncio
+async def test_dropped_events_are_named_once_and_for_as_long_as_none_are_taken():
+    bench = Bench()
+
+    def named():
+        beat = Heartbeat(1, 0, full=False, claims=(), dropped=())
+        bench.heartbeats.receive(bench.peer, beat)
+        return list(bench.peer.answers[-1].exceptions)
+
+    bench.heartbeats.held_back(OTHER, GROUP)  # and events are taken again already
+    assert [named(), named()] == [[BUSY], []]
+
+    bench.intake.from_leaders = False
+    bench.heartbeats.held_back(OTHER, GROUP)
+    assert [named(), named()] == [[BUSY], [BUSY]]
+    bench.intake.from_leaders = True
+    assert [named(), named()] == [[BUSY], []]

@@ -16,13 +16,15 @@ from trimaran.records.entry import Entry, EntryKind, HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import RealFiles
 from trimaran.storage.identity import Identity
-from trimaran.storage.journal import JournalSettings
+from trimaran.storage.journal import Journal, JournalSettings
 from trimaran.storage.recovery import StoreSettings, format_store, open_store
 
 NODE = NodeId(1)
 OTHER = NodeId(2)
 THIRD = NodeId(3)
 USUAL = JournalSettings()
+LIMITED = JournalSettings(file_bytes=64 << 10, round_bytes=16 << 10, total_bytes_max=192 << 10)
+"""Three files."""
 SMALL = JournalSettings(file_bytes=64 << 10, round_bytes=16 << 10)
 """A rollover is due once less than 16 KiB are left of 64."""
 GROUP = GroupId(bytes(19) + b"\x07")
@@ -98,6 +100,7 @@ class Machine:
 class Owner:
     replicas: list = field(default_factory=list)
     full: list = field(default_factory=list)
+    journal_full_said: list = field(default_factory=list)
     failures: list = field(default_factory=list)
 
     def ready_handled(self, replica, ready):
@@ -112,6 +115,9 @@ class Owner:
     def disk_full(self, full):
         self.full.append(full)
 
+    def journal_full(self, full):
+        self.journal_full_said.append(full)
+
     def fail(self, error):
         self.failures.append(error)
 
@@ -123,6 +129,7 @@ class Bench:
     owner: Owner
     replica: Replica
     machine: Machine
+    journal: Journal
 
     def propose(self, events=1, size=100):
         entry = self.replica.raft.propose(
@@ -173,6 +180,7 @@ def bench_of(tmp_path, voters=(NODE,), journal=USUAL):
         batch_max_events=64,
         batch_linger_s=0.001,
         round_bytes_max=4 << 20,
+        journal_full=owner.journal_full,
     )
     state = HardState(term=Term(0), vote=None)
     raft = RaftNode(
@@ -186,7 +194,7 @@ def bench_of(tmp_path, voters=(NODE,), journal=USUAL):
         machine=machine,
     )
     owner.replicas.append(replica)
-    return Bench(rounds, workers, owner, replica, machine)
+    return Bench(rounds, workers, owner, replica, machine, store.journal)
 
 
 async def leading(tmp_path, journal=USUAL):
@@ -311,6 +319,34 @@ async def test_a_new_file_begins_with_the_boundary_that_was_synced_just_before(t
     rollover = bench.workers.waiting[0][0].write
     assert rollover.frame.first
     assert rollover.content.boundaries == [boundary]
+
+
+@pytest.mark.asyncio
+async def test_a_journal_at_its_limit_says_so_and_goes_on_once_all_is_in_segments(tmp_path):
+    bench = await leading(tmp_path, LIMITED)
+    said = bench.owner.journal_full_said
+    for _ in range(12):
+        bench.propose(size=40 << 10)
+        await bench.turn()
+        await bench.idle()
+    full_at = bench.journal.generation
+    assert said == [True]
+    assert bench.journal.file_count > 1
+
+    bench.propose(size=40 << 10)
+    await bench.turn()
+    await bench.idle()
+    assert bench.journal.generation == full_at
+    log = bench.replica.raft.log
+    boundary = replace(bench.replica.boundary, position=log.position_at(log.last_index))
+    bench.rounds.store_boundary(boundary, bench.replica)
+    await bench.turn()
+    await bench.idle()
+
+    assert said == [True, False]
+    assert bench.journal.generation == full_at + 1
+    bench.journal.release().run()
+    assert bench.journal.file_count == 1
 
 
 @pytest.mark.asyncio

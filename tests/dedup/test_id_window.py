@@ -1,17 +1,20 @@
 """The window of event ids against an obviously right, slow second version, and what it costs."""
 
+import math
 import tracemalloc
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trimaran.dedup import id_columns, id_lookup, id_window
+from trimaran.dedup import id_columns, id_lookup, id_pieces, id_window
 from trimaran.dedup.event_ids import hash_id, pack_ids
-from trimaran.dedup.id_pieces import decode_piece
+from trimaran.dedup.id_pieces import decode_piece, piece_ids_min
 from trimaran.dedup.id_window import EventIdWindow
 from trimaran.errors import CorruptionError, ProtocolError
+from trimaran.metadata.topic_settings import TOPIC_SETTINGS
+from trimaran.storage.boundary import STATE_FILES_MAX
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +23,7 @@ def small(monkeypatch):
     monkeypatch.setattr(id_columns, "BUCKET_IDS", 4)
     monkeypatch.setattr(id_lookup, "GROUP_IDS", 2)
     monkeypatch.setattr(id_window, "DROPPED_PER_FOLD", 1)
-    monkeypatch.setattr(id_window, "PIECE_IDS_MAX", 6)
+    monkeypatch.setattr(id_pieces, "PIECE_IDS_MIN", 3)
 
 
 def ids_of(numbers):
@@ -278,7 +281,7 @@ def test_a_longer_window_does_not_bring_back_what_a_shorter_one_forgot():
 
 
 def test_an_id_is_written_a_few_times_at_most(monkeypatch):
-    monkeypatch.setattr(id_window, "PIECE_IDS_MAX", 64)
+    monkeypatch.setattr(id_pieces, "PIECE_IDS_MIN", 32)
     pair = Pair()
     pair.rules(10**6, 1000)
     written = 0
@@ -294,6 +297,35 @@ def test_an_id_is_written_a_few_times_at_most(monkeypatch):
 
     assert len(pair.files) <= 500 / 32 + 8
     assert written <= 500 * 8
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 60), min_size=40, max_size=80))
+@example([17] * 60)
+@example([15, 7, 3, 1, 33] * 16)
+def test_whatever_a_flush_brings_a_window_is_in_few_pieces(sizes):
+    pair, number = Pair(), 0
+    pair.rules(10**6, ids_max := 400)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(id_pieces, "PIECE_IDS_MIN", 8)
+        monkeypatch.setattr(id_pieces, "PIECES_MAX", 25)
+        enough = 16
+        for size in sizes:
+            pair.fold(range(number, number := number + size))
+            pair.flush(0)
+
+            small_at_the_end = 1 + math.log2(enough)
+            cut_short, rules_alone = 1, 1
+            most = ids_max / enough + small_at_the_end + cut_short + rules_alone
+            assert len(pair.files) <= most
+
+
+def test_the_longest_window_has_fewer_pieces_than_a_boundary_can_name_files():
+    most = TOPIC_SETTINGS["event.dedup.max.ids"].high
+    pieces = most / piece_ids_min(most) + math.log2(piece_ids_min(most)) + 3
+    others = 10
+
+    assert pieces + others < STATE_FILES_MAX
 
 
 def test_hashes_that_share_their_first_bytes_are_told_apart():

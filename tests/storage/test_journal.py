@@ -298,14 +298,33 @@ def test_release_never_takes_the_newest_file(driver, kit):
 
 def test_the_limit_of_all_files_is_a_fact_for_the_caller(driver, kit):
     driver.add()
-    assert not driver.journal.is_full
+    assert not driver.journal.is_full()
     driver.append(kit.records(1))
     for _ in range(3):
         driver.rollover(live(kit.GROUP))
-    assert driver.journal.is_full
+    assert driver.journal.is_full()
     driver.round(boundaries=[at(kit.GROUP, 1)])
-    driver.journal.release().run()
-    assert not driver.journal.is_full
+    assert not driver.journal.is_full()
+
+
+def test_entries_that_a_new_file_copies_keep_no_old_one(driver, kit):
+    driver.add()
+    driver.append(kit.records(1))
+    for _ in range(3):
+        driver.rollover(live(kit.GROUP))
+
+    assert driver.journal.is_full([live(kit.GROUP)])
+    assert not driver.journal.is_full([live(kit.GROUP, entries=[kit.records(1)])])
+
+
+def test_one_file_that_must_stay_is_followed_by_another_however_long_it_is(driver, kit):
+    driver.add()
+    driver.append(kit.records(1, size=driver.settings.journal.total_bytes_max))
+    assert driver.journal.bytes > driver.settings.journal.total_bytes_max
+
+    assert not driver.journal.is_full()
+    driver.rollover(live(kit.GROUP))
+    assert driver.journal.is_full()
 
 
 def test_a_file_needs_a_successor_while_there_is_still_room_for_a_round():

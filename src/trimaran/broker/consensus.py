@@ -18,6 +18,7 @@ from trimaran.broker.happenings import HappeningKind
 from trimaran.broker.heartbeats import Heartbeats
 from trimaran.broker.in_sync import InSync
 from trimaran.broker.inbox import Commands, Inbox
+from trimaran.broker.intake import Intake
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.log_clock import LogClock
 from trimaran.broker.mending import Mending
@@ -67,8 +68,8 @@ class ConsensusOwner(Commands, Protocol):
     def dormant_groups(self) -> Sequence[RecoveredGroup]:
         """Return the groups that this node only keeps, ordered."""
 
-    def room_changed(self, has_room: bool) -> None:
-        """The disk takes events again, or no more."""
+    def intake_changed(self) -> None:
+        """What may be taken from clients may be another thing now."""
 
     def fail(self, error: BaseException) -> None:
         """End the process."""
@@ -104,6 +105,7 @@ class Consensus:
             reserve_bytes=config.storage.free_space_reserve_bytes,
             changed=self._room_changed,
         )
+        self.intake = self._make_intake(config)
         self._announced: list[tuple[GroupId, Term, NodeId]] = []
         reachability = Reachability(self)
         self.peers = Peers(
@@ -123,6 +125,7 @@ class Consensus:
             batch_max_events=settings.batch_max_events,
             batch_linger_s=settings.batch_linger_ms / 1000,
             round_bytes_max=settings.round_bytes_max,
+            journal_full=self.intake.journal_full,
             observations=observations,
         )
         self.heartbeats = self._make_heartbeats(reachability, config)
@@ -146,6 +149,14 @@ class Consensus:
         )
         self.inbox = self._make_inbox(owner)
 
+    def _make_intake(self, config: NodeConfig) -> Intake:
+        """Return who says whether events are taken."""
+        return Intake(
+            unflushed_bytes_max=config.storage.unflushed_bytes_max,
+            has_space=lambda: self.space.may_follow,
+            changed=self._owner.intake_changed,
+        )
+
     def _make_heartbeats(self, reachability: Reachability, config: NodeConfig) -> Heartbeats:
         """Return who sends and judges signs of life."""
         return Heartbeats(
@@ -156,6 +167,7 @@ class Consensus:
             clock=self._ports.clock,
             log_clock=self._log_clock,
             in_sync=self.in_sync,
+            intake=self.intake,
             settings=config.replication,
             observations=self.observations,
         )
@@ -171,6 +183,7 @@ class Consensus:
             mending=self.mending,
             touched=self.touched,
             hand_over=self.handover.hand_over,
+            intake=self.intake,
             observations=self.observations,
         )
 
@@ -398,7 +411,7 @@ class Consensus:
 
     def _room_changed(self, has_room: bool) -> None:
         """Without room for events this node leads nothing that another could lead."""
-        self._owner.room_changed(has_room)
+        self._owner.intake_changed()
         if has_room:
             log.warning("disk has room again effect=events are accepted")
             self._note_space("the disk has room again: events are accepted")

@@ -3,7 +3,8 @@
 Every `heartbeat_ms` each node tells each other node that it lives and which groups it leads there:
 all of them after a reconnect, changes afterwards, each with min(its commit index, that follower's
 match). The answer repeats the number and lists the claimed groups that the receiver does not follow
-in that term, misses or holds damaged. From this follow, per group, without any per-group timer:
+in that term, misses or holds damaged, and those of which it takes no events now. From this follow,
+per group, without any per-group timer:
 
 - a follower learns commit indexes when no entries flow;
 - a leader knows which of its followers really follow (ReadIndex, CheckQuorum);
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from trimaran.broker.in_sync import InSync
+from trimaran.broker.intake import Intake
 from trimaran.broker.log_clock import LogClock
 from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import (
@@ -110,6 +112,7 @@ class Heartbeats:
         clock: Clock,
         log_clock: LogClock,
         in_sync: InSync,
+        intake: Intake,
         settings: ReplicationSection,
         observations: Observations | None = None,
     ) -> None:
@@ -122,6 +125,7 @@ class Heartbeats:
         self._clock = clock
         self._log_clock = log_clock
         self._in_sync = in_sync
+        self._intake = intake
         self._interval_s = settings.heartbeat_ms / 1000
         self._silence_s = settings.election_timeout_min_ms / 1000
         self._quorum_lost_s = settings.quorum_lost_ms / 1000
@@ -209,12 +213,13 @@ class Heartbeats:
         return node == self._node_id or (pulse is not None and not pulse.is_silent)
 
     def can_lead(self, node: NodeId, group: GroupId) -> bool:
-        """Whether `node`, a follower in a group led here, is alive, whole, following, with room."""
+        """Whether `node`, a follower of a group led here, is alive, whole, following, with room."""
         return (
             self.is_alive(node)
             and self._pulses[node].has_room
             and self._peers[node].counts
             and group not in self._pulses[node].excepted_since_s
+            and group not in self._pulses[node].busy
         )
 
     def alive_for_s(self, node: NodeId) -> float:
@@ -238,21 +243,12 @@ class Heartbeats:
     def connected(self, node: NodeId) -> None:
         """The control lane to `node` is new: tell it everything, give it time."""
         pulse = self._pulses[node]
-        pulse.told = None
-        pulse.timed_number = 0
-        pulse.sent_s.clear()
-        pulse.heard_s = pulse.alive_since_s = pulse.bulk_moved_s = self._loop.time()
-        pulse.is_silent = False
+        pulse.begin(self._loop.time())
         self._send(node, pulse)
 
     def disconnected(self, node: NodeId) -> None:
         """The control lane to `node` broke: what it claimed is void."""
-        pulse = self._pulses[node]
-        pulse.is_silent = True
-        pulse.claimed.clear()
-        pulse.doubtful.clear()
-        pulse.told = None
-        pulse.answered_sent_s = NEVER_S
+        self._pulses[node].end()
         self._in_sync.away(node, self._led_with(node))
 
     def gone(self, node: NodeId) -> None:
@@ -276,6 +272,7 @@ class Heartbeats:
             if pulse is None:
                 continue
             pulse.excepted_since_s.pop(group, None)
+            pulse.busy.pop(group, None)
             if is_leader:
                 pulse.changed[group] = None
                 pulse.dropped.pop(group, None)
@@ -298,6 +295,10 @@ class Heartbeats:
     def missed(self, node: NodeId, group: GroupId) -> None:
         """A message of `node` for `group` was dropped: say so, that it begins anew."""
         self._pulses[node].missed[group] = None
+
+    def held_back(self, node: NodeId, group: GroupId) -> None:
+        """Events of `node` for `group` were dropped: say so until events are taken again."""
+        self._pulses[node].held_back[group] = None
 
     # Frames
 
@@ -370,24 +371,31 @@ class Heartbeats:
             bulk.abort()
 
     def _take_exceptions(self, peer: Peer, answer: HeartbeatAnswer, sent_s: float) -> None:
-        """Take up which groups `peer` does not follow, and which of those it does again."""
+        """Take up which groups `peer` does not follow or take events of, and which it does again.
+
+        One that is busy follows: it counts for the quorum and for reads.
+        """
         pulse = self._pulses[peer.node_id]
         excepted: dict[GroupId, float] = {}
+        busy: dict[GroupId, None] = {}
         for group, term, refusal in answer.exceptions:
             replica = self._led.get(group)
             if replica is None:
+                continue
+            if refusal is Refusal.BUSY:
+                busy[group] = None
                 continue
             if group not in pulse.excepted_since_s:
                 pulse.changed[group] = None
             excepted[group] = pulse.excepted_since_s.get(group, sent_s)
             self._take_exception(peer, replica, term, refusal)
-        for group in pulse.excepted_since_s:
-            if group not in excepted and group in self._led:
+        for group in dict.fromkeys((*pulse.excepted_since_s, *pulse.busy)):
+            if group not in excepted and group not in busy and group in self._led:
                 replica = self._led[group]
                 pulse.changed[group] = None
                 replica.raft.peer_reset(peer.node_id)
                 self._owner.touched(replica)
-        pulse.excepted_since_s = excepted
+        pulse.excepted_since_s, pulse.busy = excepted, busy
 
     def _measured(self, node: NodeId, pulse: PeerPulse, number: int) -> None:
         """The heartbeat that was timed is answered, or a later one: then it was lost."""
@@ -460,8 +468,7 @@ class Heartbeats:
 
     def _exceptions(self, node: NodeId, pulse: PeerPulse) -> list[tuple[GroupId, Term, Refusal]]:
         """Name the claimed groups that this node does not follow in the claimed (synced) term."""
-        exceptions = [(group, Term(0), Refusal.MISSING) for group in pulse.missed]
-        pulse.missed.clear()
+        exceptions = pulse.take_missed(takes_events=self._intake.from_leaders)
         for group in list(pulse.doubtful):
             term = pulse.claimed[group]
             replica = self._owner.replica(group)

@@ -2,7 +2,8 @@
 
 A message for a group that the metadata has not told this node of yet is kept (the last one per
 group and sender, if it is short) and delivered when the group is there; one that is not kept is
-asked for again, since the next heartbeat answer names the group as missing.
+asked for again, since the next heartbeat answer names the group as missing. Events that the node
+cannot take now are dropped, whatever else leaders send is not.
 Does not: connect, or answer.
 """
 
@@ -13,6 +14,7 @@ from typing import Protocol
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.heartbeats import Heartbeats
 from trimaran.broker.in_sync import InSync
+from trimaran.broker.intake import Intake
 from trimaran.broker.leaders import LeaderTable
 from trimaran.broker.observations import Observations
 from trimaran.broker.peer_frames import (
@@ -38,6 +40,7 @@ from trimaran.raft.messages import (
     RequestVote,
     VoteAnswer,
 )
+from trimaran.records.entry import EntryKind
 
 EARLY_GROUPS_MAX = 4_096
 """Groups that the metadata has not told us of yet and that messages are kept for."""
@@ -76,6 +79,7 @@ class Inbox:
         mending: Mender,
         touched: Callable[[Replica], None],
         hand_over: Callable[[Replica, NodeId], object],
+        intake: Intake,
         observations: Observations | None = None,
     ) -> None:
         """`touched` is called with each group whose core was told something."""
@@ -83,6 +87,7 @@ class Inbox:
         self._commands = commands
         self._hand_over = hand_over
         self._touched = touched
+        self._intake = intake
         self._groups = groups
         self._heartbeats = heartbeats
         self._leaders = leaders
@@ -162,10 +167,22 @@ class Inbox:
         if replica is None:
             self._keep_early(peer.node_id, group, message)
             return
+        if isinstance(message, AppendEntries) and self._is_too_much(message):
+            self._heartbeats.held_back(peer.node_id, group)
+            return
         replica.raft.step(peer.node_id, message)
         if isinstance(message, AppendAnswer):
             self._heartbeats.progressed(replica)
         self._touched(replica)
+
+    def _is_too_much(self, message: AppendEntries) -> bool:
+        """Whether it brings events and none are taken.
+
+        It is dropped as a whole: an answer to a part of it would have the rest sent again at once.
+        """
+        if not message.entries or self._intake.from_leaders:
+            return False
+        return any(entry.kind is EntryKind.RECORDS for entry in message.entries)
 
     def _keep_early(self, sender: NodeId, group: GroupId, message: Message) -> None:
         size = 0

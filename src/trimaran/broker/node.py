@@ -381,23 +381,25 @@ class Broker:
     def committed(self, replica: Replica, size: int) -> None:
         """The group has `size` more committed bytes to flush."""
         self._flusher.committed(replica, size)
-        is_behind = self._flusher.unflushed_bytes > self._config.storage.unflushed_bytes_max
-        if is_behind and self._consensus.can_store():
-            self._clients.pause()
+        self._flushed()
 
-    def room_changed(self, has_room: bool) -> None:
-        """A node without room takes no events: nothing is gained by not reading from clients."""
-        if not has_room:
+    def intake_changed(self) -> None:
+        """Read from clients as long as the segment writer keeps up.
+
+        A node without room takes no events: nothing is gained by not reading from clients.
+        """
+        if self._consensus.intake.from_clients or not self._consensus.can_store():
             self._clients.resume()
+        else:
+            self._clients.pause()
 
     def group_removed(self, replica: Replica) -> None:
         """The group was deleted: nothing of it needs to be flushed."""
         self._flusher.group_removed(replica)
 
     def _flushed(self) -> None:
-        """Some of what waited is in segments: read from clients again when it was enough."""
-        if self._flusher.unflushed_bytes <= self._config.storage.unflushed_bytes_max:
-            self._clients.resume()
+        """Less waits for segments, or more."""
+        self._consensus.intake.unflushed(self._flusher.unflushed_bytes)
 
     def install_asked(self, replica: Replica) -> None:
         """A leader has no entries that reach back to this member's log."""

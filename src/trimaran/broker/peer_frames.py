@@ -101,11 +101,13 @@ class PeerLane(IntEnum):
 
 
 class Refusal(IntEnum):
-    """Why a receiver does not follow a claimed leader."""
+    """Why a receiver does not do what a claimed leader wants."""
 
     NOT_FOLLOWING = 0
     MISSING = 1
     DAMAGED = 2
+    BUSY = 3
+    """It follows, and takes no events now: its segment writer or disk does not keep up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,11 @@
 Does not: judge.
 """
 
+from trimaran.broker.peer_frames import Refusal
 from trimaran.ids import GroupId, Index, Term
 
 NEVER_S = float("-inf")
+NO_TERM = Term(0)
 
 
 class PeerPulse:
@@ -17,6 +19,7 @@ class PeerPulse:
         "answered_sent_s",
         "bulk_bytes",
         "bulk_moved_s",
+        "busy",
         "changed",
         "claimed",
         "doubtful",
@@ -24,6 +27,7 @@ class PeerPulse:
         "excepted_since_s",
         "has_room",
         "heard_s",
+        "held_back",
         "is_owed",
         "is_silent",
         "missed",
@@ -54,6 +58,8 @@ class PeerPulse:
         """Claimed groups that may have to be named as exceptions in the next answer."""
         self.missed: dict[GroupId, None] = {}
         """Groups of which a message was dropped here: exceptions in the next answer."""
+        self.held_back: dict[GroupId, None] = {}
+        """Groups of which events were dropped here: exceptions while none are taken."""
         self.told: dict[GroupId, tuple[Term, Index]] | None = None
         """What we told it of the groups we lead; None: tell it everything."""
         self.changed: dict[GroupId, None] = {}
@@ -68,8 +74,35 @@ class PeerPulse:
         """When the last heartbeat that it answered on this connection was sent."""
         self.excepted_since_s: dict[GroupId, float] = {}
         """Groups we lead that it does not follow, and since when."""
+        self.busy: dict[GroupId, None] = {}
+        """Groups we lead that it follows without taking events."""
         self.not_following: dict[GroupId, None] = {}
         """Those of them that it did not follow at all when it last named them."""
+
+    def begin(self, now_s: float) -> None:
+        """The control lane is new: it is told everything, and given time."""
+        self.told = None
+        self.timed_number = 0
+        self.sent_s.clear()
+        self.heard_s = self.alive_since_s = self.bulk_moved_s = now_s
+        self.is_silent = False
+
+    def end(self) -> None:
+        """The control lane broke: what it claimed is void."""
+        self.is_silent = True
+        self.claimed.clear()
+        self.doubtful.clear()
+        self.told = None
+        self.answered_sent_s = NEVER_S
+
+    def take_missed(self, *, takes_events: bool) -> list[tuple[GroupId, Term, Refusal]]:
+        """Return of which groups something was dropped here, each once or while none are taken."""
+        missed = [(group, NO_TERM, Refusal.MISSING) for group in self.missed]
+        missed += [(group, NO_TERM, Refusal.BUSY) for group in self.held_back]
+        self.missed.clear()
+        if takes_events:
+            self.held_back.clear()
+        return missed
 
     def bulk_idle_s(self, sent: int, arrived: int, *, now_s: float) -> float:
         """Return for how long something was on its way on the bulk connection and none arrived.

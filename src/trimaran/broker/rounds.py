@@ -10,7 +10,7 @@ wait behind other groups' entries. Does not: know Kafka, or when to flush segmen
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -200,9 +200,13 @@ class Rounds:
         batch_max_events: int,
         batch_linger_s: float,
         round_bytes_max: int,
+        journal_full: Callable[[bool], None],
         observations: Observations | None = None,
     ) -> None:
-        """`round_bytes_max`: one sync takes this much, or one batch."""
+        """`round_bytes_max`: one sync takes this much, or one batch.
+
+        `journal_full` is told when another file would pass the limit of all, and when not any more.
+        """
         self._observations = observations or Observations.apart()
         self._owner = owner
         self._journal = journal
@@ -220,6 +224,11 @@ class Rounds:
         self._running = False
         self._rollover_refused = False
         """The disk had no room for a new file: the current one takes a round in between."""
+        self._journal_full = journal_full
+        self._is_full = False
+        """A new file would pass the limit of all files: the current one takes what must be."""
+        self._looks_again = False
+        """Something was written since by which files may go."""
         self._rounds = self._entries = self._events = 0
         self._events_counted = 0
         self._sync_s_total = self._sync_s_max = 0.0
@@ -370,22 +379,35 @@ class Rounds:
         self._owner.ready_handled(replica, ready)
 
     def _start_round(self) -> None:
-        if self._running or self._next.is_empty:
+        if self._running or (self._next.is_empty and not self._is_full):
             return
-        self._running = True
         journal = self._journal
-        if self._is_rollover_due():
-            self._submit(journal.plan_rollover(self._live_groups()), _Round())
-            return
-        content = self._take_round()
-        self._submit(journal.plan_round(content.content()), content)
+        live = self._due_rollover()
+        if live is not None:
+            self._running = True
+            self._submit(journal.plan_rollover(live), _Round())
+        elif not self._next.is_empty:
+            self._running = True
+            content = self._take_round()
+            self._submit(journal.plan_round(content.content()), content)
 
-    def _is_rollover_due(self) -> bool:
-        """Whether the next round goes to a new file. It waits while a group is being removed."""
+    def _due_rollover(self) -> list[LiveGroup] | None:
+        """Return what a new file begins with, if the next round is to make one.
+
+        It waits while a group is being removed, and while it would pass the journal's limit.
+        """
         journal = self._journal
-        if not journal.needs_rollover or journal.is_full or self._next.removed:
-            return False
-        return not self._rollover_refused
+        if not journal.needs_rollover or self._next.removed or self._rollover_refused:
+            return None
+        if self._is_full and not self._looks_again:
+            return None
+        live = self._live_groups()
+        self._looks_again = False
+        is_full = journal.is_full(live)
+        if is_full != self._is_full:
+            self._is_full = is_full
+            self._journal_full(is_full)
+        return None if is_full else live
 
     def _take_round(self) -> "_Round":
         """Take up to round_bytes_max of what waits, groups with a term or vote to store first."""
@@ -442,6 +464,7 @@ class Rounds:
         self._owner.disk_full(self._rollover_refused)
         self._rollover_refused = False
         self._running = False
+        self._looks_again = self._looks_again or bool(content.boundaries or content.removed)
         self._count(content, timed)
         for replica, ready in content.items:
             replica.round_finished(ready)

@@ -14,7 +14,8 @@ from trimaran.storage.files import Files
 
 LOOK_S = 1.0
 """How often free space is looked at."""
-
+CLOSE_LOOK_S = 0.05
+"""How often while there is not even twice the reserve, which a fast disk fills in a second."""
 
 RETRY_S = 0.25
 """How often a write that found the disk full is tried again."""
@@ -68,6 +69,15 @@ class Space:
         """Whether events may be taken."""
         return not (self._is_write_refused or self._is_low)
 
+    @property
+    def may_follow(self) -> bool:
+        """Whether what leaders send may be taken: they have half of the reserve.
+
+        Where all disks fill alike, a leader refuses events before its followers do, and what it has
+        taken is committed: a new log start, which frees space, stands behind that in its log.
+        """
+        return not self._is_write_refused and not 0 <= self.free_bytes < self._reserve_bytes // 2
+
     def write_ended(self, *, refused: bool) -> None:
         """The journal's last write found the disk full, or did not."""
         if refused != self._is_write_refused:
@@ -81,7 +91,7 @@ class Space:
             low = free < self._reserve_bytes
             if low != self._is_low:
                 self._set(refused=self._is_write_refused, low=low)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CLOSE_LOOK_S if free < 2 * self._reserve_bytes else LOOK_S)
 
     def _set(self, *, refused: bool, low: bool) -> None:
         before = self.has_room

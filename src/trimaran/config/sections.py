@@ -205,7 +205,7 @@ class JournalSection(Section):
         default=GIB,
         ge=4 * MIB,
         le=64 * GIB,
-        description="Hard limit of all journal files; produce waits for segments before it.",
+        description="Limit of all journal files; clients and leaders wait for segments at it.",
     )
 
     @model_validator(mode="after")
@@ -232,7 +232,7 @@ class StorageSection(Section):
         default=32 * MIB,
         ge=MIB,
         le=16 * GIB,
-        description="Committed bytes not yet in segments before sockets are not read.",
+        description="Committed bytes not in segments before clients wait; leaders: at twice.",
     )
     flush_bytes: int = Field(
         default=16 * MIB,
@@ -283,7 +283,7 @@ class StorageSection(Section):
         default=256 * MIB,
         ge=0,
         le=1_024 * GIB,
-        description="Free disk space below which produce is refused; the rest goes on.",
+        description="Free space below which produce is refused; below half, leaders' events.",
     )
     scrub_bytes_per_s: int = Field(
         default=4 * MIB,

@@ -1,8 +1,9 @@
 """Event ids as state files: pieces of the columns in log order, each written once.
 
 A boundary names some pieces; together they hold every id that may still count, and the last one
-says by which rules. A new piece takes in its predecessors while they are small, so that there are
-few of them and no id is written often; a piece all of whose ids are forgotten is dropped.
+says by which rules. A new piece takes in those before it that are small, and not much larger than
+it: so a small one never stays before a large one, all but a few at the end are large, and no id is
+written often. A piece all of whose ids are forgotten is dropped.
 
     position  size  field (big-endian)
     0         2     format version, 1
@@ -35,8 +36,10 @@ from trimaran.errors import CorruptionError
 from trimaran.ids import Index, Offset
 
 FORMAT_VERSION = 1
-PIECE_IDS_MAX = 32_000
-"""Ids above which a piece is not taken into the next one: so many are made in less than 1 ms."""
+PIECE_IDS_MIN = 16_000
+"""A piece of fewer ids is taken into the next one."""
+PIECES_MAX = 180
+"""So many pieces of that size, at most, hold the ids that count: more of those make larger ones."""
 
 _HEAD = Struct(">HqqqqqII")
 
@@ -57,6 +60,11 @@ class Rules(NamedTuple):
     def is_on(self) -> bool:
         """Whether ids are remembered."""
         return self.window_ms > 0
+
+
+def piece_ids_min(ids_max: int) -> int:
+    """Return how many ids a piece must hold to stay as it is, where `ids_max` count."""
+    return max(PIECE_IDS_MIN, -(-ids_max // PIECES_MAX))
 
 
 class Piece(NamedTuple):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from trimaran.dedup.event_ids import HASH_BYTES, unpack_ids
 from trimaran.dedup.id_columns import IdColumns
 from trimaran.dedup.id_lookup import FINGERPRINT_BYTES, NUMBER_MASK, IdLookup
-from trimaran.dedup.id_pieces import PIECE_IDS_MAX, Piece, Rules, encode_piece
+from trimaran.dedup.id_pieces import Piece, Rules, encode_piece, piece_ids_min
 from trimaran.ids import Index, Offset
 
 DROPPED_PER_FOLD = 256
@@ -41,6 +41,11 @@ class Kept(NamedTuple):
     name: str
     start: int
     end: int
+
+    @property
+    def size(self) -> int:
+        """How many ids it holds."""
+        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +206,9 @@ class EventIdWindow:
             pieces = pieces or self._kept[-1:]  # the last one says the rules
             self._kept = pieces
             return [piece.name for piece in pieces], None
-        while pieces and end - pieces[-1].start <= PIECE_IDS_MAX:
-            last = pieces[-1]
-            if last.end - last.start > 2 * (end - start):
-                break
-            start = last.start
-            pieces.pop()
+        enough = piece_ids_min(rules.ids_max)
+        while pieces and pieces[-1].size < enough and pieces[-1].size <= 2 * (end - start):
+            start = pieces.pop().start
         self._kept = pieces
         self._written_rules = rules
         start = min(max(start, dead_end), end)

@@ -15,9 +15,10 @@ Invariants:
 Does not: read (journal_scan.py), decide when to roll over, or know what an entry means.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import dropwhile
 
 from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import GroupId, Index
@@ -420,10 +421,15 @@ class Journal:
         """Whether the next round should go to a new file."""
         return self._room < min(self._settings.round_bytes, self._settings.file_bytes // 4)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the limit of all files together is reached: take in nothing, flush, release."""
-        return self.bytes + self._settings.file_bytes > self._settings.total_bytes_max
+    def is_full(self, live: Iterable[LiveGroup] = ()) -> bool:
+        """Whether a new file that begins with `live` would pass the limit: take in less, flush.
+
+        Files that may go then do not count; one that must stay may be as long as it likes.
+        """
+        copied = {item.group: item.entries[0].index for item in live if item.entries}
+        kept = [*dropwhile(lambda file: self._is_free(file, copied), self._file_list)]
+        size = sum(file.size for file in kept) + self._settings.file_bytes
+        return len(kept) > 1 and size > self._settings.total_bytes_max
 
     @property
     def _room(self) -> int:
@@ -486,7 +492,7 @@ class Journal:
         To be run after each rollover even if nothing can be deleted: it also notes the newest file.
         """
         gone: list[int] = []
-        while len(self._file_list) > 1 and self._is_free(self._file_list[0]):
+        while len(self._file_list) > 1 and self._is_free(self._file_list[0], {}):
             gone.append(self._file_list.pop(0).generation)
         oldest, newest = self._file_list[0].generation, self._file_list[-1].generation
         return Release(self._files, gone, oldest, newest)
@@ -496,8 +502,12 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
-    def _is_free(self, file: JournalFile) -> bool:
-        return all(index <= self._boundaries.get(group, 0) for group, index in file.needs.items())
+    def _is_free(self, file: JournalFile, copied: Mapping[GroupId, Index]) -> bool:
+        """Whether nobody needs it once a later file holds the groups' ends from `copied` on."""
+        return all(
+            min(index, copied.get(group, index + 1) - 1) <= self._boundaries.get(group, 0)
+            for group, index in file.needs.items()
+        )
 
     def _start_writing(self) -> None:
         """Make sure that no round is on its way, and that none failed."""
