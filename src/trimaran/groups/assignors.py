@@ -139,7 +139,7 @@ class _Unlike:
             self._keep(topic_id)
         for topic_id in self._topics:
             self._give_out(topic_id)
-        while any([self._balance(topic_id) for topic_id in self._topics]):
+        while sum(self._balance(topic_id) for topic_id in self._topics) > 0:
             pass  # each move makes the sum of squares of the loads less
         parts: list[list[OffsetKey]] = [[] for _ in self._members]
         for topic_id, held in self._held.items():
