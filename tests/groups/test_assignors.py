@@ -147,3 +147,19 @@ def test_a_large_group_is_shared_in_a_moment(topics):
     assert time.process_time() - begin < 0.5
     assert sum(sizes(parts)) == 1_000
     assert sizes(parts)[-1] - sizes(parts)[0] <= 1
+
+
+def test_what_one_member_had_is_shared_with_hundreds_in_a_moment():
+    topics = [bytes([number]) * 16 for number in range(100)]
+    counts = dict.fromkeys(topics, 50)
+    everything = frozenset((topic, number) for topic in topics for number in range(50))
+    members = [Subscriber(member_id="m0", topics=frozenset(topics), current=everything)]
+    members += [
+        Subscriber(member_id=f"m{number}", topics=frozenset(topics[number % 2 :]))
+        for number in range(1, 500)
+    ]
+    begin = time.process_time()
+    parts = uniform(members, counts)
+
+    assert time.process_time() - begin < 0.25
+    assert sizes(parts) == [10] * 500

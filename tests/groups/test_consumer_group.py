@@ -227,6 +227,34 @@ def test_a_pattern_follows_the_topics_that_fit(consumers_of):
     assert bench.beat("one", 2, owned=NOTHING).assigned == bench.parts(0, topic="b1")
 
 
+def test_a_pattern_is_matched_once_however_many_members_have_it(consumers_of):
+    bench = consumers_of({"a1": 1, "b1": 1})
+    matched = []
+    fits = bench.topics.fits
+    bench.topics.fits = lambda pattern, name: matched.append((pattern, name)) or fits(pattern, name)
+    for member in ("one", "two", "three"):
+        bench.join(member, topics=None, pattern="a")
+    bench.join("four", topics=("b1",), pattern="a")
+    joined, matched[:] = list(matched), []
+
+    bench.topics.create("c1", 1)
+    bench.beat("four", bench.group.members.get("four").epoch)
+
+    assert joined == [("a", "a1"), ("a", "b1")]
+    assert matched == [("a", "a1"), ("a", "b1"), ("a", "c1")]
+    assert [one.wanted for one in bench.group.members] == [("a1",)] * 3 + [("a1", "b1")]
+
+
+def test_more_patterns_than_are_kept_are_matched_anew(consumers_of, monkeypatch):
+    monkeypatch.setattr("trimaran.groups.topics.PATTERNS_MATCHED_MAX", 2)
+    bench = consumers_of({"a1": 1, "b1": 1, "c1": 1})
+
+    for pattern in "abcb":
+        bench.join(f"{pattern}-{bench.now_ms}", topics=None, pattern=pattern)
+
+    assert [one.wanted for one in bench.group.members] == [("a1",), ("b1",), ("c1",)]
+
+
 def test_the_assignor_that_most_members_ask_for_is_taken(consumers_of):
     bench = consumers_of({"a": 3, "b": 3})
     for name, assignor in (("one", "range"), ("two", "range"), ("three", "uniform")):

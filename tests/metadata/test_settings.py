@@ -10,6 +10,8 @@ from trimaran.errors import ErrorCode, RequestError
 from trimaran.metadata.node_settings import NODE_SETTINGS, check_node_settings
 from trimaran.metadata.settings import (
     INT_MAX,
+    PROBLEMS_MAX,
+    SETTINGS_MAX,
     Effect,
     Kind,
     Setting,
@@ -111,6 +113,32 @@ def test_all_problems_are_named_at_once():
     assert problems[1].startswith("unknown setting 'zzzz': known are max.message.bytes, segment.")
     assert problems[2] == "segment.bytes: expected int from 1048576 to 2147483647, found '12'"
     assert problems[3] == "validate: not there yet, only 'batch' is accepted, found 'records'"
+
+
+def test_a_refusal_looks_for_what_was_meant_by_a_few_unknown_names_only(monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(
+        "trimaran.metadata.settings.get_close_matches",
+        lambda name, table, n: looked_for.append(name) or [],
+    )
+    unknown = {f"retention.hours.{number}": "1" for number in range(SETTINGS_MAX)}
+
+    with pytest.raises(RequestError, match=r"unknown setting 'retention\.hours\.0'") as raised:
+        check(TOPIC_SETTINGS, unknown)
+
+    assert raised.value.code is ErrorCode.INVALID_CONFIG
+    assert looked_for == list(unknown)[:PROBLEMS_MAX]
+    assert str(raised.value).count("; ") == PROBLEMS_MAX - 1
+
+
+def test_more_settings_than_anybody_needs_are_refused_unread():
+    settings = {f"{number}" * 5_000: "1" for number in range(SETTINGS_MAX + 1)}
+
+    with pytest.raises(RequestError) as raised:
+        check(TOPIC_SETTINGS, settings)
+
+    assert raised.value.code is ErrorCode.INVALID_CONFIG
+    assert str(raised.value) == "expected at most 100 settings, found 101"
 
 
 def test_setting_that_waits_takes_only_its_default_however_it_is_written():

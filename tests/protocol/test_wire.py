@@ -135,3 +135,28 @@ def test_a_string_of_more_than_16_bits_needs_a_flexible_version() -> None:
     with pytest.raises(ProtocolError, match="32768 bytes"):
         Writer().string("x" * 2**15)
     Writer().string("x" * (2**15 - 1))
+
+
+@pytest.mark.parametrize("flexible", [False, True])
+def test_the_same_array_once_more_is_the_same_bytes(flexible: bool) -> None:
+    names, others = ["a", "b"], [["a"], ["b"], ["a", "b"]]
+    writer, plain = Writer(flexible=flexible), Writer(flexible=flexible)
+
+    for items in (names, names, *others, names):
+        writer.array(items, Writer.string)
+        plain.array(list(items), Writer.string)
+    writer.array([names, names], lambda to, items: to.array(items, Writer.string))
+    plain.array([names, ["a", "b"]], lambda to, items: to.array(items, Writer.string))
+
+    assert writer.finish() == plain.finish()
+
+
+def test_an_array_around_payloads_is_written_each_time() -> None:
+    writer = Writer()
+    items = [[b"xyz"], [b"uv"]]
+
+    writer.array(items, Writer.payloads)
+    writer.array(items, Writer.payloads)
+
+    once = b"\0\0\0\2\0\0\0\3xyz\0\0\0\2uv"
+    assert b"".join(bytes(part) for part in writer.finish())[4:] == once * 2

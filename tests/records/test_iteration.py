@@ -20,7 +20,12 @@ from trimaran.records.batch import (
     validate,
 )
 from trimaran.records.building import build_batch, rebuild_batch
-from trimaran.records.iteration import Record, check_records, find_timestamp, iterate_records
+from trimaran.records.iteration import (
+    Record,
+    check_records,
+    find_timestamp,
+    iterate_records,
+)
 
 LIBRARIES = [aiokafka.record.default_records, kafka.record.default_records]
 CODECS_OF_KAFKA_PYTHON = [Codec.NONE, Codec.GZIP]
@@ -213,6 +218,16 @@ def test_a_maximum_that_no_record_has_finds_nothing() -> None:
     batch[35:43] = (5000).to_bytes(8, "big")
 
     assert find_timestamp(batch, 4000) is None
+
+
+def test_the_latest_record_is_the_first_with_the_highest_timestamp() -> None:
+    times = [30, 900, 20, 900, 40]
+    batch = build_batch([Record(b"", timestamp_ms=at) for at in times], base_offset=10)
+
+    assert find_timestamp(batch, None) == (11, 900)
+    assert find_timestamp(batch, None, 12) == (13, 900)
+    assert find_timestamp(batch, None, 14) == (14, 40)
+    assert find_timestamp(batch, None, 15) is None
 
 
 GOOD = b"\x14\x00\x00\x00\x02k\x06val\x00"

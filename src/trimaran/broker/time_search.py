@@ -4,22 +4,23 @@ What is committed counts, from the log start on; segments are searched in a thre
 memory only. Does not: know who leads.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
-from trimaran.broker.ports import Lane, Workers
-from trimaran.errors import CorruptionError, ErrorCode, RequestError
+from trimaran.broker.ports import Lane, Work, Workers
+from trimaran.errors import CorruptionError, ErrorCode, RequestError, StorageError
 from trimaran.ids import Index, Offset
 from trimaran.raft.log import RaftLog
-from trimaran.records.batch import parse_header
-from trimaran.records.entry import Entry, EntryKind, Payload
+from trimaran.records.entry import Entry, EntryKind
 from trimaran.records.iteration import find_timestamp
-from trimaran.storage.log_reads import SegmentsMovedError
+from trimaran.storage.log_reads import SearchBatch, SegmentsMovedError
 from trimaran.storage.partition_log import PartitionLog
+from trimaran.storage.sidecar import NO_TIMESTAMP, batch_max_timestamp
 
-MAX_TIME_READ_BYTES = 1 << 20
+T = TypeVar("T")
+Found: TypeAlias = tuple[Offset, int] | None
+"""(offset, timestamp) of a record."""
 
 
 class Searched(Protocol):
@@ -30,17 +31,8 @@ class Searched(Protocol):
         """First offset that counts."""
 
     @property
-    def high_watermark(self) -> Offset:
-        """First offset that does not."""
-
-    @property
     def applied(self) -> Index:
         """Index of the last committed entry."""
-
-    def read(
-        self, offset: Offset, bytes_max: int
-    ) -> "Sequence[Payload] | asyncio.Future[Sequence[Payload]]":
-        """Return committed batches from `offset` on."""
 
 
 class TimeSearch:
@@ -64,58 +56,87 @@ class TimeSearch:
         self._workers = workers
         self._damage_found = damage_found
 
-    async def first_since(self, timestamp_ms: int) -> tuple[Offset, int] | None:
+    async def first_since(self, timestamp_ms: int) -> Found:
         """Return (offset, timestamp) of the first committed record at or after `timestamp_ms`.
 
         Raises:
-            RequestError: KAFKA_STORAGE_ERROR.
+            RequestError: KAFKA_STORAGE_ERROR, OFFSET_NOT_AVAILABLE (it moved: ask again).
         """
         log, within = self._log, self._within
         while True:
             start = Index(self._storage.last_index + 1)
             search = partial(find_timestamp, start_offset=within.log_start)
             work = self._storage.plan_find_time(timestamp_ms, search, within.log_start)
-            try:
-                found = await self._workers.submit(Lane.READS, work)
-            except CorruptionError as error:
-                self._damage_found(error)
-                raise RequestError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
-            except SegmentsMovedError as error:
-                raise RequestError(ErrorCode.OFFSET_NOT_AVAILABLE, str(error)) from error
+            found = await self._read(work)
             if found is not None:
                 return found
             if log.first_index <= start:
                 break  # else what follows was flushed, and left memory, during the search
-        if within.applied < start:
-            return None
-        for entry in log.slice(start, Index(within.applied + 1)):
+        for entry in self._in_memory(start):
             match = _find_in_entry(entry, timestamp_ms, within.log_start)
             if match is not None:
                 return match
         return None
 
-    async def latest(self) -> tuple[Offset, int] | None:
-        """Return (offset, timestamp) of the record with the highest timestamp (KIP-734)."""
-        within = self._within
-        best: tuple[int, Payload] | None = None
-        offset = within.log_start
-        while offset < within.high_watermark:
-            found = within.read(max(offset, within.log_start), MAX_TIME_READ_BYTES)
-            batches = await found if isinstance(found, asyncio.Future) else found
-            for batch in batches:
-                header = parse_header(batch)
-                if best is None or header.max_timestamp > best[0]:
-                    best = (header.max_timestamp, batch)
-                offset = Offset(header.last_offset + 1)
-        if best is None:
-            return None
-        match = find_timestamp(best[1], best[0], within.log_start)
-        return None if match is None else (Offset(match[0]), match[1])
+    async def latest(self) -> Found:
+        """Return (offset, timestamp) of the record with the highest timestamp (KIP-734).
+
+        Raises:
+            RequestError: as `first_since`.
+        """
+        while True:
+            start = Index(self._storage.last_index + 1)
+            log_start = self._within.log_start
+            search = partial(find_timestamp, start_offset=log_start)
+            found = await self._read(self._storage.plan_find_time(None, search, log_start))
+            if self._log.first_index <= start:
+                break  # else what follows was flushed, and left memory, during the search
+        entries = [entry for entry in self._in_memory(start) if entry.next_offset > log_start]
+        return await self._read(_LatestInMemory(entries, search, found))
+
+    async def _read(self, work: Work[T]) -> T:
+        try:
+            return await self._workers.submit(Lane.READS, work)
+        except SegmentsMovedError as error:
+            raise RequestError(ErrorCode.OFFSET_NOT_AVAILABLE, str(error)) from error
+        except StorageError as error:
+            if isinstance(error, CorruptionError):
+                self._damage_found(error)
+            raise RequestError(ErrorCode.KAFKA_STORAGE_ERROR, str(error)) from error
+
+    def _in_memory(self, start: Index) -> list[Entry]:
+        """Return the committed entries from `start` on."""
+        end = Index(self._within.applied + 1)
+        return self._log.slice(start, end) if start < end else []
 
 
-def _find_in_entry(
-    entry: Entry, timestamp_ms: int, start_offset: Offset
-) -> tuple[Offset, int] | None:
+class _LatestInMemory:
+    """Looks for the highest timestamp in entries: a batch may take long to inflate."""
+
+    __slots__ = ("_entries", "_found", "_search")
+
+    def __init__(self, entries: Sequence[Entry], search: SearchBatch, found: Found) -> None:
+        """`found` is what to exceed."""
+        self._entries = sorted(entries, key=lambda entry: -batch_max_timestamp(entry))
+        self._search = search
+        self._found = found
+
+    def run(self) -> Found:
+        """Return (offset, timestamp), None if there is none with a timestamp."""
+        best = self._found
+        for entry in self._entries:
+            if batch_max_timestamp(entry) <= (NO_TIMESTAMP if best is None else best[1]):
+                break
+            try:
+                match = self._search(entry.payload, None)
+            except RequestError:
+                continue  # right by its header, which is all that was checked
+            if match is not None and (best is None or match[1] > best[1]):
+                best = Offset(match[0]), match[1]
+        return best
+
+
+def _find_in_entry(entry: Entry, timestamp_ms: int, start_offset: Offset) -> Found:
     if entry.kind is not EntryKind.RECORDS or entry.next_offset <= start_offset:
         return None
     match = find_timestamp(entry.payload, timestamp_ms, start_offset)

@@ -12,7 +12,7 @@ Does not: know epochs, or who has given up what.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import cycle
 from typing import Final, TypeAlias
 
@@ -112,7 +112,7 @@ def _share_alike(
 class _Unlike:
     """Sharing among members that want different topics."""
 
-    __slots__ = ("_counts", "_held", "_loads", "_members", "_topics", "_wanting")
+    __slots__ = ("_counts", "_current", "_held", "_loads", "_members", "_topics", "_wanting")
 
     def __init__(self, subscribers: Sequence[Subscriber], counts: Mapping[TopicId, int]) -> None:
         self._members = subscribers
@@ -122,7 +122,11 @@ class _Unlike:
         """By topic: places of the members that want it."""
         self._held: dict[TopicId, dict[int, list[int]]] = {}
         """By topic and place: numbers of partitions."""
+        self._current: dict[TopicId, list[tuple[int, int]]] = {}
+        """By topic: places of members, and the numbers of what they had so far."""
         for place, one in enumerate(subscribers):
+            for topic_id, number in sorted(one.current):
+                self._current.setdefault(topic_id, []).append((place, number))
             for topic_id in sorted(one.topics & counts.keys()):
                 self._wanting.setdefault(topic_id, []).append(place)
                 self._held.setdefault(topic_id, {})[place] = []
@@ -135,7 +139,7 @@ class _Unlike:
             self._keep(topic_id)
         for topic_id in self._topics:
             self._give_out(topic_id)
-        while any(self._balance(topic_id) for topic_id in self._topics):
+        while sum(self._balance(topic_id) for topic_id in self._topics) > 0:
             pass  # each move makes the sum of squares of the loads less
         parts: list[list[OffsetKey]] = [[] for _ in self._members]
         for topic_id, held in self._held.items():
@@ -146,14 +150,13 @@ class _Unlike:
         }
 
     def _keep(self, topic_id: TopicId) -> None:
+        held, count = self._held[topic_id], self._counts[topic_id]
         taken: dict[int, None] = {}
-        for place in self._wanting[topic_id]:
-            current = self._members[place].current
-            for number in range(self._counts[topic_id]):
-                if (topic_id, number) in current and number not in taken:
-                    taken[number] = None
-                    self._held[topic_id][place].append(number)
-                    self._loads[place] += 1
+        for place, number in self._current.get(topic_id, ()):
+            if place in held and number < count and number not in taken:
+                taken[number] = None
+                held[place].append(number)
+                self._loads[place] += 1
 
     def _give_out(self, topic_id: TopicId) -> None:
         held = self._held[topic_id]
@@ -171,14 +174,27 @@ class _Unlike:
     def _balance(self, topic_id: TopicId) -> bool:
         """Move partitions of one topic while that evens loads out; return whether any moved."""
         held, loads = self._held[topic_id], self._loads
+        # What is in the heaps of a load that changed since is passed over.
+        takers = [(loads[place], place) for place in self._wanting[topic_id]]
+        givers = [(-loads[place], place) for place, numbers in held.items() if numbers]
+        heapify(takers)
+        heapify(givers)
         has_moved = False
-        while True:
-            low = min(self._wanting[topic_id], key=loads.__getitem__)
-            having = [place for place, numbers in held.items() if numbers]
-            high = max(having, key=loads.__getitem__, default=low)
-            if loads[high] - loads[low] < 2:
-                return has_moved
-            held[low].append(held[high].pop())
-            loads[high] -= 1
-            loads[low] += 1
-            has_moved = True
+        while givers:
+            least, low = takers[0]
+            most, high = -givers[0][0], givers[0][1]
+            if loads[low] != least:
+                heappop(takers)
+            elif loads[high] != most or not held[high]:
+                heappop(givers)
+            elif most - least < 2:
+                break
+            else:
+                held[low].append(held[high].pop())
+                loads[high] -= 1
+                loads[low] += 1
+                for place in (low, high):
+                    heappush(takers, (loads[place], place))
+                    heappush(givers, (-loads[place], place))
+                has_moved = True
+        return has_moved

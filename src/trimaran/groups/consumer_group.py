@@ -19,6 +19,7 @@ Does not: keep offsets, or know which replica is leader.
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum
+from itertools import chain
 
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups.assignors import ASSIGNORS, DEFAULT_ASSIGNOR, Subscriber
@@ -40,7 +41,7 @@ from trimaran.groups.messages import (
 from trimaran.groups.parts import NOTHING, Parts
 from trimaran.groups.reconciliation import Progress, advanced
 from trimaran.groups.stored import MemberState, StoredConsumers, StoredGroup, StoredTopic
-from trimaran.groups.topics import Topics, current_topic, subscribed_names
+from trimaran.groups.topics import Subscriptions, Topics, current_topic
 
 COMMIT_VERSION_MIN = 9
 """Of OffsetCommit: earlier ones do not carry a member's epoch."""
@@ -75,6 +76,7 @@ class ConsumerGroup:
         self.group_id = group_id
         self.settings = settings
         self.topics = topics
+        self._subscriptions = Subscriptions(topics)
         self.members = Consumers()
         self.epoch = 0
         self.assignment_epoch = 0
@@ -288,8 +290,8 @@ class ConsumerGroup:
 
     def _look_up(self, member: Consumer) -> None:
         """Find what a member's subscription means now."""
-        member.wanted = subscribed_names(
-            self.topics, named=member.topics, pattern=member.pattern, known=self._known
+        member.wanted = self._subscriptions.names(
+            named=member.topics, pattern=member.pattern, known=self._known
         )
 
     def _take_topics(self, *, is_news: bool) -> bool:
@@ -301,7 +303,8 @@ class ConsumerGroup:
             self._mark = self.topics.mark
             for member in self.members:
                 self._look_up(member)
-        wanted = {name: None for member in self.members for name in member.wanted}
+        subscriptions = dict.fromkeys(member.wanted for member in self.members)
+        wanted = dict.fromkeys(chain.from_iterable(subscriptions))
         found: dict[str, StoredTopic] = {}
         for name in sorted(wanted):
             topic = current_topic(self.topics, name, self._known.get(name))
@@ -317,11 +320,15 @@ class ConsumerGroup:
         """Compute everybody's target for the group's epoch."""
         assign = ASSIGNORS[self.assignor]
         known = self._known
+        topic_ids = {
+            wanted: frozenset([known[name].topic_id for name in wanted if name in known])
+            for wanted in dict.fromkeys(one.wanted for one in self.members)
+        }
         subscribers = [
             Subscriber(
                 member_id=one.member_id,
                 instance_id=one.instance_id,
-                topics=frozenset([known[name].topic_id for name in one.wanted if name in known]),
+                topics=topic_ids[one.wanted],
                 current=one.target,
             )
             for one in self.members

@@ -9,6 +9,9 @@ from typing import Protocol
 from trimaran.groups.stored import StoredTopic
 from trimaran.ids import TopicId
 
+PATTERNS_MATCHED_MAX = 1_024
+"""Patterns of one group whose topics are kept: as many as a group has members by default."""
+
 
 class Topics(Protocol):
     """The topics of the cluster, as far as the coordinator's node knows them."""
@@ -33,18 +36,40 @@ class Topics(Protocol):
         """Whether the whole of `name` fits a pattern that was checked."""
 
 
-def subscribed_names(
-    topics: Topics, *, named: Sequence[str], pattern: str, known: Mapping[str, StoredTopic]
-) -> tuple[str, ...]:
-    """Return the names of the topics that somebody wants, ascending.
+class Subscriptions:
+    """What subscriptions mean now: each pattern is matched once while the topics stay the same."""
 
-    `known` are those that the group knows: one that this node has not heard of yet counts too.
-    """
-    found = dict.fromkeys(named)
-    if pattern:
-        candidates = dict.fromkeys((*topics.names(), *known))
-        found |= dict.fromkeys(name for name in candidates if topics.fits(pattern, name))
-    return tuple(sorted(found))
+    __slots__ = ("_fitting", "_mark", "_topics")
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self._mark: object = None
+        self._fitting: dict[str, tuple[str, ...]] = {}
+        """By pattern: names of the topics that fit."""
+
+    def names(
+        self, *, named: Sequence[str], pattern: str, known: Mapping[str, StoredTopic]
+    ) -> tuple[str, ...]:
+        """Return the names of the topics that somebody wants, ascending.
+
+        `known` are those that the group knows: one that this node has not heard of yet counts too.
+        """
+        fitting = self._matched(pattern, known) if pattern else ()
+        return tuple(sorted(dict.fromkeys((*named, *fitting)))) if named else fitting
+
+    def _matched(self, pattern: str, known: Mapping[str, StoredTopic]) -> tuple[str, ...]:
+        topics = self._topics
+        if topics.mark is not self._mark:
+            self._mark = topics.mark
+            self._fitting = {}
+        fitting = self._fitting.get(pattern)
+        if fitting is None:
+            if len(self._fitting) >= PATTERNS_MATCHED_MAX:
+                self._fitting = {}
+            candidates = sorted(dict.fromkeys((*topics.names(), *known)))
+            fitting = tuple([name for name in candidates if topics.fits(pattern, name)])
+            self._fitting[pattern] = fitting
+        return fitting
 
 
 def current_topic(topics: Topics, name: str, known: StoredTopic | None) -> StoredTopic | None:

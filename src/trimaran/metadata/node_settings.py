@@ -42,6 +42,6 @@ def check_node_settings(settings: Mapping[str, str]) -> None:
     """Return if `settings` may be set on a node.
 
     Raises:
-        RequestError: INVALID_CONFIG that names every setting that may not.
+        RequestError: INVALID_CONFIG that names the settings that may not.
     """
     check(NODE_SETTINGS, settings)

@@ -100,7 +100,7 @@ def check_assignments(
         if problem is not None:
             raise RequestError(
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-                f"new partition {number}, replicas {list(replicas)}: {problem}",
+                f"new partition {number}, replicas {list(replicas[:REPLICAS_MAX])}: {problem}",
             )
 
 

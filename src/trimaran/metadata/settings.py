@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum, IntEnum
+from itertools import islice
 from typing import TypeAlias
 
 from trimaran.errors import ErrorCode, RequestError
@@ -20,6 +21,11 @@ Table: TypeAlias = Mapping[str, "Setting"]
 
 VALUE_CHARACTERS_MAX = 4_096
 """Longest text of a value."""
+SETTINGS_MAX = 100
+"""Settings of one topic or node in one request: several times those that there are."""
+PROBLEMS_MAX = 5
+"""So many problems a refusal names: finding the name that was meant takes time, and a client is
+told a thousand characters. Who mends these is told the next."""
 INT_MAX = 2**31 - 1
 LONG_MAX = 2**63 - 1
 
@@ -96,17 +102,28 @@ def parse(setting: Setting, text: str) -> Value:
     return value
 
 
+def check_count(count: int) -> None:
+    """Return if a request may name so many settings of one topic or node.
+
+    Raises:
+        RequestError: INVALID_CONFIG.
+    """
+    if count > SETTINGS_MAX:
+        raise RequestError(
+            ErrorCode.INVALID_CONFIG, f"expected at most {SETTINGS_MAX} settings, found {count}"
+        )
+
+
 def check(table: Table, settings: Mapping[str, str]) -> None:
     """Return if every one of `settings` may be set.
 
     Raises:
-        RequestError: INVALID_CONFIG that names every one that may not, and why.
+        RequestError: INVALID_CONFIG that names what may not, and why (the first `PROBLEMS_MAX`);
+            or there are more settings than `check_count` allows.
     """
-    problems = [
-        problem
-        for name, text in settings.items()
-        if (problem := _problem(table, name, text)) is not None
-    ]
+    check_count(len(settings))
+    found = (_problem(table, name, text) for name, text in settings.items())
+    problems = list(islice((problem for problem in found if problem is not None), PROBLEMS_MAX))
     if problems:
         raise RequestError(ErrorCode.INVALID_CONFIG, "; ".join(problems))
 

@@ -288,8 +288,9 @@ def check_topic_settings(settings: Mapping[str, str], *, replication_factor: int
     """Return if a topic with so many replicas may have `settings`.
 
     Raises:
-        RequestError: INVALID_CONFIG that names every setting that is unknown, out of range, not
-            there yet, asks for more replicas in sync than a majority, or contradicts another.
+        RequestError: INVALID_CONFIG that names the settings that are unknown, out of range, or not
+            there yet; or one that asks for more replicas in sync than a majority, or that
+            contradicts another.
     """
     assert replication_factor > 0
     check(TOPIC_SETTINGS, settings)

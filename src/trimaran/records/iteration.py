@@ -83,21 +83,32 @@ def check_records(batch: Payload | bytearray) -> int:
 
 
 def find_timestamp(
-    batch: Payload | bytearray, timestamp_ms: int, start_offset: int = 0
+    batch: Payload | bytearray, timestamp_ms: int | None, start_offset: int = 0
 ) -> tuple[int, int] | None:
     """Return (offset, timestamp) of the first record not older than `timestamp_ms`, else None.
 
-    Records below `start_offset` do not count.
+    None: that of the first record with the highest timestamp. Records below `start_offset` do not
+    count.
 
     Raises:
         RequestError: as `iterate_records`.
     """
+    if timestamp_ms is None:
+        return _find_latest(batch, start_offset)
     if parse_header(batch).max_timestamp < timestamp_ms:
         return None
     for record in iterate_records(batch):
         if record.timestamp_ms >= timestamp_ms and record.offset >= start_offset:
             return record.offset, record.timestamp_ms
     return None
+
+
+def _find_latest(batch: Payload | bytearray, start_offset: int) -> tuple[int, int] | None:
+    latest: tuple[int, int] | None = None
+    for record in iterate_records(batch):
+        if record.offset >= start_offset and (latest is None or record.timestamp_ms > latest[1]):
+            latest = (record.offset, record.timestamp_ms)
+    return latest
 
 
 def _record_bytes(batch: Payload | bytearray, header: BatchHeader, bytes_max: int) -> bytes:

@@ -22,10 +22,13 @@ from trimaran.storage.segment import (
     read_rows,
     row_number,
 )
-from trimaran.storage.sidecar import Row
+from trimaran.storage.sidecar import NO_TIMESTAMP, Row, batch_max_timestamp
 
-SearchBatch: TypeAlias = Callable[[Payload, int], tuple[int, int] | None]
-"""(batch, timestamp) to (offset, timestamp) of its first record not older, or None."""
+SearchBatch: TypeAlias = Callable[[Payload, int | None], tuple[int, int] | None]
+"""(batch, timestamp) to (offset, timestamp) of its first record not older, or None.
+
+(batch, None) to that of its record with the highest timestamp.
+"""
 
 BATCHES_SEARCHED_MAX = 64
 """So many batches whose headers promise later records than they have are passed over."""
@@ -33,6 +36,11 @@ BATCHES_SEARCHED_MAX = 64
 
 class SegmentsMovedError(StorageError):
     """What was to be read was deleted (log start, reset, removal) since the read was planned."""
+
+
+PASSED_OVER_BYTES_MAX = 1 << 30
+"""Bytes read for the highest timestamp where rows do not lead to it: a segment, by default."""
+PIECE_BYTES = 1 << 20
 
 
 class LogRead:
@@ -213,6 +221,88 @@ class FindTime(LogRead):
         if found is None or found[0] < self._start_offset:
             return None
         return Offset(found[0]), found[1]
+
+
+class FindLatest(LogRead):
+    """The record with the highest timestamp.
+
+    A segment's last row tells its highest timestamp, and the first row that has the same is that of
+    the batch. Only where that one lies below the log start, or is not what its header says, the
+    segment is read through.
+    """
+
+    __slots__ = ("_bytes_left", "_search", "_start_offset")
+
+    def __init__(
+        self,
+        files: OpenFiles,
+        segments: Sequence[Segment],
+        *,
+        start: Offset,
+        search: SearchBatch,
+    ) -> None:
+        """Look from `start` on; `search` looks into one batch."""
+        super().__init__(files, segments)
+        self._start_offset = start
+        self._search = search
+        self._bytes_left = PASSED_OVER_BYTES_MAX
+
+    def run(self) -> tuple[Offset, int] | None:
+        """Return its offset and timestamp, None if there is none with a timestamp.
+
+        Raises:
+            SegmentsMovedError, CorruptionError, StorageError: as ReadOffset.
+        """
+        best: tuple[Offset, int] | None = None
+        for segment in sorted(self._segments, key=lambda one: -one.max_timestamp_ms):
+            if segment.max_timestamp_ms <= (NO_TIMESTAMP if best is None else best[1]):
+                break
+            try:
+                found = self._latest_of(segment)
+            except StorageError as error:
+                raise self._moved(error, segment) from error
+            best = _later(best, found)
+        return best
+
+    def _latest_of(self, segment: Segment) -> tuple[Offset, int] | None:
+        files, highest_ms = self._files, segment.max_timestamp_ms
+        start = find_row(files, segment, lambda row: row.next_offset > self._start_offset)
+        before = read_row(files, segment, start - 1).max_timestamp_ms if start else NO_TIMESTAMP
+        if before < highest_ms:
+            number = find_row(files, segment, lambda row: row.max_timestamp_ms >= highest_ms, start)
+            entries = read_entries(files, segment, [read_row(files, segment, number)])
+            found = self._latest_in(entries[0])
+            if found is not None and found[1] >= highest_ms:
+                return found
+        return self._read_through(segment, start)
+
+    def _read_through(self, segment: Segment, number: int) -> tuple[Offset, int] | None:
+        best: tuple[Offset, int] | None = None
+        while number < segment.row_count and self._bytes_left > 0:
+            entries = self._read_from(segment, number, PIECE_BYTES, records_only=False)
+            number += len(entries)
+            for entry in entries:
+                self._bytes_left -= len(entry.payload)
+                if batch_max_timestamp(entry) > (NO_TIMESTAMP if best is None else best[1]):
+                    best = _later(best, self._latest_in(entry))
+        return best
+
+    def _latest_in(self, entry: Entry) -> tuple[Offset, int] | None:
+        try:
+            found = self._search(entry.payload, None)
+        except RequestError:
+            # The broker stores what is right by its header; inside it may be anything.
+            return None
+        return None if found is None else (Offset(found[0]), found[1])
+
+
+def _later(
+    one: tuple[Offset, int] | None, other: tuple[Offset, int] | None
+) -> tuple[Offset, int] | None:
+    """Return which has the higher timestamp, `one` if that is the same."""
+    if one is None or (other is not None and other[1] > one[1]):
+        return other
+    return one
 
 
 def _is_batch(kind: EntryKind, size: int) -> bool:

@@ -23,7 +23,13 @@ from trimaran.storage.compaction import CompactionSwap, LogCompaction
 from trimaran.storage.epochs import LeaderEpochs
 from trimaran.storage.files import Files
 from trimaran.storage.frames import NEW_SUFFIX
-from trimaran.storage.log_reads import FindTime, ReadIndex, ReadOffset, SearchBatch
+from trimaran.storage.log_reads import (
+    FindLatest,
+    FindTime,
+    ReadIndex,
+    ReadOffset,
+    SearchBatch,
+)
 from trimaran.storage.log_repair import LogRepair
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.page_cache import CACHED_BYTES_MAX, PageCache
@@ -399,20 +405,17 @@ class PartitionLog:
         return RowsDigest(self._shared.reads, segment)
 
     def plan_find_time(
-        self, timestamp_ms: int, search: SearchBatch, start_offset: Offset | None = None
-    ) -> FindTime:
-        """Look for the first record not older than `timestamp_ms`; `search` decodes one batch.
+        self, timestamp_ms: int | None, search: SearchBatch, start_offset: Offset | None = None
+    ) -> FindTime | FindLatest:
+        """Look for the first record not older than `timestamp_ms`, and not below `start_offset`.
 
-        Not below `start_offset`: the log start may be ahead of what is written.
+        None: for the one with the highest timestamp.
         """
-        start_offset = max(self.start_offset, start_offset or self.start_offset)
-        return FindTime(
-            self._shared.reads,
-            self._from_offset(start_offset),
-            timestamp_ms=timestamp_ms,
-            start_offset=start_offset,
-            search=search,
-        )
+        start = max(self.start_offset, start_offset or self.start_offset)
+        files, parts = self._shared.reads, self._from_offset(start)
+        if timestamp_ms is None:
+            return FindLatest(files, parts, start=start, search=search)
+        return FindTime(files, parts, timestamp_ms=timestamp_ms, start_offset=start, search=search)
 
     def leader_epoch_end(self, term: Term) -> tuple[Term, Offset] | None:
         """Return the highest stored term up to `term` and the offset where it ends.

@@ -107,6 +107,12 @@ async def test_validate_only_changes_nothing(broker, change, replace):
         (TOPIC, "flights", ("no.such", SET, "1"), ErrorCode.INVALID_CONFIG),
         (TOPIC, "flights", ("no.such", DELETE, None), ErrorCode.INVALID_CONFIG),
         (TOPIC, "flights", ("retention.ms", SET, "soon"), ErrorCode.INVALID_CONFIG),
+        (
+            TOPIC,
+            "flights",
+            ("cleanup.policy", SUBTRACT, "compact," * 600),
+            ErrorCode.INVALID_CONFIG,
+        ),
         (TOPIC, "flights", ("retention.ms", SET, "-2"), ErrorCode.INVALID_CONFIG),
         (TOPIC, "flights", ("min.insync.replicas", SET, "3"), ErrorCode.INVALID_CONFIG),
         (TOPIC, "flights", ("retention.ms", SET, None), ErrorCode.INVALID_REQUEST),
@@ -124,6 +130,46 @@ async def test_what_cannot_be_changed_gets_kafkas_code(broker, change, kind, nam
 
     assert await change(kind, name, one) == code
     assert broker.commands == []
+
+
+async def test_more_settings_than_there_are_names_for_are_refused(broker, change, replace):
+    broker.add_topic("flights")
+    names = [f"retention.ms.{number}" for number in range(101)]
+
+    codes = [
+        await replace(TOPIC, "flights", **dict.fromkeys(names, "1")),
+        await change(TOPIC, "flights", *[(name, DELETE, None) for name in names]),
+        await change(NODE, "1", *[(name, SET, "1") for name in names]),
+    ]
+
+    assert codes == [ErrorCode.INVALID_CONFIG] * 3
+    assert broker.commands == []
+
+
+async def test_each_of_many_resources_is_looked_for_once(broker, client):
+    compared = []
+
+    class Name(str):
+        """A topic's name that counts how often it is compared with another."""
+
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            compared.append(other)
+            return super().__eq__(other)
+
+    resources = [
+        AlterConfigsResource(resource_type=TOPIC, resource_name=Name(f"nowhere-{number}"))
+        for number in range(40)
+    ]
+    answer = await client.ask_slowly(
+        ApiKey.ALTER_CONFIGS, 2, AlterConfigsRequest(resources=resources)
+    )
+
+    assert [row.error_code for row in answer.responses] == [
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    ] * len(resources)
+    assert len(compared) < 4 * len(resources)
 
 
 async def test_the_same_setting_twice_is_refused(broker, change):

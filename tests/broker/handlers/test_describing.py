@@ -17,18 +17,20 @@ from trimaran.protocol.messages import (
     DescribeConfigsSynonym,
 )
 
+pytestmark = pytest.mark.asyncio
 
-def describe(client, kind, name, *, keys=None, version=4, **fields):
+
+async def describe(client, kind, name, *, keys=None, version=4, **fields):
     resource = DescribeConfigsResource(
         resource_type=kind, resource_name=name, configuration_keys=keys
     )
     request = DescribeConfigsRequest(resources=[resource], **fields)
-    (result,) = client.ask(ApiKey.DESCRIBE_CONFIGS, version, request).results
+    (result,) = (await client.ask_slowly(ApiKey.DESCRIBE_CONFIGS, version, request)).results
     return result
 
 
 @pytest.mark.parametrize("version", range(5))
-def test_api_versions_are_the_table(client, version):
+async def test_api_versions_are_the_table(client, version):
     response = client.ask(ApiKey.API_VERSIONS, version, ApiVersionsRequest())
 
     rows = [(row.api_key, row.min_version, row.max_version) for row in response.api_keys]
@@ -36,7 +38,7 @@ def test_api_versions_are_the_table(client, version):
     assert response.error_code == ErrorCode.NONE
 
 
-def test_the_cluster_is_its_registered_nodes(broker, client):
+async def test_the_cluster_is_its_registered_nodes(broker, client):
     broker.dead[3] = None
 
     response = client.ask(ApiKey.DESCRIBE_CLUSTER, 1, DescribeClusterRequest())
@@ -49,56 +51,76 @@ def test_the_cluster_is_its_registered_nodes(broker, client):
     assert (response.cluster_id, response.controller_id) == (broker.cluster_id, 1)
 
 
-def test_controllers_cannot_be_described(client):
+async def test_controllers_cannot_be_described(client):
     response = client.ask(ApiKey.DESCRIBE_CLUSTER, 1, DescribeClusterRequest(endpoint_type=2))
 
     assert response.error_code == ErrorCode.INVALID_REQUEST
 
 
-def test_a_topic_has_its_own_settings_and_defaults(broker, client):
+async def test_a_topic_has_its_own_settings_and_defaults(broker, client):
     broker.add_topic("flights", max_message_bytes="2000")
 
-    result = describe(client, 2, "flights")
+    result = await describe(client, 2, "flights")
 
     found = {row.name: (row.value, row.config_source) for row in result.configs}
     assert found["max.message.bytes"] == ("2000", 1)
     assert found["min.insync.replicas"] == ("1", 5)
 
 
-def test_no_keys_mean_every_setting(broker, client):
+async def test_no_keys_mean_every_setting(broker, client):
     broker.add_topic("flights")
 
-    assert describe(client, 2, "flights", keys=[]) == describe(client, 2, "flights")
+    assert await describe(client, 2, "flights", keys=[]) == await describe(client, 2, "flights")
 
 
-def test_a_resource_asked_for_many_times_is_described_once(broker, client):
+async def test_a_resource_asked_for_many_times_is_described_once(broker, client):
     broker.add_topic("flights")
     resource = DescribeConfigsResource(resource_type=2, resource_name="flights")
     request = DescribeConfigsRequest(resources=[resource] * 100)
 
-    results = client.ask(ApiKey.DESCRIBE_CONFIGS, 4, request).results
+    results = (await client.ask_slowly(ApiKey.DESCRIBE_CONFIGS, 4, request)).results
 
     assert [len(result.configs) > 0 for result in results] == [True]
 
 
-def test_named_settings_only(broker, client):
+async def test_topics_without_settings_of_their_own_share_their_rows(broker, client, settle):
+    for number in range(50):
+        broker.add_topic(f"flights-{number}")
+    broker.add_topic("trains", retention_ms="1000")
+    names = [*[f"flights-{number}" for number in range(50)], "trains"]
+    resources = [DescribeConfigsResource(resource_type=2, resource_name=name) for name in names]
+    call = client.send(ApiKey.DESCRIBE_CONFIGS, 4, DescribeConfigsRequest(resources=resources))
+
+    await settle(turns=2)
+    assert not client.has_answered(call), "others have had their turn"
+    await settle(lambda: client.has_answered(call))
+
+    results = client.answer_of(call).results
+    assert [result.resource_name for result in results] == names
+    assert len({id(result.configs): None for result in results}) == 2
+    assert next(row.value for row in results[-1].configs if row.name == "retention.ms") == "1000"
+
+
+async def test_named_settings_only(broker, client):
     broker.add_topic("flights")
 
-    result = describe(client, 2, "flights", keys=["retention.ms", "no.such"])
+    result = await describe(client, 2, "flights", keys=["retention.ms", "no.such"])
 
     assert [row.name for row in result.configs] == ["retention.ms"]
 
 
-def test_synonyms_and_documentation_when_asked_for(broker, client):
+async def test_synonyms_and_documentation_when_asked_for(broker, client):
     broker.add_topic("flights", max_message_bytes="2000")
 
-    (row,) = describe(
-        client,
-        2,
-        "flights",
-        keys=["max.message.bytes"],
-        include_synonyms=True,
-        include_documentation=True,
+    (row,) = (
+        await describe(
+            client,
+            2,
+            "flights",
+            keys=["max.message.bytes"],
+            include_synonyms=True,
+            include_documentation=True,
+        )
     ).configs
 
     assert row.synonyms == [
@@ -109,20 +131,20 @@ def test_synonyms_and_documentation_when_asked_for(broker, client):
     assert row.config_type == 3
 
 
-def test_neither_unless_asked_for(broker, client):
+async def test_neither_unless_asked_for(broker, client):
     broker.add_topic("flights")
 
-    (row,) = describe(client, 2, "flights", keys=["retention.ms"]).configs
+    (row,) = (await describe(client, 2, "flights", keys=["retention.ms"])).configs
 
     assert (row.synonyms, row.documentation) == ((), None)
 
 
-def test_a_nodes_settings_come_from_its_file_unless_altered(broker, client):
+async def test_a_nodes_settings_come_from_its_file_unless_altered(broker, client):
     broker.set(num_partitions=8)
     broker.apply(AlterNodeSettings(node_id=NodeId(0), set={"auto.create.topics.enable": "false"}))
     broker.apply(AlterNodeSettings(node_id=NodeId(1), set={"default.replication.factor": "1"}))
 
-    result = describe(client, 4, "1")
+    result = await describe(client, 4, "1")
 
     changeable = [row for row in result.configs if not row.read_only]
     assert {row.name: (row.value, row.config_source) for row in changeable} == {
@@ -132,10 +154,10 @@ def test_a_nodes_settings_come_from_its_file_unless_altered(broker, client):
     }
 
 
-def test_the_empty_name_is_what_was_set_for_all_nodes(broker, client):
+async def test_the_empty_name_is_what_was_set_for_all_nodes(broker, client):
     broker.apply(AlterNodeSettings(node_id=NodeId(0), set={"num.partitions": "9"}))
 
-    result = describe(client, 4, "")
+    result = await describe(client, 4, "")
 
     found = {row.name: (row.value, row.config_source) for row in result.configs}
     assert found["num.partitions"] == ("9", 3)
@@ -151,15 +173,15 @@ def test_the_empty_name_is_what_was_set_for_all_nodes(broker, client):
         (8, "1", ErrorCode.INVALID_REQUEST),
     ],
 )
-def test_what_cannot_be_described_is_told(client, kind, name, code):
-    result = describe(client, kind, name)
+async def test_what_cannot_be_described_is_told(client, kind, name, code):
+    result = await describe(client, kind, name)
 
     assert result.error_code == code
     assert (result.resource_type, result.resource_name, result.configs) == (kind, name, ())
 
 
-def test_a_node_tells_where_it_listens_and_that_it_is_fixed(broker, client):
-    result = describe(client, 4, "1", keys=["advertised.listeners", "node.id"])
+async def test_a_node_tells_where_it_listens_and_that_it_is_fixed(broker, client):
+    result = await describe(client, 4, "1", keys=["advertised.listeners", "node.id"])
 
     assert [(row.name, row.value, row.read_only, row.config_source) for row in result.configs] == [
         ("advertised.listeners", f"PLAINTEXT://{broker.image.nodes[0].host}:9092", True, 4),
@@ -167,7 +189,7 @@ def test_a_node_tells_where_it_listens_and_that_it_is_fixed(broker, client):
     ]
 
 
-def test_a_node_tells_what_groups_may_do_by_kafkas_names(broker, client):
+async def test_a_node_tells_what_groups_may_do_by_kafkas_names(broker, client):
     group = GroupSettings(
         session_timeout_min_ms=1_000,
         session_timeout_max_ms=90_000,
@@ -181,7 +203,7 @@ def test_a_node_tells_what_groups_may_do_by_kafkas_names(broker, client):
         broker.kafka, group=group, offset_metadata_bytes_max=99, offsets_retention_s=120.0
     )
 
-    result = describe(client, 4, "1")
+    result = await describe(client, 4, "1")
 
     rows = [row for row in result.configs if row.name.startswith(("group.", "offset"))]
     assert {row.name: row.value for row in rows} == {

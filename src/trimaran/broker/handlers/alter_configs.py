@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from trimaran.broker.calls import Call, told
 from trimaran.broker.setting_changes import SettingChanges, change_settings
 from trimaran.errors import ErrorCode, RequestError
-from trimaran.metadata.settings import Table
+from trimaran.metadata.settings import Table, check_count
 from trimaran.protocol.messages import (
     AlterConfigsRequest,
     AlterConfigsResource,
@@ -26,18 +26,14 @@ from trimaran.protocol.messages import (
 
 async def handle(call: Call, request: AlterConfigsRequest) -> AlterConfigsResponse:
     """Change the resources one after the other."""
-    counts: dict[tuple[int, str], int] = {}
+    once: dict[tuple[int, str], list[AlterConfigsResource]] = {}
     for resource in request.resources:
-        place = (resource.resource_type, resource.resource_name)
-        counts[place] = counts.get(place, 0) + 1
+        once.setdefault((resource.resource_type, resource.resource_name), []).append(resource)
     responses = []
-    for place in counts:
+    for same in once.values():
         await asyncio.sleep(0)  # thousands of refusals are not to keep the loop from the others
-        resource = next(
-            row for row in request.resources if (row.resource_type, row.resource_name) == place
-        )
         responses.append(
-            await _alter(call, resource, counts[place], validate_only=request.validate_only)
+            await _alter(call, same[0], len(same), validate_only=request.validate_only)
         )
     return AlterConfigsResponse(responses=responses)
 
@@ -88,6 +84,7 @@ async def _alter(
 
 
 def _replaced(own: Mapping[str, str], resource: AlterConfigsResource) -> SettingChanges:
+    check_count(len(resource.configs))
     wanted: dict[str, str] = {}
     for config in resource.configs:
         if config.value is None:

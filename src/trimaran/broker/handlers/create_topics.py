@@ -28,6 +28,7 @@ from trimaran.broker.topic_creation import (
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
 from trimaran.metadata.commands import CreateTopic
+from trimaran.metadata.settings import check_count
 from trimaran.protocol.messages import (
     CreatableReplicaAssignment,
     CreatableTopic,
@@ -78,6 +79,7 @@ def refuse(request: CreateTopicsRequest, version: int, code: ErrorCode) -> Creat
 
 
 async def _plan(call: Call, topic: CreatableTopic, *, deadline_s: float) -> CreateTopic:
+    check_count(len(topic.configs))
     settings: dict[str, str] = {}
     for config in topic.configs:
         if config.value is None:
@@ -112,7 +114,7 @@ def _assignments(assigned: Sequence[CreatableReplicaAssignment]) -> list[list[No
     if numbers != list(range(len(ascending))):
         raise RequestError(
             ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-            f"expected each partition from 0 to {len(ascending) - 1} once, found {numbers}",
+            f"expected each partition from 0 to {len(ascending) - 1} once, found {numbers[:10]}",
         )
     return [[NodeId(node) for node in row.broker_ids] for row in ascending]
 

@@ -15,6 +15,7 @@ import asyncio
 from trimaran.broker.api import Partition, Pending
 from trimaran.broker.calls import Call
 from trimaran.broker.leadership import check_leadership, find_partition
+from trimaran.broker.rows import in_turns
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.messages import (
     DeleteRecordsPartition,
@@ -39,8 +40,8 @@ async def handle(call: Call, request: DeleteRecordsRequest) -> DeleteRecordsResp
     """Move the log starts, all at the same time."""
     deadline_s = call.deadlines.now_s() + call.timeout_s(request.timeout_ms)
     begun = [
-        [(asked, _begin(call, topic.name, asked)) for asked in topic.partitions]
-        for topic in request.topics
+        [(asked, _begin(call, topic.name, asked)) async for asked in in_turns(topic.partitions, 20)]
+        async for topic in in_turns(request.topics, 20)
     ]
     await _all_done(call, [row for rows in begun for _, row in rows], deadline_s)
     return DeleteRecordsResponse(
@@ -85,9 +86,14 @@ async def _all_done(call: Call, rows: "list[_Begun | ErrorCode]", deadline_s: fl
     """Wait until all that was begun is settled or the time is over."""
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waited = [row.pending for row in rows if isinstance(row, _Begun) and not row.pending.done]
+    left = len(waited)
+    if left == 0:
+        return
 
     def look() -> None:
-        if not over.done() and all(pending.done for pending in waited):
+        nonlocal left
+        left -= 1
+        if left == 0 and not over.done():
             over.set_result(None)
 
     def end() -> None:
@@ -96,7 +102,6 @@ async def _all_done(call: Call, rows: "list[_Begun | ErrorCode]", deadline_s: fl
 
     for pending in waited:
         pending.on_done(look)
-    look()
     deadline = call.deadlines.at(deadline_s, end)
     await over
     call.deadlines.withdraw(deadline)

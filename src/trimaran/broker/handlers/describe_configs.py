@@ -10,7 +10,11 @@ Version notes:
   1 to 4. 1: source and synonyms (KIP-226). 3: types and documentation (KIP-569).
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from trimaran.broker.calls import Call, told
+from trimaran.broker.rows import check_rows, in_turns
 from trimaran.broker.setting_values import (
     SettingValue,
     Source,
@@ -35,11 +39,22 @@ _TOPIC_RESOURCE = 2
 _NODE_RESOURCE = 4
 
 
-def handle(call: Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+_AT_ONCE = 20
+"""A topic with settings of its own takes a tenth of a millisecond."""
+
+Rows: TypeAlias = Sequence[DescribeConfigsResourceResult]
+
+
+async def handle(call: Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
     """Return the settings of each resource, once however often it is named."""
     once = {(row.resource_type, row.resource_name): row for row in request.resources}
+    check_rows(len(once))
+    defaults: dict[tuple[str, ...], Rows] = {}
     return DescribeConfigsResponse(
-        results=[_describe(call, request, resource) for resource in once.values()]
+        results=[
+            _describe(call, request, resource, defaults)
+            async for resource in in_turns(once.values(), _AT_ONCE)
+        ]
     )
 
 
@@ -54,28 +69,45 @@ def refuse(
 
 
 def _describe(
-    call: Call, request: DescribeConfigsRequest, resource: DescribeConfigsResource
+    call: Call,
+    request: DescribeConfigsRequest,
+    resource: DescribeConfigsResource,
+    defaults: dict[tuple[str, ...], Rows],
 ) -> DescribeConfigsResult:
+    """`defaults` gathers what topics without settings of their own have, by the names asked for."""
+    keys = tuple(resource.configuration_keys or ())
     try:
-        values = _values(call, resource)
+        if resource.resource_type != _TOPIC_RESOURCE:
+            rows = _named(_node_rows(call, request, resource), keys)
+        elif own := find_topic(call.broker, resource.resource_name).settings:
+            rows = _named(_rows(topic_values(own), request), keys)
+        else:
+            if keys not in defaults:
+                defaults[keys] = _named(_rows(topic_values({}), request), keys)
+            rows = defaults[keys]
     except RequestError as error:
         call.note(error)
         return _failed(resource, error.code, told(error))
-    keys = resource.configuration_keys
-    rows = [_config(value, request) for value in values]
-    if resource.resource_type == _NODE_RESOURCE and resource.resource_name:
-        rows += _fixed_settings(call, request)
     return DescribeConfigsResult(
         resource_type=resource.resource_type,
         resource_name=resource.resource_name,
-        configs=[row for row in rows if not keys or row.name in keys],
+        configs=rows,
     )
 
 
-def _values(call: Call, resource: DescribeConfigsResource) -> list[SettingValue]:
+def _named(rows: Rows, keys: tuple[str, ...]) -> Rows:
+    wanted = frozenset(keys)
+    return [row for row in rows if not wanted or row.name in wanted]
+
+
+def _rows(values: Sequence[SettingValue], request: DescribeConfigsRequest) -> Rows:
+    return [_config(value, request) for value in values]
+
+
+def _node_rows(
+    call: Call, request: DescribeConfigsRequest, resource: DescribeConfigsResource
+) -> Rows:
     name = resource.resource_name
-    if resource.resource_type == _TOPIC_RESOURCE:
-        return topic_values(find_topic(call.broker, name).settings)
     if resource.resource_type != _NODE_RESOURCE:
         raise RequestError(
             ErrorCode.INVALID_REQUEST,
@@ -83,13 +115,13 @@ def _values(call: Call, resource: DescribeConfigsResource) -> list[SettingValue]
             f"found {resource.resource_type}",
         )
     if name == "":
-        return all_nodes_values(call.broker)
+        return _rows(all_nodes_values(call.broker), request)
     if name != str(call.broker.node_id):
         raise RequestError(
             ErrorCode.INVALID_REQUEST,
             f"broker: ask node {name[:20]!r} itself, this is node {call.broker.node_id}",
         )
-    return node_values(call.broker)
+    return [*_rows(node_values(call.broker), request), *_fixed_settings(call, request)]
 
 
 def _config(value: SettingValue, request: DescribeConfigsRequest) -> DescribeConfigsResourceResult:

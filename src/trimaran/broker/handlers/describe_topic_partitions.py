@@ -12,6 +12,7 @@ Version notes:
 from collections.abc import Sequence
 
 from trimaran.broker.calls import Call
+from trimaran.broker.rows import check_rows
 from trimaran.broker.topic_parts import describe_topic
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.metadata.rules import check_topic_name
@@ -30,6 +31,7 @@ _PARTITIONS_MAX = 2_000
 
 def handle(call: Call, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse:
     """Return one page."""
+    check_rows(len(request.topics))
     left = min(max(request.response_partition_limit, 1), _PARTITIONS_MAX)
     cursor = request.cursor
     if cursor is not None and cursor.partition_index < 0:

@@ -17,6 +17,8 @@ Version notes:
   (KIP-516).
 """
 
+from collections.abc import Callable, Coroutine
+
 from trimaran.broker.calls import Call
 from trimaran.broker.fetch_sessions import (
     FINAL_EPOCH,
@@ -33,6 +35,7 @@ from trimaran.broker.leadership import (
     find_partition_by_id,
     group_of,
 )
+from trimaran.broker.rows import ROWS_AT_ONCE, check_rows, in_turns
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import GroupId, group_id
 from trimaran.protocol.messages import (
@@ -49,20 +52,38 @@ _HINTS_FROM = 12
 _MOVED = (ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.FENCED_LEADER_EPOCH)
 
 
-def handle(call: Call, request: FetchRequest) -> None:
+def handle(call: Call, request: FetchRequest) -> Coroutine[None, None, None] | None:
     """Look at all partitions; the answer comes when there is enough."""
     rows, session, is_full = _wanted(call, request)
     rack = request.rack_id if call.version >= _RACKS_FROM else ""
-    slots = [_slot(call, row, rack) for row in rows]
-    bytes_max = max(min(request.max_bytes, call.broker.kafka.fetch_bytes_max), 1)
-    wait = FetchWait(
-        call,
-        slots,
-        min_bytes=min(request.min_bytes, bytes_max),
-        bytes_max=bytes_max,
-        done=lambda: call.answer(_response(call, rows, slots, session, is_full=is_full)),
-    )
-    wait.start(max_wait_s=call.timeout_s(request.max_wait_ms))
+
+    def begin(slots: list[FetchSlot]) -> None:
+        bytes_max = max(min(request.max_bytes, call.broker.kafka.fetch_bytes_max), 1)
+        wait = FetchWait(
+            call,
+            slots,
+            min_bytes=min(request.min_bytes, bytes_max),
+            bytes_max=bytes_max,
+            done=lambda: call.answer(_response(call, rows, slots, session, is_full=is_full)),
+        )
+        wait.start(max_wait_s=call.timeout_s(request.max_wait_ms))
+
+    if len(rows) > ROWS_AT_ONCE:
+        check_rows(len(rows))
+        return _find_in_turns(call, rows, rack, begin)
+    begin([_slot(call, row, rack) for row in rows])
+    return None
+
+
+async def _find_in_turns(
+    call: Call,
+    rows: list[SessionPartition],
+    rack: str,
+    begin: Callable[[list[FetchSlot]], None],
+) -> None:
+    slots = [_slot(call, row, rack) async for row in in_turns(rows)]
+    if not call.ended:
+        begin(slots)
 
 
 def refuse(request: FetchRequest, version: int, code: ErrorCode) -> FetchResponse:
@@ -112,7 +133,7 @@ def _slot(call: Call, row: SessionPartition, rack: str) -> FetchSlot:
         else:
             partition = find_partition(call.broker, row.topic, asked.partition)
     except RequestError as found:
-        error = found
+        error = found.with_traceback(None)
     slot = FetchSlot(
         partition,
         offset=asked.fetch_offset,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from trimaran.broker.calls import Call, told
 from trimaran.broker.setting_changes import SettingChanges, change_settings
 from trimaran.errors import ErrorCode, RequestError
-from trimaran.metadata.settings import Kind, Table
+from trimaran.metadata.settings import VALUE_CHARACTERS_MAX, Kind, Table, check_count
 from trimaran.protocol.messages import (
     AlterConfigsResourceResponse,
     IncrementalAlterableConfig,
@@ -99,6 +99,7 @@ async def _alter(
 def _changed(
     own: Mapping[str, str], table: Table, resource: IncrementalAlterConfigsResource
 ) -> SettingChanges:
+    check_count(len(resource.configs))
     wanted: dict[str, str] = {}
     unset: dict[str, None] = {}
     for config in resource.configs:
@@ -126,6 +127,8 @@ def _new_text(own: Mapping[str, str], table: Table, config: IncrementalAlterable
         raise RequestError(
             ErrorCode.INVALID_CONFIG, f"{name}: words are added to and taken from lists only"
         )
+    if len(value) > VALUE_CHARACTERS_MAX:
+        raise RequestError(ErrorCode.INVALID_CONFIG, f"{name}: {len(value)} characters of words")
     words = [word.strip() for word in own.get(name, setting.default).split(",") if word.strip()]
     given = [word.strip() for word in value.split(",") if word.strip()]
     if operation == _APPEND:

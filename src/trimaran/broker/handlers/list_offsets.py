@@ -17,11 +17,13 @@ Version notes:
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from trimaran.broker.api import Partition
 from trimaran.broker.calls import Call
 from trimaran.broker.leadership import check_leadership, find_partition
+from trimaran.broker.rows import in_turns
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import Offset
 from trimaran.protocol.messages import (
@@ -53,14 +55,13 @@ async def handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsResponse
     """Return an offset for each partition; the reads of all are under way together."""
     deadline_s = call.deadlines.now_s() + WAIT_S_MAX
     places: dict[tuple[str, int], None] = {}
-    started = [
-        [(asked, _start(call, topic.name, asked, places)) for asked in topic.partitions]
-        for topic in request.topics
+    rows = [(topic.name, asked) for topic in request.topics for asked in topic.partitions]
+    begun = [(asked, _start(call, name, asked, places)) async for name, asked in in_turns(rows)]
+    left = iter([await _finish(call, row, one, deadline_s) async for row, one in in_turns(begun)])
+    topics = [
+        ListOffsetsTopicResponse(name=one.name, partitions=list(islice(left, len(one.partitions))))
+        for one in request.topics
     ]
-    topics = []
-    for topic, partitions in zip(request.topics, started, strict=True):
-        found = [await _finish(call, asked, begun, deadline_s) for asked, begun in partitions]
-        topics.append(ListOffsetsTopicResponse(name=topic.name, partitions=found))
     return ListOffsetsResponse(topics=topics)
 
 
@@ -148,10 +149,10 @@ async def _find(
         return replace(answer, offset=high_watermark, leader_epoch=partition.leader_epoch)
     if call.deadlines.now_s() >= deadline_s:
         raise _too_late()
-    if asked.timestamp == MAX_TIMESTAMP:
-        search = asyncio.ensure_future(partition.offset_of_max_time())
-    else:
-        search = asyncio.ensure_future(partition.offset_for_time(asked.timestamp))
+    is_latest = asked.timestamp == MAX_TIMESTAMP
+    search = asyncio.ensure_future(
+        partition.offset_of_max_time() if is_latest else partition.offset_for_time(asked.timestamp)
+    )
     try:
         found = await _within(call, search, deadline_s)
     finally:

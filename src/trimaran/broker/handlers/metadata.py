@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from trimaran.broker.calls import Call
 from trimaran.broker.parking import Parked, leaderless
+from trimaran.broker.rows import check_rows
 from trimaran.broker.topic_creation import create_on_first_use, topic_defaults
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import GroupId, NodeId
@@ -48,6 +49,7 @@ def handle(call: Call, request: MetadataRequest) -> Coroutine[None, None, None] 
     if request.topics:
         # A hundred bytes that name a big topic ten times are not to be a megabyte of answer.
         once = {(asked.name, asked.topic_id): asked for asked in request.topics}
+        check_rows(len(once))
         request = replace(request, topics=list(once.values()))
     missing = _missing_names(call, request)
     if missing:

@@ -10,6 +10,7 @@ Version notes:
 
 from trimaran.broker.calls import Call
 from trimaran.broker.leadership import check_leadership, find_partition
+from trimaran.broker.rows import in_turns
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.messages import (
     EpochEndOffset,
@@ -20,15 +21,18 @@ from trimaran.protocol.messages import (
 )
 
 
-def handle(call: Call, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:
+async def handle(call: Call, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:
     """Return the end of each epoch asked for."""
     return OffsetForLeaderEpochResponse(
         topics=[
             OffsetForLeaderTopicResult(
                 topic=topic.topic,
-                partitions=[_epoch_end(call, topic.topic, asked) for asked in topic.partitions],
+                partitions=[
+                    _epoch_end(call, topic.topic, asked)
+                    async for asked in in_turns(topic.partitions)
+                ],
             )
-            for topic in request.topics
+            async for topic in in_turns(request.topics)
         ]
     )
 

@@ -16,6 +16,7 @@ from trimaran.broker.api import Partition, Pending
 from trimaran.broker.appending import AppendWait
 from trimaran.broker.calls import Call, told
 from trimaran.broker.leadership import LeaderHints, group_of
+from trimaran.broker.rows import ROWS_AT_ONCE, check_rows
 from trimaran.dedup.id_scan import RecordError
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.protocol.messages import (
@@ -44,6 +45,11 @@ def handle(call: Call, request: ProduceRequest) -> ProduceResponse | None:
         raise RequestError(
             ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "transactions are not there yet"
         )
+    count = 0
+    for topic in request.topic_data:
+        count += len(topic.partition_data)
+    if count > ROWS_AT_ONCE:
+        check_rows(count)
     wait = AppendWait(call)
     _append_all(call, request, wait)
     if request.acks == 0:
@@ -73,6 +79,7 @@ def refuse(request: ProduceRequest, version: int, code: ErrorCode) -> ProduceRes
 
 
 def _append_all(call: Call, request: ProduceRequest, wait: AppendWait) -> None:
+    """Append in one turn of the loop: the connection's next batches come behind these."""
     for topic in request.topic_data:
         for data in topic.partition_data:
             if call.version < _ZSTD_FROM and _is_zstd(data.records):
