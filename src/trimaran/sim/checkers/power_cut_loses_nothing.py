@@ -82,9 +82,6 @@ def _missed(copy: Disk, replicas: Sequence[Evidence]) -> Iterator[str]:
     copy.cut_power()
     files = SimFiles(copy, who="copy")
     store = open_store(files, identity=read_identity(files), settings=STORE)
-    for line in store.damage:
-        if all(view.replica is None or view.replica.damage is None for view in replicas):
-            yield f"damage: {line}"
     for view in replicas:
         if view.replica is None or view.replica.removed:
             continue
@@ -93,6 +90,8 @@ def _missed(copy: Disk, replicas: Sequence[Evidence]) -> Iterator[str]:
             yield f"group {view.group.hex()} is gone"
         elif found.damage is None:
             yield from _missed_of(view, found)
+        elif view.replica.damage is None:
+            yield f"group {view.group.hex()} is damaged: {found.damage.text}"
 
 
 def _missed_of(view: Evidence, found: RecoveredGroup) -> Iterator[str]:
