@@ -3,10 +3,16 @@
 import pytest
 from tests.sim.test_damage import Bench, drop_first_segments
 
+from trimaran.ids import TopicId, group_id
+from trimaran.metadata.commands import CreateTopic
 from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record
 
 pytestmark = pytest.mark.sim
+
+OTHER_TOPIC = TopicId(b"a topic of peace")
+OTHER = group_id(OTHER_TOPIC, 0)
+ROOM_BYTES = 1 << 20
 
 
 async def append_alone(bench, leader, count):
@@ -54,8 +60,64 @@ def test_a_deposed_leader_that_started_over_starts_again(appended):
     StartingOver(seed=1 + appended).run(scenario)
 
 
+def staged_bytes(node):
+    return sum(
+        len(node.disk.file_node(path).content)
+        for path in node.disk.file_paths()
+        if path.startswith("staging/")
+    )
+
+
+@pytest.mark.parametrize("is_found_out_late", [False, True])
+def test_a_group_without_room_stages_nothing_and_holds_up_no_other(is_found_out_late):
+    async def scenario(bench):
+        await bench.start()
+        await bench.add_other()
+        await bench.produce(60)
+        await bench.flushed()
+        victim = bench.follower()
+        bench.cluster.kill(victim)
+        bench.remove(victim, bench.files(victim, ".rows")[0])
+        disk = victim.disk
+        if not is_found_out_late:
+            disk.conditions.capacity = disk.used_bytes() + 2 * ROOM_BYTES
+        await bench.restarted(victim)
+        if is_found_out_late:
+            await bench.until(lambda: staged_bytes(victim) > ROOM_BYTES, step_s=0.001)
+            disk.conditions.capacity = disk.used_bytes() + ROOM_BYTES
+            await bench.until(lambda: staged_bytes(victim) == 0, limit_s=5, step_s=0.001)
+        await bench.until(lambda: bench.follows(victim, OTHER))
+        other = bench.replica(victim, OTHER)
+        victim.process.run(lambda: victim.broker._consensus._start_over(other))
+        await bench.until(lambda: bench.installs(victim) == 1)
+        assert bench.replica(victim, OTHER) is not other
+
+        assert staged_bytes(victim) == 0
+        assert disk.free_bytes() > 0
+        disk.conditions.capacity = None
+        await bench.same_everywhere()
+        assert bench.installs(victim) == 2
+
+    StartingOver().run(scenario)
+
+
 class StartingOver(Bench):
     """A cluster of which some log starts are above 1."""
+
+    async def add_other(self):
+        """Make a second topic, which stays empty."""
+        everyone = tuple(node.number for node in self.nodes)
+        command = CreateTopic(
+            name="others", topic_id=OTHER_TOPIC, assignments=(everyone,), settings={}
+        )
+        first = self.nodes[0]
+        controller = first.broker._controller
+        await first.process.start(controller.execute(command, timeout_s=30.0))
+        await self.until(lambda: self.leader(OTHER) is not None)
+
+    def follows(self, node, group):
+        replica = self.replica(node, group)
+        return replica is not None and replica.raft.leader is not None
 
     def installs(self, node):
         return node.broker.statistics().mending.installs

@@ -281,10 +281,12 @@ def test_an_installed_group_has_the_compacted_segments_of_its_source(ledger, kit
     driver.flush(*entries[:9])
     directory = group_directory(kit.GROUP) + "/"
     names = [path.removeprefix(directory) for path in files.contents if directory in path]
-    driver.store.plan_staging(kit.GROUP).run()
+    driver.store.plan_staging(kit.GROUP, needed_bytes=0).run()
     for name in names:
         content = bytes(files.contents[directory + name])
-        driver.store.plan_stage(kit.GROUP, name, content, position=0, is_last=True).run()
+        driver.store.plan_stage(
+            kit.GROUP, name, content, position=0, is_last=True, reserve_bytes=0
+        ).run()
     driver.store.plan_adopt(boundary).run()
     driver.round(boundaries=[boundary])
     found = driver.store.groups[kit.GROUP]

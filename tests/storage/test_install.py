@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimaran.errors import CorruptionError
+from trimaran.errors import CorruptionError, DiskFullError
 from trimaran.ids import NodeId
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.recovery import format_store
@@ -21,13 +21,18 @@ def source_of(kit, driver):
 
 
 def stage(kit, driver, source, names):
-    driver.store.plan_staging(kit.GROUP).run()
+    driver.store.plan_staging(kit.GROUP, needed_bytes=0).run()
     for name in names:
         content = bytes(source.files.contents[f"{group_directory(kit.GROUP)}/{name}"])
         half = len(content) // 2
         for position, data in ((0, content[:half]), (half, content[half:])):
             driver.store.plan_stage(
-                kit.GROUP, name, data, position=position, is_last=position > 0
+                kit.GROUP,
+                name,
+                data,
+                position=position,
+                is_last=position > 0,
+                reserve_bytes=0,
             ).run()
 
 
@@ -108,3 +113,27 @@ def test_equal_segments_have_equal_digests(kit, driver, other):
 
     assert digests[0] == digests[1]
     assert len(digests[0]) == 32
+
+
+def test_staging_takes_nothing_of_the_reserve(kit, driver):
+    driver.add()
+    driver.files.free_bytes = lambda: 5_000
+    with pytest.raises(DiskFullError):
+        driver.store.plan_staging(kit.GROUP, needed_bytes=5_001).run()
+    assert not driver.files.list("staging")
+
+    driver.store.plan_staging(kit.GROUP, needed_bytes=5_000).run()
+    for reserve_bytes in (4_901, 4_900):
+        part = driver.store.plan_stage(
+            kit.GROUP, "x", bytes(100), position=0, is_last=False, reserve_bytes=reserve_bytes
+        )
+        if reserve_bytes > 4_900:
+            with pytest.raises(DiskFullError):
+                part.run()
+        else:
+            part.run()
+    assert sum(len(c) for path, c in driver.files.contents.items() if "staging" in path) == 100
+
+    driver.store.plan_discard(kit.GROUP).run()
+    driver.store.plan_discard(kit.GROUP).run()
+    assert not driver.files.list("staging")

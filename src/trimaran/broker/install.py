@@ -5,7 +5,8 @@ entries left that reach back to where this member's log ends. The manifest and t
 in parts, one part on its way at a time and no faster than a set rate, so that neither memory nor
 the connection fills up. They come from the leader; while there is none, from any sound member whose
 files reach as far as this one's log: two members that start over leave the third without the
-majority to lead. What came is checked whole before it replaces anything.
+majority to lead. What came is checked whole before it replaces anything. A group for which there is
+no space, above the reserve that votes and deletions need, waits with nothing staged.
 
     manifest, state files, segments  ->  staging  ->  checked, moved  ->  boundary in the journal
     ->  loaded, taken up again
@@ -19,7 +20,6 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Protocol, TypeVar
 
 from trimaran.broker.asking import Asking
@@ -32,7 +32,6 @@ from trimaran.broker.repair_frames import (
     decode_manifest,
 )
 from trimaran.broker.rounds import Rounds
-from trimaran.broker.space import when_there_is_room
 from trimaran.errors import CorruptionError, DiskFullError, PeerError
 from trimaran.ids import GroupId, Index, NodeId
 from trimaran.records.entry import Entry
@@ -55,6 +54,8 @@ PART_BYTES = 256 << 10
 """Of a file, in one answer: what heartbeats' data lane may have in front of it."""
 RETRY_S = 0.5
 """Pause after all possible sources were asked in vain."""
+FULL_RETRY_S = 10.0
+"""How long a group waits for which the disk had no space; others go on."""
 
 
 class InstallOwner(Protocol):
@@ -81,8 +82,12 @@ class Installs:
         workers: Workers,
         node_ids: Sequence[NodeId],
         bytes_per_s: int,
+        reserve_bytes: int,
     ) -> None:
-        """`node_ids` are all nodes that may hold a group; at most `bytes_per_s` are fetched."""
+        """`node_ids` are all nodes that may hold a group; at most `bytes_per_s` are fetched.
+
+        So many bytes as `reserve_bytes` of the disk stay free.
+        """
         self._owner = owner
         self._asking = asking
         self._leaders = leaders
@@ -91,7 +96,10 @@ class Installs:
         self._workers = workers
         self._node_ids = tuple(node_ids)
         self._bytes_per_s = bytes_per_s
-        self._due: dict[GroupId, None] = {}
+        self._reserve_bytes = reserve_bytes
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[GroupId, float] = {}
+        """From when on."""
         self._wanted = asyncio.Event()
         self.count = 0
         """Groups installed since the start."""
@@ -100,14 +108,16 @@ class Installs:
 
     def want(self, group: GroupId) -> None:
         """Install `group`, as soon as a leader of it can be asked."""
-        self._due[group] = None
+        self._due[group] = self._loop.time()
         self._wanted.set()
 
     async def run(self) -> None:
         """Install what is wanted, for ever."""
         while True:
             await self._wanted.wait()
-            for group in list(self._due):
+            for group, due_s in list(self._due.items()):
+                if due_s > self._loop.time():
+                    continue
                 found = self._owner.waiting(group)
                 if found is None or await self._install(found):
                     del self._due[group]
@@ -125,12 +135,19 @@ class Installs:
             if not self._asking.can_ask(node):
                 continue
             try:
-                if await self._from(node, found):
-                    return True
+                is_done = await self._from(node, found)
             except (CorruptionError, PeerError, DiskFullError) as error:
                 log.warning(
                     "install failed group=%s source=%s reason=%s", found.group.hex(), node, error
                 )
+                is_done = False
+                if isinstance(error, DiskFullError):
+                    self._due[found.group] = self._loop.time() + FULL_RETRY_S
+            await self._submit(self._store.plan_discard(found.group))
+            if is_done:
+                return True
+            if self._due[found.group] > self._loop.time():
+                break
         return self._owner.waiting(found.group) is not found
 
     async def _from(self, node: NodeId, found: RecoveredGroup) -> bool:
@@ -139,7 +156,7 @@ class Installs:
         Raises:
             CorruptionError: what came fails its checks.
             PeerError: the manifest is none.
-            DiskFullError: no space.
+            DiskFullError: no space above the reserve.
         """
         group = found.group
         body = await self._asking.ask(node, RepairKind.MANIFEST, group, start=_end_of(found))
@@ -149,14 +166,16 @@ class Installs:
         boundary = manifest.boundary
         if found.damage is None and boundary.position.index < found.boundary.position.index:
             return False  # a sound member votes: it may not fall behind what it acknowledged
+        files = list(_files_of(manifest))
+        needed = self._reserve_bytes + sum(size for _, size in files)
+        await self._submit(self._store.plan_staging(group, needed_bytes=needed))
         log.warning(
             "install begins group=%s source=%s index=%s",
             group.hex(),
             node,
             boundary.position.index,
         )
-        await self._submit(self._store.plan_staging(group))
-        for name, size in _files_of(manifest):
+        for name, size in files:
             if not await self._fetch(node, group, name, size):
                 return False
         if self._owner.waiting(group) is not found:
@@ -200,8 +219,15 @@ class Installs:
             if body is None or (not body and position < size) or len(body) > size - position:
                 return False
             end = position + len(body)
-            part = self._store.plan_stage(group, name, body, position=position, is_last=end == size)
-            await when_there_is_room(partial(self._submit, part))
+            part = self._store.plan_stage(
+                group,
+                name,
+                body,
+                position=position,
+                is_last=end == size,
+                reserve_bytes=self._reserve_bytes,
+            )
+            await self._submit(part)
             self.bytes += len(body)
             position = end
             if position == size:

@@ -162,6 +162,7 @@ class Mending:
             workers=self._ports.workers,
             node_ids=[node.id for node in self._config.cluster.nodes],
             bytes_per_s=self._config.storage.repair_bytes_per_s,
+            reserve_bytes=self._config.storage.free_space_reserve_bytes,
         )
         for group in membership.broken():
             self.installs.want(group)

@@ -8,14 +8,15 @@ are; only afterwards may the caller put the boundary into the journal, and then 
 
 Invariants: before the boundary is synced nothing is deleted, and no file is replaced but by one
 that begins with the same entries: segments of one name are equal as far as both go. So a crash at
-any step leaves a group that is what it was, or has the new boundary.
+any step leaves a group that is what it was, or has the new boundary. Staging takes no space that
+is reserved: without it a node could not even store that it gave up.
 Does not: fetch, or write the journal.
 """
 
 from collections.abc import Collection
 from dataclasses import replace
 
-from trimaran.errors import CorruptionError
+from trimaran.errors import CorruptionError, DiskFullError
 from trimaran.ids import GroupId, group_name
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import File, Files
@@ -76,25 +77,48 @@ def staging_root(group: GroupId) -> str:
 class BeginStaging:
     """Makes room for a group's files. All works here run on the lane of segments."""
 
+    __slots__ = ("_files", "_group", "_needed_bytes")
+
+    def __init__(self, files: Files, group: GroupId, needed_bytes: int) -> None:
+        """Stage `group`; what an earlier attempt left behind goes."""
+        self._files = files
+        self._group = group
+        self._needed_bytes = needed_bytes
+
+    def run(self) -> None:
+        """Remove and make directories, in a thread.
+
+        Raises:
+            DiskFullError: fewer bytes are free than needed; nothing is staged.
+            StorageError: the disk failed.
+        """
+        DiscardStaged(self._files, self._group).run()
+        _check_room(self._files, self._group, self._needed_bytes)
+        root = staging_root(self._group)
+        self._files.make_directory(f"{root}/{group_directory(self._group)}/{STATE_DIRECTORY}")
+
+
+class DiscardStaged:
+    """Gives back the space of what was staged."""
+
     __slots__ = ("_files", "_group")
 
     def __init__(self, files: Files, group: GroupId) -> None:
-        """Stage `group`; what an earlier attempt left behind goes."""
+        """Remove all that is staged of `group`, if anything is."""
         self._files = files
         self._group = group
 
     def run(self) -> None:
-        """Remove and make directories, in a thread. Raises StorageError."""
+        """Remove it, in a thread. Raises StorageError."""
         root = staging_root(self._group)
         if self._files.exists(root):
             self._files.remove(root)
-        self._files.make_directory(f"{root}/{group_directory(self._group)}/{STATE_DIRECTORY}")
 
 
 class StagePart:
     """Writes a part of one staged file."""
 
-    __slots__ = ("_data", "_files", "_is_last", "_path", "_position")
+    __slots__ = ("_data", "_files", "_group", "_is_last", "_path", "_position", "_reserve_bytes")
 
     def __init__(
         self,
@@ -105,9 +129,12 @@ class StagePart:
         *,
         position: int,
         is_last: bool,
+        reserve_bytes: int,
     ) -> None:
         """Write `data` at `position` of the file `name` in the group's directory."""
         self._files = files
+        self._group = group
+        self._reserve_bytes = reserve_bytes
         self._path = f"{staging_root(group)}/{group_directory(group)}/{name}"
         self._data = data
         self._position = position
@@ -117,9 +144,10 @@ class StagePart:
         """Write, in a thread; with the last part the file is synced.
 
         Raises:
-            DiskFullError: no space; the same part may be written again.
+            DiskFullError: no space above the reserve; the same part may be written again.
             StorageError: the disk failed.
         """
+        _check_room(self._files, self._group, self._reserve_bytes + len(self._data))
         create = not self._files.exists(self._path)
         file = self._files.open(self._path, create=create)
         try:
@@ -128,6 +156,13 @@ class StagePart:
                 file.sync()
         finally:
             file.close()
+
+
+def _check_room(files: Files, group: GroupId, needed_bytes: int) -> None:
+    free = files.free_bytes()
+    if free < needed_bytes:
+        text = f"{free} bytes are free, {needed_bytes} are needed"
+        raise DiskFullError(f"{staging_root(group)}: {text}")
 
 
 class AdoptStaged:

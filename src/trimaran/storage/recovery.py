@@ -49,6 +49,7 @@ from trimaran.storage.install import (
     STAGING_DIRECTORY,
     AdoptStaged,
     BeginStaging,
+    DiscardStaged,
     LoadInstalled,
     StagePart,
 )
@@ -213,16 +214,34 @@ class Store:
         self.groups.pop(group, None)
         return RemoveGroup(self, group)
 
-    def plan_staging(self, group: GroupId) -> BeginStaging:
+    def plan_staging(self, group: GroupId, *, needed_bytes: int) -> BeginStaging:
         """Make room for files of `group` that come from another node."""
-        return BeginStaging(self._shared.files, group)
+        return BeginStaging(self._shared.files, group, needed_bytes)
 
     def plan_stage(
-        self, group: GroupId, name: str, data: bytes, *, position: int, is_last: bool
+        self,
+        group: GroupId,
+        name: str,
+        data: bytes,
+        *,
+        position: int,
+        is_last: bool,
+        reserve_bytes: int,
     ) -> StagePart:
         """Write a part of such a file."""
-        files = self._shared.files
-        return StagePart(files, group, name, data, position=position, is_last=is_last)
+        return StagePart(
+            self._shared.files,
+            group,
+            name,
+            data,
+            position=position,
+            is_last=is_last,
+            reserve_bytes=reserve_bytes,
+        )
+
+    def plan_discard(self, group: GroupId) -> DiscardStaged:
+        """Remove what is staged of `group`."""
+        return DiscardStaged(self._shared.files, group)
 
     def plan_adopt(self, boundary: Boundary) -> AdoptStaged:
         """Check what was staged against `boundary`, and put it where the group's files are."""

@@ -102,9 +102,11 @@ class GroupReplay:
             self._truncate(Index(index + 1))
         if self.detached and self.detached[0].index <= index:
             self.detached_previous = boundary.position.term
-        self.entries = [entry for entry in self.entries if entry.index > index]
-        self.detached = [entry for entry in self.detached if entry.index > index]
-        self.lost = {at: damage for at, damage in self.lost.items() if at > index}
+        for run in (self.entries, self.detached):
+            if run and run[0].index <= index:
+                del run[: index + 1 - run[0].index]
+        if self.lost:
+            self.lost = {at: damage for at, damage in self.lost.items() if at > index}
         self.boundary = boundary
         self._attach()
 
@@ -169,9 +171,11 @@ class GroupReplay:
 
     def _truncate(self, start: Index) -> None:
         """Drop everything from `start` on, as the log did when it was written."""
-        del self.entries[max(0, start - self.first_index) :]
-        if self.detached:
-            self.detached = [entry for entry in self.detached if entry.index < start]
+        if start > max(self.last_index, self.gap[0] if self.gap is not None else NO_INDEX):
+            return  # nothing is: what is behind a gap, or lost there, is not above the gap's index
+        for run in (self.entries, self.detached):
+            if run:
+                del run[max(0, start - run[0].index) :]
         if self.lost:
             self.lost = {at: damage for at, damage in self.lost.items() if at < start}
         if self.gap is not None and self.gap[0] >= start:
