@@ -258,3 +258,35 @@ async def test_nothing_is_swapped_into_a_group_that_is_gone(tmp_path):
     assert swaps == [False]
     assert bench.rounds.seen == []
     assert Lane.SEGMENTS not in [lane for lane, _ in bench.workers.lanes]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("when", ["CompactionStep", "CompactionDiscard"])
+async def test_a_group_that_is_removed_while_it_is_compacted_leaves_no_file_open(
+    tmp_path, monkeypatch, when
+):
+    bench = Bench(tmp_path)
+    opened, really_open = [], bench.files.open
+    submit = bench.workers.submit
+
+    def noted(path, *, create=False):
+        opened.append(really_open(path, create=create))
+        return opened[-1]
+
+    def removed_meanwhile(lane, work):
+        done = submit(lane, work)
+        if type(work).__name__ == when:
+            bench.replica.removed = True
+        return done
+
+    monkeypatch.setattr(RealFiles, "open", lambda _self, *args, **kwargs: noted(*args, **kwargs))
+    bench.workers.submit = removed_meanwhile
+    if when == "CompactionDiscard":
+        bench.workers.broken[Lane.COMPACTION, "CompactionStep"] = DiskFullError("no space")
+        bench.workers.broken[Lane.COMPACTION, "CompactionDiscard"] = StorageError("gone")
+
+    await bench.work_until(lambda: bench.compactor.statistics().given_up == 1)
+
+    if when == "CompactionStep":
+        assert opened
+    assert [file.path for file in opened if file._descriptor >= 0] == []

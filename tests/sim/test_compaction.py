@@ -159,6 +159,11 @@ def image(node):
     return node.broker._controller.image
 
 
+def held(node):
+    """Return the files that the lane of reads has open."""
+    return list(node.broker._store._shared.reads._open)
+
+
 def judge(bench):
     """Every replica has the last value of each key, and nothing that was not written there."""
     for node in bench.nodes:
@@ -190,6 +195,8 @@ def test_all_replicas_keep_the_same_records_whoever_dies(seed):
             await bench.until(lambda v=victim: bench.replica(v) is not None)
         await bench.compacted(at_least=2)
         judge(bench)
+        for node in bench.nodes:
+            assert all(path in node.disk.file_paths() for path in held(node))
         sizes = [bench.replica(node).storage.size for node in bench.nodes]
         assert max(sizes) < bench.count * VALUE_BYTES / 3
 
@@ -383,8 +390,13 @@ def test_a_deleted_topic_gives_its_space_back_and_one_of_its_name_begins_empty()
         await bench.start()
         await bench.write(60)
         await bench.compacted()
-        await bench.command(DeleteTopic(topic_id=TOPIC))
         directory = group_directory(GROUP)
+        for node in bench.nodes:
+            raft = bench.replica(node).raft
+            raft.log.release(bench.replica(node).boundary.position.index)
+            await node.process.run(lambda at=node: bench.partition(at).read(Offset(0), 1 << 20))
+            assert any(path.startswith(directory) for path in held(node))
+        await bench.command(DeleteTopic(topic_id=TOPIC))
         await bench.until(
             lambda: (
                 not any(
@@ -393,6 +405,9 @@ def test_a_deleted_topic_gives_its_space_back_and_one_of_its_name_begins_empty()
                     for path in node.disk.file_paths()
                 )
             )
+        )
+        await bench.until(
+            lambda: not any(path.startswith(directory) for n in bench.nodes for path in held(n))
         )
         await bench.create("ledger", ANEW, SETTINGS)
         anew = group_id(ANEW, 0)

@@ -51,6 +51,29 @@ def test_a_full_disk_leaves_the_log_as_it_was(ledger, driver):
     assert not driver.files.exists(group_directory(log.group) + "/compacting")
 
 
+def test_a_compaction_that_is_given_up_leaves_no_file_open(ledger, driver, monkeypatch):
+    ledger.filled(driver, ledger.written(9))
+    log = driver.log()
+    opened, really_open = [], driver.files.open
+
+    def noted(path, *, create=False):
+        opened.append(really_open(path, create=create))
+        return opened[-1]
+
+    monkeypatch.setattr(driver.files, "open", noted)
+    for fault in ("create", "write"):
+        for suffix in (".segment", ".rows"):
+            driver.files.failing = {(fault, "-0000000001" + suffix): DiskFullError}
+            work = log.plan_compaction(
+                ledger.wanted(log, merged=9), keys_bytes_max=ledger.KEYS_BYTES
+            )
+            with pytest.raises(DiskFullError):
+                ledger.run_through(work)
+            work.plan_discard().run()
+    assert opened
+    assert [file.path for file in opened if not file.closed] == []
+
+
 def test_a_crash_at_any_step_leaves_the_old_or_the_new_log(ledger, kit, driver):
     entries = ledger.written(10, count=40)
     boundary = ledger.filled(driver, entries)

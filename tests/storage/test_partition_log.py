@@ -402,14 +402,17 @@ def test_a_disk_that_cannot_be_read_is_not_a_segment_that_moved(kit, driver, log
             read.run()
 
 
-def test_event_ids_deleted_with_the_window_are_read_as_none(kit, driver, log):
-    entry = kit.records(1, event_ids=b"i" * 32)
-    driver.flush(entry)
+def test_a_lost_file_of_event_ids_is_damage_and_not_begun_anew(kit, driver, log):
+    """Ids of later entries would stand where the rows say that the lost ones do."""
+    driver.flush(kit.records(1, event_ids=b"i" * 32), kit.records(2, event_ids=b"j" * 32))
     driver.round(boundaries=[Boundary(group=kit.GROUP, position=log.synced_position)])
-    driver.files.remove(log.segments[0].paths[1])
+    path = log.segments[0].paths[1]
+    driver.files.remove(path)
     found = driver.restart().groups[kit.GROUP]
-    assert found.damage is None
-    assert found.log.plan_read_index(Index(1), 10).run()[0].event_ids == b""
+
+    assert found.damage is not None
+    assert f"{path} at byte 0: the file is missing" in found.damage.text
+    assert found.log.last_index == 0, "nothing is appended behind it"
 
 
 def test_a_reset_log_starts_behind_the_given_entry(kit, driver, log):

@@ -135,8 +135,16 @@ def test_every_file_below_the_boundary_must_be_there(kit, driver):
         files = driver.files.copy()
         files.remove(path)
         store = open_store(files, identity=kit.IDENTITY, settings=kit.SMALL)
-        expected = None if path.endswith(".ids") else DamageKind.ROWS
-        assert damage_of(store, kit.GROUP) is expected, path
+        assert damage_of(store, kit.GROUP) is DamageKind.ROWS, path
+
+
+def test_a_segment_without_event_ids_has_no_file_of_them(kit, driver):
+    driver.add()
+    position = driver.flush(*(kit.records(index) for index in range(1, 5)))
+    driver.round(boundaries=[Boundary(group=kit.GROUP, position=position)])
+
+    assert not any(path.endswith(".ids") for path in segment_paths(driver))
+    assert damage_of(driver.restart(), kit.GROUP) is None
 
 
 def test_segments_in_each_others_place_are_damage(kit, driver):

@@ -136,8 +136,12 @@ class Compactor:
             )
             return
         self._given_up += 1
-        if not replica.removed:
-            await self._workers.submit(Lane.COMPACTION, work.plan_discard())
+        discard = work.plan_discard(is_removed=replica.removed)
+        try:
+            await self._workers.submit(Lane.COMPACTION, discard)
+        except StorageError:
+            if not replica.removed:
+                raise
 
     async def _write(self, replica: Replica, work: LogCompaction) -> bool:
         """Write the range again; return whether all of it is there."""

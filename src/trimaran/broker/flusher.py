@@ -31,6 +31,7 @@ from trimaran.storage.boundary import Boundary, StateFile
 from trimaran.storage.compacted_list import compacted_file
 from trimaran.storage.compaction import LogCompaction
 from trimaran.storage.journal import Journal
+from trimaran.storage.partition_log import LogDrop
 
 T = TypeVar("T")
 
@@ -223,7 +224,7 @@ class Flusher:
         await is_synced
         if replica.removed:
             raise _GroupDeletedError
-        await self._submit(replica, storage.swapped(swap))
+        await self._drop(replica, storage.swapped(swap))
         names = [name for name, _, _ in boundary.state_files]
         await self._submit(replica, storage.plan_drop_states(names))
         return True
@@ -239,6 +240,16 @@ class Flusher:
         if replica.removed:
             raise _GroupDeletedError
         return self._workers.submit(Lane.SEGMENTS, work)
+
+    async def _drop(self, replica: Replica, drop: LogDrop) -> None:
+        """Delete segments, and have whoever read them close them: only that frees their space.
+
+        Raises:
+            _GroupDeletedError: the group was deleted meanwhile.
+        """
+        await self._submit(replica, drop)
+        if drop.segments:
+            self._workers.submit(Lane.READS, drop.plan_let_go())
 
     async def _write(
         self, replica: Replica, entries: Sequence[Entry], states: Mapping[str, bytes | StateFile]
@@ -297,7 +308,7 @@ class Flusher:
         start = (boundary.log_start_index, boundary.log_start_offset)
         if start != (previous.log_start_index, previous.log_start_offset):
             replica.storage.set_log_start(*start)
-            await self._submit(replica, replica.storage.plan_drop_segments())
+            await self._drop(replica, replica.storage.plan_drop_segments())
 
     def _cut_tail(self) -> None:
         """Release the oldest entries below boundaries until the rest is within its budget."""

@@ -528,6 +528,7 @@ class Membership:
         await forgotten
         remove = self._store.plan_remove_group(group)
         await when_there_is_room(partial(self._workers.submit, Lane.SEGMENTS, remove))
+        await self._workers.submit(Lane.READS, remove.plan_let_go())
 
 
 def _read_states(found: RecoveredGroup) -> tuple[ProducerTable, StoredRules, EventIds]:

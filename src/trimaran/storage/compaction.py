@@ -133,9 +133,9 @@ class LogCompaction:
         assert not self.done
         return CompactionStep(self)
 
-    def plan_discard(self) -> "CompactionDiscard":
-        """Leave nothing behind."""
-        return CompactionDiscard(self)
+    def plan_discard(self, *, is_removed: bool = False) -> "CompactionDiscard":
+        """Leave nothing behind; of a removed group's files another work sees to that."""
+        return CompactionDiscard(self, is_removed=is_removed)
 
     # In a thread from here on
 
@@ -147,10 +147,12 @@ class LogCompaction:
             self._opened.close()
         return moved or 0
 
-    def discard(self) -> None:
+    def discard(self, *, is_removed: bool) -> None:
         """Close files, and remove what waits."""
         self._steps.close()
         self._opened.close()
+        if is_removed:
+            return
         directory = f"{group_directory(self.group)}/{COMPACTING_DIRECTORY}"
         if self._files.exists(directory):
             self._files.remove(directory)
@@ -169,8 +171,9 @@ class LogCompaction:
             if sources[0].generation >= self.wanted.generation:
                 ordinal = yield from self._pass_over(sources, ordinal)
                 continue
-            output = _Output(self._files, sources, self.wanted.generation)
+            output = _Output(sources, self.wanted.generation)
             try:
+                output.begin(self._files)
                 for part in self._parts(sources):
                     moved = 0
                     for entry in part:
@@ -323,15 +326,16 @@ class CompactionStep:
 class CompactionDiscard:
     """Gives a compaction up. Runs on the lane of compaction."""
 
-    __slots__ = ("_compaction",)
+    __slots__ = ("_compaction", "_is_removed")
 
-    def __init__(self, compaction: LogCompaction) -> None:
+    def __init__(self, compaction: LogCompaction, *, is_removed: bool) -> None:
         """Remove what `compaction` wrote."""
         self._compaction = compaction
+        self._is_removed = is_removed
 
     def run(self) -> None:
         """Close and delete, in a thread. Raises StorageError."""
-        self._compaction.discard()
+        self._compaction.discard(is_removed=self._is_removed)
 
 
 class CompactionSwap:
@@ -415,7 +419,7 @@ class _Output:
     __slots__ = (
         "_buffers",
         "_digest",
-        "_is_synced",
+        "_open",
         "_rows",
         "_rows_file",
         "_segment",
@@ -426,7 +430,7 @@ class _Output:
         "_written",
     )
 
-    def __init__(self, files: Files, sources: tuple[Segment, ...], generation: int) -> None:
+    def __init__(self, sources: tuple[Segment, ...], generation: int) -> None:
         first, last = sources[0], sources[-1]
         self._sources = sources
         self._segment = Segment(
@@ -436,10 +440,7 @@ class _Output:
             last=last.last,
             generation=generation,
         )
-        stem = f"{group_directory(first.group)}/{COMPACTING_DIRECTORY}/{self._segment.name.stem}"
-        self._segment_file: File = files.open(stem + SEGMENT_SUFFIX, create=True)
-        self._rows_file: File = files.open(stem + ROWS_SUFFIX, create=True)
-        self._rows_file.pwrite([encode_rows_head(first.group, first.base, generation)], 0)
+        self._open: list[File] = []
         self._digest = blake2b(digest_size=DIGEST_BYTES)
         self._buffers: list[Buffer] = []
         self._rows: list[Buffer] = []
@@ -447,6 +448,16 @@ class _Output:
         self._written = 0
         """Rows in the file."""
         self._term: int | None = None
+
+    def begin(self, files: Files) -> None:
+        """Make the files."""
+        segment = self._segment
+        stem = f"{group_directory(segment.group)}/{COMPACTING_DIRECTORY}/{segment.name.stem}"
+        for suffix in (SEGMENT_SUFFIX, ROWS_SUFFIX):
+            self._open.append(files.open(stem + suffix, create=True))
+        self._segment_file, self._rows_file = self._open
+        head = encode_rows_head(segment.group, segment.base, segment.generation)
+        self._rows_file.pwrite([head], 0)
 
     def add(self, entry: Entry, payload: Payload, digested: bytes) -> None:
         """Take what stays of `entry`."""
@@ -489,8 +500,8 @@ class _Output:
 
     def close(self) -> None:
         """Close the files."""
-        self._segment_file.close()
-        self._rows_file.close()
+        for file in self._open:
+            file.close()
 
     def _write(self) -> int:
         size = self._waiting_bytes

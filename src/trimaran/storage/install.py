@@ -16,7 +16,7 @@ Does not: fetch, or write the journal.
 from collections.abc import Collection
 from dataclasses import replace
 
-from trimaran.errors import CorruptionError, DiskFullError
+from trimaran.errors import CorruptionError, DiskFullError, StorageError
 from trimaran.ids import GroupId, group_name
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import File, Files
@@ -276,9 +276,12 @@ class ReadPart:
 
     def run(self) -> bytes | None:
         """Return the bytes, None if there is no such file (any more). Raises StorageError."""
-        if not self._files.exists(self._path):
-            return None
-        file = self._files.open(self._path)
+        try:
+            file = self._files.open(self._path)
+        except StorageError:
+            if not self._files.exists(self._path):
+                return None
+            raise
         try:
             return file.pread(self._count, self._position)
         finally:

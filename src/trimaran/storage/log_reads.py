@@ -65,12 +65,16 @@ class LogRead:
         return [entry for entry in entries if _is_batch(entry.kind, len(entry.payload))]
 
     def _moved(self, error: StorageError, segment: Segment) -> StorageError:
-        """Return what a failed read means: files that are not there any more, or the disk."""
-        if isinstance(error, CorruptionError) or all(
-            self._files.exists(path) for path in (segment.paths[0], segment.paths[2])
-        ):
-            return error
-        return SegmentsMovedError(f"{segment.path}: deleted while a read was waiting")
+        return moved(self._files, error, segment)
+
+
+def moved(files: OpenFiles, error: StorageError, segment: Segment) -> StorageError:
+    """Return what a failed read means: files that are not there any more, or the disk."""
+    if isinstance(error, CorruptionError) or all(
+        files.exists(path) for path in (segment.paths[0], segment.paths[2])
+    ):
+        return error
+    return SegmentsMovedError(f"{segment.path}: deleted while a read was waiting")
 
 
 class ReadIndex(LogRead):

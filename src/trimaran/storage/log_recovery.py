@@ -250,8 +250,8 @@ def _check_segment(
 
 
 def _check_ids(shared: LogFiles, path: str, serial: int, last: Row, found: LogRecovery) -> int:
-    """Return how many bytes of event ids the segment has; 0 if the file was deleted."""
-    if not shared.files.exists(path + IDS_SUFFIX):
+    """Return how many bytes of event ids the segment has; without any there need be no file."""
+    if last.ids_end == 0 and not shared.files.exists(path + IDS_SUFFIX):
         return 0
     size = _size(shared.reads, path + IDS_SUFFIX, serial)
     if size < last.ids_end:

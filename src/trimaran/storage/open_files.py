@@ -41,8 +41,7 @@ class OpenFiles:
 
     def get(self, path: str, serial: int, *, create: bool = False) -> File:
         """Return the open file; `create` makes it anew, whatever is there. Raises StorageError."""
-        while self._retired:
-            self.drop_below(self._retired.popleft())
+        self.drop_retired()
         found = self._open.get(path)
         if found is not None and found[0] == serial and not create:
             self._open.move_to_end(path)
@@ -90,8 +89,16 @@ class OpenFiles:
             self.drop(path)
 
     def retire(self, prefix: str) -> None:
-        """Have the owner `drop_below` at its next use of any file; from any thread."""
+        """Have the owner `drop_below` at its next use of any file; from any thread.
+
+        The files must be gone by then, or the owner may open them once more before.
+        """
         self._retired.append(prefix)
+
+    def drop_retired(self) -> None:
+        """Close what was retired: until then it takes its space on the disk."""
+        while self._retired:
+            self.drop_below(self._retired.popleft())
 
     def close(self) -> None:
         """Close everything; syncs nothing."""
@@ -102,3 +109,17 @@ class OpenFiles:
         path = next(iter(self._open))
         self.sync(path)
         self.drop(path)
+
+
+class LetGo:
+    """Closes files that are deleted, and so frees their space. Runs on the lane of their owner."""
+
+    __slots__ = ("_files",)
+
+    def __init__(self, files: OpenFiles) -> None:
+        """Close what was retired in `files`."""
+        self._files = files
+
+    def run(self) -> None:
+        """Close, in a thread. Raises StorageError."""
+        self._files.drop_retired()

@@ -31,7 +31,7 @@ from trimaran.storage.log_reads import (
     SearchBatch,
 )
 from trimaran.storage.log_repair import LogRepair
-from trimaran.storage.open_files import OpenFiles
+from trimaran.storage.open_files import LetGo, OpenFiles
 from trimaran.storage.page_cache import CACHED_BYTES_MAX, PageCache
 from trimaran.storage.scrub import RowsDigest, ScrubPart
 from trimaran.storage.segment import Segment, SegmentAppend, group_directory, new_segment
@@ -239,7 +239,7 @@ class LogFlush:
 
 
 class LogDrop:
-    """Deletes segments that are below the log start. Made by `plan_drop_segments`, `plan_reset`."""
+    """Deletes segments below the log start. Made by `plan_drop_segments`, `plan_reset`."""
 
     __slots__ = ("_log", "done", "segments")
 
@@ -253,12 +253,16 @@ class LogDrop:
         """Delete, in a thread. Raises StorageError."""
         shared = self._log._shared
         for segment in self.segments:
-            shared.reads.retire(segment.path)
             for path in segment.paths:
                 shared.writes.drop(path)
                 if shared.files.exists(path):
                     shared.files.remove(path)
+            shared.reads.retire(segment.path)
         self.done = True
+
+    def plan_let_go(self) -> LetGo:
+        """Close what was deleted: what is open keeps its space. On the lane of reads."""
+        return LetGo(self._log._shared.reads)
 
 
 class PartitionLog:

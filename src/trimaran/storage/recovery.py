@@ -62,7 +62,7 @@ from trimaran.storage.journal_files import (
 )
 from trimaran.storage.journal_scan import JournalScan
 from trimaran.storage.log_recovery import LogRecovery, recover_log, tidy_log
-from trimaran.storage.open_files import OPEN_FILES_MAX, OpenFiles
+from trimaran.storage.open_files import OPEN_FILES_MAX, LetGo, OpenFiles
 from trimaran.storage.page_cache import CACHED_BYTES_MAX, PageCache
 from trimaran.storage.partition_log import SEGMENT_BYTES, LogFiles, PartitionLog, StoredLog
 from trimaran.storage.replay import NO_INDEX, GroupReplay, replay
@@ -164,8 +164,12 @@ class RemoveGroup:
         shared = self._store._shared
         directory = group_directory(self._group)
         shared.writes.drop_below(directory + "/")
-        shared.reads.retire(directory + "/")
         _remove_group(shared.files, self._store._list, self._group)
+        shared.reads.retire(directory + "/")
+
+    def plan_let_go(self) -> LetGo:
+        """Close what was deleted: what is open keeps its space. On the lane of reads."""
+        return LetGo(self._store._shared.reads)
 
 
 class Store:

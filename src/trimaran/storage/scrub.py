@@ -10,8 +10,9 @@ Does not: repair, choose what to read when, or talk to peers.
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from trimaran.errors import CorruptionError
+from trimaran.errors import CorruptionError, StorageError
 from trimaran.ids import Index
+from trimaran.storage.log_reads import moved
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.segment import (
     ROWS_PER_READ_MAX,
@@ -96,9 +97,16 @@ class RowsDigest:
         """Return DIGEST_BYTES bytes, equal for replicas whose rows are equal.
 
         Raises:
+            SegmentsMovedError: the segment was deleted meanwhile.
             CorruptionError: a row fails its check.
             StorageError: the disk cannot be read.
         """
+        try:
+            return self._digest()
+        except StorageError as error:
+            raise moved(self._files, error, self._segment) from error
+
+    def _digest(self) -> bytes:
         segment = self._segment
         if segment.generation:
             return segment.digest

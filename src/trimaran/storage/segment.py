@@ -358,7 +358,7 @@ def _read(file: File, length: int, position: int) -> tuple[bytes, str]:
 
 
 def _read_ids(files: OpenFiles, segment: Segment, row: Row) -> bytes:
-    """Return the entry's event ids; none once the file was deleted with the dedup window."""
+    """Return the entry's event ids; none of a segment that is looked at without them."""
     if row.ids_bytes == 0 or segment.ids_size == 0:
         return b""
     path = segment.path + IDS_SUFFIX

@@ -36,8 +36,8 @@ Row:
     73        3      zeros
     76        4      CRC-32C of the bytes before, seeded with the group
 
-The `.ids` file has the event ids of the entries one after the other; it is deleted once the dedup
-window has passed it, and entries are read without ids from then on.
+The `.ids` file has the event ids of the entries one after the other; while no entry of the segment
+has any there is none.
 
 Does not: read or write files (segment.py).
 """
