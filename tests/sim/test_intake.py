@@ -16,6 +16,7 @@ pytestmark = pytest.mark.sim
 
 JOURNAL_BYTES_MAX = STORE.journal.total_bytes_max
 UNFLUSHED_BYTES_MAX = MIB
+RESERVE_BYTES = 4 * MIB
 BATCH_BYTES = 100_000
 OTHER_TOPIC = TopicId(b"made meanwhile..")
 
@@ -155,6 +156,28 @@ def test_control_entries_of_other_groups_pass_a_node_that_takes_no_events():
         await bench.until(lambda: image.topic("made-meanwhile") is not None, limit_s=5.0)
 
     Bench(seed=5).run(scenario)
+
+
+def test_a_follower_keeps_half_of_its_reserve_and_catches_up_when_it_has_room():
+    async def scenario(bench):
+        await bench.start()
+        node, began = bench.follower(), term(bench)
+        node.broker._consensus.space._reserve_bytes = RESERVE_BYTES
+        node.disk.conditions.capacity = node.disk.used_bytes() + 2 * RESERVE_BYTES
+        least = RESERVE_BYTES * 2
+
+        for _ in range(20):
+            await bench.produce(10, size=BATCH_BYTES)
+            await asyncio.sleep(0.2)
+            least = min(least, node.disk.free_bytes())
+
+        assert not node.broker._consensus.intake.from_leaders
+        assert RESERVE_BYTES // 4 < least < RESERVE_BYTES // 2
+        assert term(bench) == began
+        node.disk.conditions.capacity = None
+        await catches_up(bench, node)
+
+    Bench(seed=6).run(scenario)
 
 
 def _create(node, name):

@@ -122,8 +122,8 @@ def _packages() -> Finding:
 def _open_files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = f"{soft} (hard limit {hard})"
-    if soft < OPEN_FILES_MIN:
-        advice = f"ulimit -n {OPEN_FILES_MIN}, or LimitNOFILE= in the unit"
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES_MIN:
+        advice = f"ulimit -Hn {OPEN_FILES_MIN}, or LimitNOFILE= in the unit"
         return Finding("open files", Severity.WARN, found, advice)
     return Finding("open files", Severity.OK, found)
 

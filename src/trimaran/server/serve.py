@@ -23,6 +23,7 @@ from trimaran.protocol.codec import preload, preload_older
 from trimaran.server.clock import RealChance, RealClock
 from trimaran.server.control_file import read_control
 from trimaran.server.cutting import CuttableNetwork
+from trimaran.server.descriptors import raise_descriptor_limit, within_descriptors
 from trimaran.server.http.serving import HttpServer, bind_http
 from trimaran.server.lag import LoopLag
 from trimaran.server.launch import Launch, StartError
@@ -57,6 +58,7 @@ def run_broker(config: NodeConfig, files: RealFiles, identity: Identity, launch:
     # Now, not with the first client: loading the codecs holds the interpreter for a good part of a
     # second, and a leader that is silent for that long loses its leaderships.
     preload()
+    config = within_descriptors(config, raise_descriptor_limit())
     store = open_store(files, identity=identity, settings=store_settings(config))
     for line in store.notes:
         log.info("recovery: %s", line)
