@@ -32,10 +32,10 @@ Item = TypeVar("Item")
 MALFORMED: Final = (ProtocolError, struct.error, IndexError, UnicodeDecodeError)
 """What reading bytes that are no message may raise; nothing else."""
 
-ITEMS_MAX: Final = 50_000
+ITEMS_MAX: Final = 25_000
 """Array elements in one request, all arrays together: an element may take 2 bytes on the wire and
 100 in memory, and a microsecond to read, so a frame's size alone bounds neither memory nor the time
-that others wait. A cluster's 10,000 partitions, each with its topic and its replicas.
+that others wait. A cluster has at most 10,000 partitions, each perhaps of a topic of its own.
 """
 
 INT8: Final = Struct(">b")
