@@ -102,13 +102,46 @@ async def test_control_lives_on_without_bulk():
 async def test_a_peer_in_a_new_life_ends_what_is_left_of_the_old_one():
     owner = Owner()
     peers = peers_of(owner)
+    old_control = admitted(peers, OTHER)
     old_bulk = admitted(peers, replace(OTHER, lane=PeerLane.BULK))
+    await asyncio.sleep(0)
+    owner.events.clear()
 
     admitted(peers, replace(OTHER, boot_id=BootId(8)))
     await asyncio.sleep(0)
 
-    assert old_bulk.aborted
-    assert owner.events == [("down", PeerLane.BULK), ("up", PeerLane.CONTROL)]
+    assert (old_control.aborted, old_bulk.aborted) == (True, True)
+    down = [("down", PeerLane.CONTROL), ("down", PeerLane.BULK)]
+    assert owner.events == [*down, ("up", PeerLane.CONTROL)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("boot_id", [None, BootId(7), BootId(8)])
+async def test_no_data_is_taken_from_a_node_whose_signs_of_life_are_not_heard(boot_id):
+    """Its entries would make it a leader whose silence nobody notices."""
+    peers = peers_of(Owner())
+    if boot_id is not None:
+        control = admitted(peers, replace(OTHER, boot_id=boot_id))
+        if boot_id == OTHER.boot_id:
+            peers.lost(control)
+
+    with pytest.raises(PeerError, match="no control lane here"):
+        admitted(peers, replace(OTHER, lane=PeerLane.BULK))
+
+    assert PeerLane.BULK not in peers.peers[NodeId(2)].sessions
+
+
+@pytest.mark.asyncio
+async def test_the_data_lane_is_dialed_once_the_control_lane_is_there():
+    peers = peers_of(Owner())
+    peer = peers.peers[NodeId(2)]
+    assert not peer.control_up.is_set()
+
+    control = admitted(peers, OTHER)
+    assert peer.control_up.is_set()
+
+    peers.lost(control)
+    assert not peer.control_up.is_set()
 
 
 @pytest.mark.asyncio

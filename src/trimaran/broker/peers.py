@@ -2,8 +2,9 @@
 
 The node with the lower id dials. Two lanes: CONTROL carries heartbeats, votes, answers and
 announcements; BULK carries entries, so that a sign of life never waits behind data.
-A lane never outlives its other: without control bulk is closed, and a peer that comes back in a new
-life closes what is left of the old one.
+A lane never outlives its other: without control bulk is closed and none is admitted (entries would
+revive a leader whose silence nobody notices), and a peer that comes back in a new life closes what
+is left of the old one.
 Does not: decide who is alive (heartbeats) or who leads (elections).
 """
 
@@ -57,13 +58,24 @@ class PeersOwner(Protocol):
 class Peer:
     """One other node."""
 
-    __slots__ = ("address", "boot_id", "bulk_out", "control_out", "counts", "node_id", "sessions")
+    __slots__ = (
+        "address",
+        "boot_id",
+        "bulk_out",
+        "control_out",
+        "control_up",
+        "counts",
+        "node_id",
+        "sessions",
+    )
 
     def __init__(self, node_id: NodeId, address: PeerAddress) -> None:
         self.node_id = node_id
         self.address = address
         self.sessions: dict[PeerLane, PeerSession] = {}
         self.boot_id: BootId | None = None
+        self.control_up = asyncio.Event()
+        """Set while the control lane is there: before that nobody dials the other."""
         self.counts = True
         """False while it speaks from a disk that is not the registered one: no vote, no ack."""
         self.control_out: list[tuple[GroupId, Message]] = []
@@ -166,16 +178,22 @@ class Peers:
         """Take a greeted session up, in the place of an older one.
 
         Raises:
-            PeerError: another cluster, an unknown node, or our own id.
+            PeerError: another cluster, an unknown node, our own id, or data from a node whose
+                signs of life would not be heard.
         """
         self._check(hello.cluster_id, hello.node_id)
         peer = self.peers[hello.node_id]
+        is_same_life = PeerLane.CONTROL in peer.sessions and peer.boot_id == hello.boot_id
+        if hello.lane is PeerLane.BULK and not is_same_life:
+            raise PeerError(f"node {hello.node_id} has no control lane here: that one comes first")
         self._judge_disk(peer, hello)
         for lane in PeerLane:
             if lane is hello.lane or peer.boot_id != hello.boot_id:
                 self._drop(peer, lane)
         peer.boot_id = hello.boot_id
         peer.sessions[hello.lane] = session
+        if hello.lane is PeerLane.CONTROL:
+            peer.control_up.set()
         session.counters = self._counters.peer(peer.node_id)
         session.counters.connections += 1
         asyncio.get_running_loop().call_soon(self._up, peer, hello.lane, session)
@@ -232,6 +250,8 @@ class Peers:
         session = peer.sessions.pop(lane, None)
         if session is None:
             return
+        if lane is PeerLane.CONTROL:
+            peer.control_up.clear()
         session.abort()
         out = peer.control_out if lane is PeerLane.CONTROL else peer.bulk_out
         out.clear()
@@ -255,6 +275,8 @@ class Peers:
     async def _dial(self, peer: Peer, lane: PeerLane) -> None:
         """Keep one lane to `peer` up."""
         while not self._closing:
+            if lane is PeerLane.BULK:
+                await peer.control_up.wait()
             session = PeerSession(self, lane)
             closed = asyncio.get_running_loop().create_future()
             dialed = _Dialed(session, closed)
