@@ -25,8 +25,9 @@ from trimaran.records.entry import Entry, EntryKind, HardState
 from trimaran.records.iteration import Record, iterate_records
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import RealFiles
+from trimaran.storage.formatting import format_store
 from trimaran.storage.identity import Identity
-from trimaran.storage.recovery import format_store, open_store
+from trimaran.storage.recovery import open_store
 from trimaran.storage.segment import group_directory
 
 NODE, OTHER = NodeId(1), NodeId(2)

@@ -28,8 +28,9 @@ from trimaran.records.entry import EntryKind, HardState
 from trimaran.records.iteration import Record, iterate_records
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import RealFiles
+from trimaran.storage.formatting import format_store
 from trimaran.storage.identity import Identity
-from trimaran.storage.recovery import format_store, open_store
+from trimaran.storage.recovery import open_store
 
 ONE, TWO, THREE = NodeId(1), NodeId(2), NodeId(3)
 TOPIC = TopicId(bytes(15) + b"\x09")

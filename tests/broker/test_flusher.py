@@ -31,8 +31,9 @@ from trimaran.records.entry import Entry, EntryKind, HardState
 from trimaran.records.iteration import Record
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import RealFiles
+from trimaran.storage.formatting import format_store
 from trimaran.storage.identity import Identity
-from trimaran.storage.recovery import format_store, open_store
+from trimaran.storage.recovery import open_store
 
 NODE = NodeId(1)
 OTHER = NodeId(2)

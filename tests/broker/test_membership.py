@@ -16,8 +16,9 @@ from trimaran.raft.progress import RaftLimits
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.files import RealFiles
+from trimaran.storage.formatting import format_store
 from trimaran.storage.identity import Identity
-from trimaran.storage.recovery import format_store, open_store
+from trimaran.storage.recovery import open_store
 
 NODE = NodeId(1)
 TOPIC = Topic(name="t", topic_id=TopicId(bytes(15) + b"\x09"), partitions=((NODE,),), settings={})

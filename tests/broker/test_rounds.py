@@ -15,9 +15,10 @@ from trimaran.raft.node import RaftNode
 from trimaran.records.entry import Entry, EntryKind, HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.files import RealFiles
+from trimaran.storage.formatting import format_store
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal import Journal, JournalSettings
-from trimaran.storage.recovery import StoreSettings, format_store, open_store
+from trimaran.storage.recovery import StoreSettings, open_store
 
 NODE = NodeId(1)
 OTHER = NodeId(2)

@@ -17,10 +17,11 @@ from trimaran.records.iteration import Record, iterate_records
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.compacted_list import compacted_file
 from trimaran.storage.files import PAGE_BYTES, Buffer
+from trimaran.storage.formatting import format_store
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal import JournalSettings, RoundContent
 from trimaran.storage.partition_log import PartitionLog
-from trimaran.storage.recovery import Store, StoreSettings, format_store, open_store
+from trimaran.storage.recovery import Store, StoreSettings, open_store
 
 
 class MemoryFile:

@@ -14,9 +14,9 @@ from trimaran.storage.compacted_list import (
     compacted_file,
 )
 from trimaran.storage.compaction import KEY_BYTES, KEYS_MIN, RecordsDigest
+from trimaran.storage.formatting import format_store
 from trimaran.storage.log_reads import SegmentsMovedError
 from trimaran.storage.open_files import OpenFiles
-from trimaran.storage.recovery import format_store
 from trimaran.storage.segment import group_directory
 from trimaran.storage.verify import verify_store
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from trimaran.errors import CorruptionError, ErrorCode, RequestError
 from trimaran.ids import Index, Offset
+from trimaran.storage.formatting import format_store
 from trimaran.storage.log_reads import SegmentsMovedError
-from trimaran.storage.recovery import format_store
 from trimaran.storage.segment import SEGMENT_SUFFIX
 
 

@@ -5,7 +5,7 @@ import pytest
 from trimaran.errors import CorruptionError, DiskFullError
 from trimaran.ids import NodeId
 from trimaran.storage.boundary import Boundary
-from trimaran.storage.recovery import format_store
+from trimaran.storage.formatting import format_store
 from trimaran.storage.segment import group_directory
 
 

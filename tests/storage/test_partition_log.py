@@ -14,9 +14,9 @@ from trimaran.records.control import (
 from trimaran.records.entry import EntryKind, LogPosition
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.epochs import LeaderEpochs
+from trimaran.storage.formatting import format_store
 from trimaran.storage.log_reads import SegmentsMovedError
 from trimaran.storage.open_files import OpenFiles
-from trimaran.storage.recovery import format_store
 from trimaran.storage.segment import parse_segment_name
 from trimaran.storage.sidecar import (
     decode_row,

@@ -11,8 +11,9 @@ from trimaran.ids import (
 from trimaran.records.entry import HardState, LogPosition
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import DamageKind
+from trimaran.storage.formatting import format_store
 from trimaran.storage.group_list import read_group_list
-from trimaran.storage.recovery import format_store, open_store
+from trimaran.storage.recovery import open_store
 from trimaran.storage.segment import group_directory
 
 

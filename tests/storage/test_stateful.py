@@ -29,8 +29,9 @@ from trimaran.sim.files import ProcessEnded, SimFile, SimFiles
 from trimaran.sim.trace import EventLog
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import DamageKind
+from trimaran.storage.formatting import format_store
 from trimaran.storage.journal import LiveGroup, RoundContent
-from trimaran.storage.recovery import format_store, open_store
+from trimaran.storage.recovery import open_store
 from trimaran.storage.verify import verify_store
 
 

@@ -17,8 +17,8 @@ from trimaran.errors import TrimaranError
 from trimaran.ids import ClusterId, DiskId
 from trimaran.server.places import NodePlace
 from trimaran.storage.files import RealFiles
+from trimaran.storage.formatting import format_store
 from trimaran.storage.identity import Identity
-from trimaran.storage.recovery import format_store
 
 
 class FormatError(TrimaranError):

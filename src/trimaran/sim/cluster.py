@@ -35,9 +35,10 @@ from trimaran.sim.network import SimNetwork
 from trimaran.sim.ports import SimClock, make_ports
 from trimaran.sim.process import Death, Process
 from trimaran.sim.trace import EventLog
+from trimaran.storage.formatting import format_store
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal import JournalSettings
-from trimaran.storage.recovery import StoreSettings, format_store, open_store
+from trimaran.storage.recovery import StoreSettings, open_store
 
 PEER_PORT = 9100
 KAFKA_PORT = 9092

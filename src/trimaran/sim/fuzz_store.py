@@ -19,6 +19,7 @@ from trimaran.sim.files import SimFiles
 from trimaran.sim.trace import EventLog
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage, DamageKind
+from trimaran.storage.formatting import format_store
 from trimaran.storage.frames import CHECKSUM, FRAME_HEAD
 from trimaran.storage.identity import Identity
 from trimaran.storage.journal import JournalSettings, LiveGroup, RoundContent
@@ -34,7 +35,7 @@ from trimaran.storage.journal_format import (
 )
 from trimaran.storage.log_reads import SegmentsMovedError
 from trimaran.storage.partition_log import PartitionLog
-from trimaran.storage.recovery import Store, StoreSettings, format_store, open_store
+from trimaran.storage.recovery import Store, StoreSettings, open_store
 from trimaran.storage.sidecar import ROW, ROW_BYTES, ROWS_HEAD, row_seed
 from trimaran.storage.verify import verify_store
 

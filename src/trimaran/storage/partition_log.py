@@ -1,8 +1,7 @@
 """One group's segments: committed entries, appended behind the commit index, never truncated.
 
-The loop plans, a thread runs, the loop finishes: `finish` publishes what `run` wrote. Files and the
-cut rule are segment.py's, checks sidecar.py's. Entries written count for reads at once; only what
-`LogSync` made durable may be covered by a boundary.
+The loop plans, a thread runs, the loop finishes: `finish` publishes what `run` wrote. Entries
+written count for reads at once; only what `LogSync` made durable may be covered by a boundary.
 
 Invariants: segments are consecutive, and the last one ends at `last_position`; one append at a
 time; nothing below the log start is served; files go only after the boundary that allows it is

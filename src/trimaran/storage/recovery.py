@@ -17,13 +17,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from trimaran.errors import CorruptionError, StorageError
+from trimaran.errors import CorruptionError
 from trimaran.ids import (
-    METADATA_GROUP,
     TOPIC_ID_BYTES,
     GroupId,
     Index,
-    Term,
     TopicId,
     group_id,
     group_name,
@@ -32,18 +30,14 @@ from trimaran.records.entry import Entry, HardState
 from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.files import Files
-from trimaran.storage.frames import replace_whole
 from trimaran.storage.group_list import (
     GROUP_LIST_PATH,
     GroupList,
-    encode_group_list,
     read_group_list,
 )
 from trimaran.storage.identity import (
-    IDENTITY_PATH,
     Identity,
     check_identity,
-    write_identity,
 )
 from trimaran.storage.install import (
     STAGING_DIRECTORY,
@@ -68,8 +62,6 @@ from trimaran.storage.partition_log import SEGMENT_BYTES, LogFiles, PartitionLog
 from trimaran.storage.replay import NO_INDEX, GroupReplay, replay
 from trimaran.storage.segment import GROUPS_DIRECTORY, group_directory
 
-FIRST_JOURNAL = JournalSettings(file_bytes=1 << 16)
-"""The file that `format` makes is replaced at the first start."""
 REMOVED_SUFFIX = ".removed"
 ASIDE_SUFFIX = ".aside"
 PARTITIONS_END = 1 << 32
@@ -295,30 +287,6 @@ class Store:
         return recovered
 
 
-def format_store(files: Files, identity: Identity, *, joins: bool = False) -> None:
-    """Make an empty data directory for `identity`; the last step is what makes it one.
-
-    One that `joins` a cluster which exists begins with the metadata group as a damaged replica:
-    what this node held of it is gone. So it has no vote in it until a leader lets it in, and
-    founds nothing, however many such disks meet.
-
-    Raises:
-        StorageError: the directory is formatted already, or the disk failed.
-    """
-    if files.exists(IDENTITY_PATH):
-        raise StorageError(f"{IDENTITY_PATH}: the directory is formatted already")
-    files.make_directory(JOURNAL_DIRECTORY)
-    files.make_directory(GROUPS_DIRECTORY)
-    groups = (_joining(METADATA_GROUP),) if joins else ()
-    for group in groups:
-        files.make_directory(group_directory(group.group))
-    replace_whole(files, GROUP_LIST_PATH, encode_group_list(group.group for group in groups))
-    journal = _new_journal(files, identity, FIRST_JOURNAL, JournalTail(0, 0, 0), groups)
-    journal.close()
-    write_range(files, journal.generation, journal.generation)
-    write_identity(files, identity)
-
-
 def open_store(
     files: Files, *, identity: Identity, settings: StoreSettings = DEFAULT_SETTINGS
 ) -> Store:
@@ -371,7 +339,7 @@ class _Opening:
                 groups[group] = recovered
         self._remove_unfinished()
         self._sync_replayed()
-        journal = _new_journal(
+        journal = new_journal(
             self.files,
             self.identity,
             self.settings.journal,
@@ -527,7 +495,7 @@ class _Opening:
                 self.files.remove(f"{GROUPS_DIRECTORY}/{name}")
 
 
-def _new_journal(
+def new_journal(
     files: Files,
     identity: Identity,
     settings: JournalSettings,
@@ -540,18 +508,6 @@ def _new_journal(
     first.run()
     first.finish()
     return journal
-
-
-def _joining(group: GroupId) -> LiveGroup:
-    """Return a group as it is on a disk in the place of one that had it."""
-    return LiveGroup(
-        group=group,
-        hard_state=HardState(term=Term(0), vote=None),
-        boundary=Boundary(group=group),
-        damage=Damage(
-            kind=DamageKind.MISSING_FILES, text="a new disk: what the node held before is gone"
-        ),
-    )
 
 
 def _live_group(recovered: RecoveredGroup) -> LiveGroup:
