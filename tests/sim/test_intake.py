@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from tests.sim.test_damage import Bench
+from tests.sim.test_damage import GROUP, Bench
 
 from trimaran.broker.ports import Lane
 from trimaran.ids import TopicId
@@ -90,6 +90,27 @@ def test_a_follower_with_slow_segments_holds_its_leader_back_and_then_catches_up
         assert term(bench) == began
 
     Bench(seed=1).run(scenario)
+
+
+def test_a_node_that_leads_nothing_answers_its_clients_while_it_catches_up():
+    async def scenario(bench):
+        await bench.start()
+        node = next(one for one in bench.nodes if not one.broker._consensus.heartbeats.is_leading)
+        slow, clients = Slowed(node, 600.0), node.broker._clients
+
+        await bench.produce(120, size=BATCH_BYTES)
+
+        assert not node.broker._consensus.intake.from_clients
+        assert not clients.is_paused
+        node.broker._consensus.heartbeats._led[GROUP] = bench.replica(node)
+        node.broker.intake_changed()
+        assert clients.is_paused, "what it leads brings more"
+        del node.broker._consensus.heartbeats._led[GROUP]
+        slow.mend()
+        await bench.until(lambda: node.broker._consensus.intake.from_clients, limit_s=120.0)
+        assert not clients.is_paused
+
+    Bench(seed=6).run(scenario)
 
 
 def test_a_journal_that_may_not_grow_holds_leaders_back_until_its_files_can_go():

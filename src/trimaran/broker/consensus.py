@@ -324,6 +324,7 @@ class Consensus:
         self.heartbeats.led_changed(replica, is_leader=role is Role.LEADER)
         self.heartbeats.following_changed(replica)
         self.elections.role_changed(replica)
+        self._owner.intake_changed()
 
     def _announce(self, replica: Replica) -> None:
         """Tell all nodes at the end of the turn, in one frame for all groups won in it."""

@@ -222,6 +222,11 @@ class Heartbeats:
             and group not in self._pulses[node].busy
         )
 
+    @property
+    def is_leading(self) -> bool:
+        """Whether this node leads any group."""
+        return len(self._led) > 0
+
     def alive_for_s(self, node: NodeId) -> float:
         """Return for how long `node` has been heard of without a break; 0 if it is not."""
         if not self.is_alive(node):

@@ -386,12 +386,16 @@ class Broker:
     def intake_changed(self) -> None:
         """Read from clients as long as the segment writer keeps up.
 
-        A node without room takes no events: nothing is gained by not reading from clients.
+        A node without room, or one that leads nothing and catches up, takes no events from clients:
+        nothing is gained by not reading what else they ask.
         """
-        if self._consensus.intake.from_clients or not self._consensus.can_store():
-            self._clients.resume()
-        else:
+        consensus = self._consensus
+        takes_events = consensus.heartbeats.is_leading and consensus.can_store()
+        is_held = takes_events and not consensus.intake.from_clients
+        if is_held and not self._clients.is_paused:
             self._clients.pause()
+        elif self._clients.is_paused and not is_held:
+            self._clients.resume()
 
     def group_removed(self, replica: Replica) -> None:
         """The group was deleted: nothing of it needs to be flushed."""
