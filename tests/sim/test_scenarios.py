@@ -64,8 +64,8 @@ def test_a_disk_set_back_in_time_does_not_take_the_others_with_it(seed):
         victim.disk.root, victim.disk.changes = before
         leader = bench.leader()
 
-        await bench.restarted(victim)
         bench.cluster.kill(leader)  # two are left: one has all, one only what its old disk says
+        await bench.restarted(victim)
         await bench.until(lambda: bench.leader() not in (None, leader))
         await bench.produce(1)
         await bench.restarted(leader)

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import trimaran
+from trimaran.broker.rows import LONG_ROWS_AT_ONCE, in_turns
 from trimaran.ids import NodeId
 from trimaran.metadata.topology import Topic
 from trimaran.server.http.context import NodeContext
@@ -24,7 +25,6 @@ from trimaran.server.http.models.cluster import (
     NodePartitionPage,
     NodeState,
 )
-from trimaran.server.http.turns import in_turns
 
 PAGES_MAX = 16
 PAGE_ROWS = 1_000
@@ -151,7 +151,7 @@ async def counts(node: NodeContext) -> tuple[dict[NodeId, int], dict[NodeId, int
     leaders: dict[NodeId, int] = {}
     replicas: dict[NodeId, int] = {}
     hint = node.broker.services.leader_hint
-    async for topic, number, members in in_turns(places(node)):
+    async for topic, number, members in in_turns(places(node), LONG_ROWS_AT_ONCE):
         for member in members:
             replicas[member] = replicas.get(member, 0) + 1
         leader = hint(topic.group(number))[0]
@@ -209,7 +209,9 @@ async def partitions_of(
     found = {
         member: rows for member, rows in zip(holders, answers, strict=True) if rows is not None
     }
-    own = [own_partition(node, topic, number) async for number in in_turns(numbers)]
+    own = [
+        own_partition(node, topic, number) async for number in in_turns(numbers, LONG_ROWS_AT_ONCE)
+    ]
     found[node.node_id] = {row.partition: row for row in own if row is not None}
     return found
 

@@ -5,6 +5,7 @@ Does not: heal anything; each problem carries the advice what a person may do.
 
 from collections.abc import Mapping
 
+from trimaran.broker.rows import LONG_ROWS_AT_ONCE, in_turns
 from trimaran.ids import NodeId
 from trimaran.server.http.context import NodeContext
 from trimaran.server.http.facts import all_facts, places, state_of
@@ -14,7 +15,6 @@ from trimaran.server.http.models.cluster import (
     NodeFacts,
     NodeHealth,
 )
-from trimaran.server.http.turns import in_turns
 
 NAMED_MAX = 20
 """Partitions that are named; the counts hold for all."""
@@ -36,7 +36,7 @@ async def judge(node: NodeContext, facts: Facts) -> ClusterHealth:
     problems = [_node_problem(row) for row in nodes if row.state != "up" or not row.ready]
     leaderless, thin = 0, 0
     services = node.broker.services
-    async for topic, number, members in in_turns(places(node)):
+    async for topic, number, members in in_turns(places(node), LONG_ROWS_AT_ONCE):
         if services.leader_hint(topic.group(number))[0] is None:
             leaderless += 1
             if leaderless <= NAMED_MAX:

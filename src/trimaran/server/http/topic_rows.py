@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from trimaran.broker.rows import LONG_ROWS_AT_ONCE, in_turns
 from trimaran.errors import RequestError
 from trimaran.ids import NodeId
 from trimaran.metadata.topology import Topic
@@ -19,7 +20,6 @@ from trimaran.server.http.models.metrics import HistoryAnswer
 from trimaran.server.http.models.topics import GroupLag
 from trimaran.server.http.models.topics import Topic as TopicRow
 from trimaran.server.http.problems import ProblemError
-from trimaran.server.http.turns import in_turns
 
 RATE_SECONDS = 60
 LEADERS_SHOWN = 256
@@ -80,7 +80,7 @@ async def _led_rows(node: NodeContext, topic: Topic) -> dict[int, NodePartition]
     """Return one row a partition, this node's own where it has one."""
     found = {}
     missing = []
-    async for number in in_turns(range(len(topic.partitions))):
+    async for number in in_turns(range(len(topic.partitions)), LONG_ROWS_AT_ONCE):
         row = own_partition(node, topic, number)
         if row is None:
             missing.append(number)

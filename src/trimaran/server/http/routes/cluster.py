@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from trimaran import __version__
+from trimaran.broker.rows import LONG_ROWS_AT_ONCE, in_turns
 from trimaran.errors import RequestError
 from trimaran.ids import METADATA_GROUP, GroupId, NodeId
 from trimaran.server.http import facts
@@ -39,7 +40,6 @@ from trimaran.server.http.models.cluster import (
 )
 from trimaran.server.http.paging import number_key, page_of
 from trimaran.server.http.problems import CONFLICT, ProblemError, not_found, unavailable
-from trimaran.server.http.turns import in_turns
 
 METADATA_TOPIC = "__metadata"
 TRANSFER_S = 5.0
@@ -141,7 +141,9 @@ async def own_partitions(asked: Asked[NodePartitionQuery, NoBody]) -> NodePartit
         limit=asked.query.limit,
         after=asked.query.after,
     )
-    rows = [facts.own_partition(node, *place) async for place in in_turns(page.items)]
+    rows = [
+        facts.own_partition(node, *place) async for place in in_turns(page.items, LONG_ROWS_AT_ONCE)
+    ]
     return NodePartitionPage(
         items=[row for row in rows if row is not None],
         next=page.next,
