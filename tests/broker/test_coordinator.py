@@ -21,6 +21,7 @@ from trimaran.records.entry import Entry, EntryKind
 
 TOPIC = TopicId(b"A" * 16)
 RANGE = StoredProtocol("range", b"")
+DAY_MS = 86_400_000
 
 
 def commit(offset=5):
@@ -117,6 +118,17 @@ class Bench:
         self.elect()
         self.commit()
         return self.coordinator.live
+
+
+def cleaning_of(bench):
+    """Return what cleans the bench's groups of what is a day old."""
+    image = SimpleNamespace(was_deleted=lambda topic_id: False, topic_by_id=lambda topic_id: None)
+    return GroupCleaning(
+        image=lambda: image,
+        coordinators=lambda: [bench.coordinator],
+        log_time_ms=lambda: bench.time_ms,
+        retention_ms=DAY_MS,
+    )
 
 
 async def soon(task):
@@ -364,19 +376,12 @@ async def test_the_state_file_has_the_table():
 @pytest.mark.asyncio
 async def test_the_leader_cleans_what_expired():
     bench = Bench(commit(), StoreGroup(StoredGroup("g", 1, "consumer", None, None, ())))
-    day_ms = 86_400_000
-    image = SimpleNamespace(was_deleted=lambda topic_id: False, topic_by_id=lambda topic_id: None)
-    cleaning = GroupCleaning(
-        image=lambda: image,
-        coordinators=lambda: [bench.coordinator],
-        log_time_ms=lambda: bench.time_ms,
-        retention_ms=day_ms,
-    )
+    cleaning = cleaning_of(bench)
     await cleaning.clean(bench.coordinator)
     bench.lead()
     await cleaning.clean(bench.coordinator)
     assert len(bench.coordinator.table) == 1, "nothing is old enough"
-    bench.time_ms = 10_000 + day_ms
+    bench.time_ms = 10_000 + DAY_MS
     for _ in range(2):
         run = asyncio.ensure_future(cleaning.clean(bench.coordinator))
         await soon(run)
@@ -426,16 +431,9 @@ async def test_a_read_sees_what_was_proposed_before_it():
 @pytest.mark.asyncio
 async def test_a_group_to_which_a_commit_is_on_its_way_is_not_cleaned_away():
     bench = Bench(StoreGroup(StoredGroup("g", 1, "consumer", None, None, ())))
-    day_ms = 86_400_000
-    image = SimpleNamespace(was_deleted=lambda topic_id: False, topic_by_id=lambda topic_id: None)
-    cleaning = GroupCleaning(
-        image=lambda: image,
-        coordinators=lambda: [bench.coordinator],
-        log_time_ms=lambda: bench.time_ms,
-        retention_ms=day_ms,
-    )
+    cleaning = cleaning_of(bench)
     live = bench.lead()
-    bench.time_ms = 10_000 + day_ms
+    bench.time_ms = 10_000 + DAY_MS
     committing = asyncio.create_task(live.commit(commit(7)))
     await soon(committing)
 

@@ -167,3 +167,17 @@ async def test_what_waits_is_bounded(queue, workers, appended, monkeypatch):
         queue.append(batch, Codec.GZIP, acks=0, bytes_max=NO_LIMIT)
 
     assert refused.value.code is ErrorCode.NOT_ENOUGH_REPLICAS
+
+
+@pytest.mark.asyncio
+async def test_who_waits_is_told_of_a_mistake_of_ours_that_ends_the_node(queue, workers, appended):
+    reported = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    appended.error = MemoryError("a mistake")
+    pending = queue.append(batch_of(), Codec.GZIP, acks=-1, bytes_max=NO_LIMIT)
+    workers.finish(0)
+    await asyncio.sleep(0)
+
+    assert pending.error is ErrorCode.UNKNOWN_SERVER_ERROR
+    assert reported == [appended.error]

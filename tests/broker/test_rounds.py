@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from trimaran.broker.replica import Replica
-from trimaran.broker.rounds import Rounds
+from trimaran.broker.rounds import Rounds, _Round
 from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import ClusterId, DiskId, GroupId, Index, NodeId, Offset, Term
 from trimaran.raft.log import RaftLog
@@ -426,3 +426,17 @@ async def test_what_others_have_committed_is_flushed_only_once_the_own_journal_h
     await bench.idle()
     entries, _ = bench.replica.next_flush()
     assert [entry.index for entry in entries] == [1]
+
+
+def test_a_round_that_is_tried_again_takes_over_all_that_the_next_one_holds():
+    """A slot that is left out is a term, or a log given up, that the journal never hears of."""
+    first, later = _Round(), _Round()
+    slots = [name for name in _Round.__slots__ if name not in ("bytes", "items")]
+    for name in slots:
+        getattr(first, name).append(f"first {name}")
+        getattr(later, name).append(f"later {name}")
+
+    first.append(later)
+
+    for name in slots:
+        assert getattr(first, name) == [f"first {name}", f"later {name}"]

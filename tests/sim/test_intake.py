@@ -105,6 +105,10 @@ def test_a_node_that_leads_nothing_answers_its_clients_while_it_catches_up():
         node.broker._consensus.heartbeats._led[GROUP] = bench.replica(node)
         node.broker.intake_changed()
         assert clients.is_paused, "what it leads brings more"
+        node.broker._consensus.disk_full(True)
+        assert not clients.is_paused, "a full disk takes no events, and answers the rest"
+        node.broker._consensus.disk_full(False)
+        assert clients.is_paused
         del node.broker._consensus.heartbeats._led[GROUP]
         slow.mend()
         await bench.until(lambda: node.broker._consensus.intake.from_clients, limit_s=120.0)
