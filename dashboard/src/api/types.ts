@@ -583,7 +583,6 @@ export interface PartitionWindow {
   memory_bytes: number;
   hits: number;
   evicted: number;
-  unidentified: number | null;
 }
 
 export interface Pause {

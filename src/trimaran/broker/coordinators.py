@@ -4,6 +4,8 @@ They are the partitions of an internal topic, which is created when the first gr
 Does not: know any request.
 """
 
+from collections.abc import Sequence
+
 from trimaran.broker.api import Broker, GroupCoordinator
 from trimaran.broker.live_groups import LiveGroups
 from trimaran.broker.topic_creation import (
@@ -23,6 +25,8 @@ from trimaran.metadata.topology import Topic
 
 REPLICAS_WANTED = 3
 """Kafka's offsets.topic.replication.factor; fewer in a smaller cluster."""
+NEWS_S = 1.0
+"""How long a topic that a client knows may be news to this node."""
 
 
 def check_group_id(group_id: str) -> None:
@@ -52,6 +56,16 @@ async def coordinator_of(broker: Broker, group_id: str) -> tuple[GroupCoordinato
     if coordinator is None:
         raise RequestError(ErrorCode.NOT_COORDINATOR, "no replica of the coordinator is here")
     return coordinator, await coordinator.ready()
+
+
+async def wait_for_news(broker: Broker, names: Sequence[str]) -> None:
+    """Return once all topics that a client names are known here, or NEWS_S have passed."""
+
+    def all_known() -> bool:
+        return all(broker.image.topic(name) is not None for name in names)
+
+    if not all_known():
+        await broker.wait_metadata(all_known, NEWS_S)
 
 
 def raft_group_of(topic: Topic, group_id: str) -> GroupId:

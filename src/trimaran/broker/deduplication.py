@@ -10,6 +10,7 @@ Does not: append, answer, or remember who waits (partition).
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from trimaran.dedup.id_judging import AllDuplicates, Judgement, Store, judge_batch
@@ -96,9 +97,21 @@ class EventIds:
             self.last_duplicates.append(LastDuplicate(event_hash, offset, log_time_ms))
         return judged
 
-    def statistics(self, log_time_ms: int) -> EventIdStatistics:
-        """Return what the window holds at `log_time_ms`."""
-        return self.window.statistics(log_time_ms)
+    def statistics(self, log_time_ms: int, settings: TopicSettings) -> EventIdStatistics:
+        """Return what the window holds at `log_time_ms`.
+
+        The log of a topic that asks for dedup has no rules before a leader's first batch: nothing
+        can have been forgotten by then, and the window is as set.
+        """
+        found = self.window.statistics(log_time_ms)
+        if self.window.rules.is_on or not settings.event_dedup_enable:
+            return found
+        return replace(
+            found,
+            ids_max=settings.event_dedup_max_ids,
+            window_ms=settings.event_dedup_window_ms,
+            effective_window_ms=settings.event_dedup_window_ms,
+        )
 
     # The fold
 

@@ -48,7 +48,7 @@ def stats(
         f" {found['memory_bytes'] / MIB:,.1f} MiB, {found['hits']:,} duplicates"
     )
     rows = [_row(one) for one in found["partitions"]]
-    columns = ["partition", "node", "ids", "effective_window_s", "hits", "evicted", "without_id"]
+    columns = ["partition", "node", "ids", "effective_window_s", "hits", "evicted"]
     show(rows, columns=columns, form=output)
     for one in found["partitions"]:
         if one["cut_short"]:
@@ -67,5 +67,4 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
         "effective_window_s": None if window_ms is None else round(window_ms / 1_000, 1),
         "hits": one["hits"],
         "evicted": one["evicted"],
-        "without_id": one["unidentified"],
     }

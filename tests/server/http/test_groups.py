@@ -1,11 +1,12 @@
-"""REST: groups of the new protocol (KIP-848), with members of a real client."""
+"""REST: groups with members of a real client, of the new protocol (KIP-848); lag over time."""
 
 import threading
 import time
 from itertools import chain
+from urllib.parse import quote
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 
 pytestmark = pytest.mark.cluster
 
@@ -107,3 +108,40 @@ def test_a_group_of_the_new_protocol_is_shown_as_it_is(api, readers_of):
     assert api.get("/v1/groups/new").body["lag_events"] == 0
     assert api.ask("DELETE", "/v1/groups/new").status == 204
     assert api.get("/v1/groups/new").status == 404
+
+
+def test_the_history_tells_how_far_behind_a_group_was(api):
+    topic, group = "history-of-lag", "late, reader"
+    name = f"group/{quote(group)}"
+    api.create(topic, partitions=1)
+    assert api.publish(topic, *({"value": number} for number in range(10))).status == 201
+    commit(api, group, topic, 4)
+
+    rows = api.wait(lambda: told_lag(api, name, lambda events: events == 6))
+    assert max(value for value in rows["lag_s"] if value is not None) > 0
+    commit(api, group, topic, 10)
+    rows = api.wait(lambda: told_lag(api, name, lambda events: events == 0))
+    assert 6.0 in rows["lag_events"], "what was before is still there"
+    coordinator = api.get(f"/v1/groups/{quote(group)}").body["coordinator"]
+    text = api.get("/metrics", node=coordinator).raw.decode()
+    assert f'trimaran_consumer_group_lag_events{{group="{group}"}} 0.0' in text
+
+
+def commit(api, group, topic, offset):
+    consumer = Consumer(
+        {"bootstrap.servers": api.cluster.bootstrap_servers, "group.id": group, "log_level": 0}
+    )
+    consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+    consumer.close()
+
+
+def told_lag(api, name, holds):
+    """Return the samples of the group's coordinator once the newest lag is one that holds."""
+    wanted = [f"{name}/lag_events", f"{name}/lag_s"]
+    answer = api.get(f"/v1/metrics/history?seconds=60&series={quote(','.join(wanted))}")
+    assert answer.status == 200, answer.body
+    for rows in answer.body["nodes"].values():
+        events = [value for value in rows.get(wanted[0], []) if value is not None]
+        if events and holds(events[-1]):
+            return {key.rpartition("/")[2]: row for key, row in rows.items()}
+    return None

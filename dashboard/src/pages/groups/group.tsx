@@ -3,18 +3,23 @@ import { useMemo } from "react";
 import { useFeed } from "../../api/hooks";
 import type { GroupDetail, GroupNews, GroupPartition } from "../../api/types";
 import { clock, plural, seconds, short, whole } from "../../lib/format";
+import { highest, useSeries } from "../../lib/series";
 import { Chip, Empty, Fact, Figure, Figures, Link, NodeDot, Panel } from "../../ui/parts";
 import { type Line, Plot } from "../../ui/plot";
+
 import { type Column, Rows } from "../../ui/rows";
-import { useLag } from "./lag";
 import { stateTone } from "./page";
 import { Reset } from "./reset";
 
+const SECONDS = 900;
+
 export function GroupPage({ groupId }: { groupId: string }) {
   const { data, problem } = useFeed<GroupNews>({ feed: "group", group_id: groupId, interval_ms: 1_000 });
-  const lag = useLag(groupId, data);
-  const events = useMemo<Line[]>(() => [{ label: "events behind", colour: "--accent", values: lag.events, fill: 0.14 }], [lag]);
-  const time = useMemo<Line[]>(() => [{ label: "time behind", colour: "--warn", values: lag.seconds, fill: 0.14 }], [lag]);
+  const [behind, late] = ["lag_events", "lag_s"].map((part) => `group/${encodeURIComponent(groupId)}/${part}`);
+  // Each node has what it saw while it was the coordinator: together they have all of it.
+  const series = useSeries([behind, late], SECONDS);
+  const events = useMemo<Line[]>(() => [{ label: "events behind", colour: "--accent", values: highest(series, behind), fill: 0.14 }], [series, behind]);
+  const time = useMemo<Line[]>(() => [{ label: "time behind", colour: "--warn", values: highest(series, late), fill: 0.14 }], [series, late]);
   if (problem) return <Empty title={problem.title} command={`trimaran consume flights --group ${groupId}`}>{problem.detail}</Empty>;
   if (!data) return <Empty title={`Looking for ${groupId}…`} />;
   const group = data.group;
@@ -33,11 +38,11 @@ export function GroupPage({ groupId }: { groupId: string }) {
         <Figure label="topics" shown={group.topics.length} small={group.topics.length === 1 ? group.topics[0] : undefined} />
       </Figures>
       <div className="grid">
-        <Panel title="Events behind" className="half" note="since this page was opened">
-          <Plot name="events behind" x={lag.x} lines={events} format={(value) => short(value)} />
+        <Panel title="Events behind" className="half" note="the last 15 minutes">
+          <Plot name="events behind" x={series.x} lines={events} format={(value) => short(value)} />
         </Panel>
         <Panel title="Time behind" className="half" note="age of the first event not read">
-          <Plot name="time behind" x={lag.x} lines={time} format={seconds} />
+          <Plot name="time behind" x={series.x} lines={time} format={seconds} />
         </Panel>
         <Members group={group} />
         <Panel title="Where it stands" flush className="wide">

@@ -1,6 +1,6 @@
 // Events over time as bars: drag over a stretch to read from there; its edges stay in the address.
-import { type KeyboardEvent, type PointerEvent, useEffect, useRef, useState } from "react";
-import { ApiError, read } from "../../api/rest";
+import { type KeyboardEvent, type PointerEvent, useRef, useState } from "react";
+import { useAnswer } from "../../api/hooks";
 import type { EventHistogram } from "../../api/types";
 import { clock, day, seconds, short, whole } from "../../lib/format";
 import { useUrl } from "../../lib/url";
@@ -100,25 +100,8 @@ function Scale({ found, width }: { found: EventHistogram; width: number }) {
   });
 }
 
+/** What is searched for in each partition, for each bar: not more often than every few seconds. */
 function useHistogram(topic: string, partition: number | null, from: number | null, to: number | null): EventHistogram | null {
-  const [found, setFound] = useState<EventHistogram | null>(null);
-  useEffect(() => {
-    let isOver = false;
-    const load = async () => {
-      try {
-        const query = { buckets: BUCKETS, ...(partition !== null && { partition }), ...(from !== null && { from_ms: from }), ...(to !== null && { to_ms: to }) };
-        const answer = await read("/v1/topics/{topic}/histogram", { topic }, query);
-        if (!isOver) setFound(answer);
-      } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
-      }
-    };
-    void load();
-    const timer = to === null ? window.setInterval(() => void load(), RELOAD_MS) : undefined;
-    return () => {
-      isOver = true;
-      window.clearInterval(timer);
-    };
-  }, [topic, partition, from, to]);
-  return found;
+  const query = { buckets: BUCKETS, ...(partition !== null && { partition }), ...(from !== null && { from_ms: from }), ...(to !== null && { to_ms: to }) };
+  return useAnswer("/v1/topics/{topic}/histogram", { topic }, query, RELOAD_MS).data;
 }

@@ -13,7 +13,7 @@ Version notes:
 from collections.abc import Mapping
 
 from trimaran.broker.calls import Call
-from trimaran.broker.coordinators import coordinator_of
+from trimaran.broker.coordinators import coordinator_of, wait_for_news
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups.commands import CommitOffsets
 from trimaran.groups.limits import OFFSETS_MAX
@@ -29,9 +29,6 @@ from trimaran.protocol.messages import (
     OffsetCommitResponseTopic,
 )
 
-NEWS_S = 1.0
-"""How long a topic that a client knows may be news to this node."""
-
 
 async def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse:
     """Answer when the offsets are committed."""
@@ -41,9 +38,7 @@ async def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitRespon
     answers = await _commit(call, request, known)
     if news:
         # What is known does not wait: later commits of the same client would overtake it.
-        await call.broker.wait_metadata(
-            lambda: all(_find(call, topic) is not None for topic in news.values()), NEWS_S
-        )
+        await wait_for_news(call.broker, [topic.name for topic in news.values()])
         try:
             answers |= await _commit(call, request, news)
         except RequestError as error:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from trimaran.broker.api import GroupCoordinator
 from trimaran.broker.calls import Call
-from trimaran.broker.coordinators import coordinator_of
+from trimaran.broker.coordinators import coordinator_of, wait_for_news
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups.consumer_group import ConsumerGroup
 from trimaran.protocol.messages import (
@@ -32,8 +32,6 @@ from trimaran.protocol.messages import (
 )
 
 _GROUPS_FROM = 8
-NEWS_S = 1.0
-"""How long a topic that a client knows may be news to this node."""
 _Asked = Sequence[OffsetFetchRequestTopic] | Sequence[OffsetFetchRequestTopics] | None
 
 
@@ -82,9 +80,7 @@ async def _judge(call: Call, asked: OffsetFetchRequestGroup) -> None:
 
 
 async def _find(call: Call, group_id: str, asked: _Asked) -> list[OffsetFetchResponseTopics]:
-    image = call.broker.image
-    if any(image.topic(topic.name) is None for topic in asked or ()):
-        await call.broker.wait_metadata(lambda: _knows_all(call, asked), NEWS_S)
+    await wait_for_news(call.broker, [topic.name for topic in asked or ()])
     coordinator, _ = await coordinator_of(call.broker, group_id)
     await coordinator.confirm()
     if asked is None:
@@ -99,10 +95,6 @@ async def _find(call: Call, group_id: str, asked: _Asked) -> list[OffsetFetchRes
         )
         for topic in asked
     ]
-
-
-def _knows_all(call: Call, asked: _Asked) -> bool:
-    return all(call.broker.image.topic(topic.name) is not None for topic in asked or ())
 
 
 def _everything(

@@ -3,6 +3,7 @@
 Does not: decide when (`serving` does, in a thread).
 """
 
+import asyncio
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from trimaran.server.http.fellows import Fellows
 from trimaran.server.http.filters import Filters
 from trimaran.server.http.kafka.client import Address, KafkaClient, reachable
 from trimaran.server.http.kafka.publishing import Publisher
+from trimaran.server.http.lag_watch import LagWatch
 from trimaran.server.http.problems import ProblemError
 from trimaran.server.http.stream import Streams
 from trimaran.server.observing.shapes import Observer
@@ -131,6 +133,8 @@ class Assembly:
             started_s=started_s,
         )
         self.streams = Streams(self.node)
+        self._lag_watch = LagWatch(self.node)
+        self._watching: asyncio.Task[None] | None = None
         HttpProtocol.node_id = broker.node_id
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         settings = uvicorn.Config(
@@ -159,9 +163,12 @@ class Assembly:
     async def start(self, listening: socket.socket) -> None:
         """Accept connections."""
         await self._server.startup(sockets=[listening])
+        self._watching = asyncio.get_running_loop().create_task(self._lag_watch.run())
 
     async def stop(self) -> None:
         """Close everything, within about a second."""
+        if self._watching is not None:
+            self._watching.cancel()
         await self.streams.close()
         await self._server.shutdown()
         await self.node.filters.close()

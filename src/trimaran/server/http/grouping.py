@@ -65,18 +65,31 @@ async def all_groups(node: NodeContext) -> list[tuple[ListedGroup, NodeId]]:
 
     async def one(number: NodeId) -> list[tuple[ListedGroup, NodeId]]:
         try:
-            answer = await node.kafka.ask(
-                number, ApiKey.LIST_GROUPS, ListGroupsRequest(), lane="read", timeout_s=ASK_S
-            )
-            checked(answer.error_code)
+            return [(row, number) for row in await _groups_of(node, number)]
         except OSError:
             return []
-        return [(row, number) for row in answer.groups]
 
     found: dict[str, tuple[ListedGroup, NodeId]] = {}
     for rows in await asyncio.gather(*(one(number) for number in node.alive())):
         found.update({row.group_id: (row, number) for row, number in rows})
     return [found[group_id] for group_id in sorted(found)]
+
+
+async def own_groups(node: NodeContext) -> list[str]:
+    """Return the ids of the groups that this node coordinates, ascending.
+
+    Raises:
+        RequestError, OSError: it does not tell.
+    """
+    return sorted(row.group_id for row in await _groups_of(node, node.node_id))
+
+
+async def _groups_of(node: NodeContext, number: NodeId) -> list[ListedGroup]:
+    answer = await node.kafka.ask(
+        number, ApiKey.LIST_GROUPS, ListGroupsRequest(), lane="read", timeout_s=ASK_S
+    )
+    checked(answer.error_code)
+    return list(answer.groups)
 
 
 async def coordinator_of(node: NodeContext, group_id: str) -> NodeId:

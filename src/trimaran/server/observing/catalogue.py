@@ -5,7 +5,8 @@ alerts in `deploy` may only use it. Names follow Prometheus's conventions: base 
 counters (left out here, as its client library wants it).
 
 Cardinality: `api` and `code` are the protocol's; `peer` and `follower` the other nodes; `topic` at
-most 101 values, `(topic, partition)` at most 100 pairs (`groups`); everything else is fixed.
+most 101 values, `(topic, partition)` at most 100 pairs (`groups`), `group` at most 100 values;
+everything else is fixed.
 Does not: hold values.
 """
 
@@ -207,7 +208,21 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
             "peer",
         ),
     ),
-    "Consumer groups": (_metric("consumer_groups", GAUGE, "Consumer groups coordinated here."),),
+    "Consumer groups": (
+        _metric("consumer_groups", GAUGE, "Consumer groups coordinated here."),
+        _metric(
+            "consumer_group_lag_events",
+            GAUGE,
+            "Events that the group has not consumed; told by its coordinator, seconds old.",
+            "group",
+        ),
+        _metric(
+            "consumer_group_lag_seconds",
+            GAUGE,
+            "Age of the first event that the group has not consumed.",
+            "group",
+        ),
+    ),
     "Damage and repair": (
         _metric("bad_entries_found", COUNTER, "Stored entries that failed their check."),
         _metric("entries_repaired", COUNTER, "Stored entries written again."),

@@ -26,6 +26,7 @@ from trimaran.protocol.api import api_name
 from trimaran.server.lag import LoopLag
 from trimaran.server.observing.catalogue import BY_NAME, COUNTER, GAUGE, HISTOGRAM
 from trimaran.server.observing.failovers import FailoverCounts
+from trimaran.server.observing.group_lags import GroupLags
 from trimaran.server.observing.groups import GroupsLook
 from trimaran.server.observing.rings import Rings
 from trimaran.server.observing.sampling import Look, Sampler
@@ -44,6 +45,7 @@ class NodeCollector(Collector):
         lag: LoopLag,
         sampler: Sampler,
         rings: Rings,
+        group_lags: GroupLags,
         failovers: FailoverCounts,
     ) -> None:
         """`info`: node id, cluster id, version."""
@@ -52,6 +54,7 @@ class NodeCollector(Collector):
         self._lag = lag
         self._sampler = sampler
         self._rings = rings
+        self._group_lags = group_lags
         self._failovers = failovers
 
     def describe(self) -> list[Metric]:
@@ -65,6 +68,7 @@ class NodeCollector(Collector):
         yield from self._produce()
         yield from self._journal()
         yield from self._elections()
+        yield from self._consumer_groups()
         look = self._sampler.look
         if look is not None:
             yield from _gauges(look)
@@ -129,6 +133,13 @@ class NodeCollector(Collector):
         causes = [((cause,), count) for cause, count in failovers.by_cause.items()]
         yield counter("failovers", causes)
         yield histogram("failover_duration_seconds", [((), failovers.durations)])
+
+    def _consumer_groups(self) -> Iterator[Metric]:
+        rows = [((group_id,), lag) for group_id, lag in self._group_lags.current().items()]
+        events = [(labels, lag.events) for labels, lag in rows if lag.events is not None]
+        yield gauge("consumer_group_lag_events", events)
+        seconds = [(labels, lag.seconds) for labels, lag in rows if lag.seconds is not None]
+        yield gauge("consumer_group_lag_seconds", seconds)
 
     def _peers(self, look: Look) -> Iterator[Metric]:
         rows = [(str(node), is_up) for node, is_up in look.gauges.peers_alive]

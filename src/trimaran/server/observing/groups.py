@@ -284,7 +284,7 @@ def _ids_statistics(partition: Partition, log_time_ms: int) -> EventIdStatistics
     """Return what is known of event ids, None if the topic does not ask for dedup."""
     if not partition.settings.event_dedup_enable:
         return None
-    return partition.event_ids.statistics(log_time_ms)
+    return partition.event_ids.statistics(log_time_ms, partition.settings)
 
 
 def _row(

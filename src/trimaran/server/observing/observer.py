@@ -18,6 +18,7 @@ from trimaran.broker.node import Broker
 from trimaran.server.lag import LoopLag
 from trimaran.server.observing import shapes
 from trimaran.server.observing.failovers import FailoverCounts
+from trimaran.server.observing.group_lags import GroupLags
 from trimaran.server.observing.rings import Rings
 from trimaran.server.observing.sampling import Sampler
 from trimaran.server.observing.series import info_of
@@ -49,7 +50,10 @@ class NodeObserver:
         self._rings = rings or Rings()
         self._wall_ms = wall_ms
         self._sampled_ms = wall_ms()
-        self._sampler = Sampler(broker, lag=lag, rings=self._rings, now_s=now_s)
+        self._group_lags = GroupLags(now_s)
+        self._sampler = Sampler(
+            broker, lag=lag, rings=self._rings, group_lags=self._group_lags, now_s=now_s
+        )
         self._teller = Teller(broker.node_id, lambda: broker.services.image)
         self._warnings = DedupWarnings(self._notes.happenings)
         self._failovers = FailoverCounts(self._notes.incidents)
@@ -61,6 +65,7 @@ class NodeObserver:
             lag=lag,
             sampler=self._sampler,
             rings=self._rings,
+            group_lags=self._group_lags,
             failovers=self._failovers,
         )
         self._exposition: Exposition | None = None
@@ -135,6 +140,10 @@ class NodeObserver:
         happened, changed = self._watches.pop(handle, (None, None))
         self._notes.happenings.unwatch(happened)
         self._notes.incidents.unwatch(changed)
+
+    def note_group_lags(self, found: Mapping[str, shapes.GroupLag], *, held_s: float) -> None:
+        """Tell the lag of groups, by id, for `held_s` seconds, or until the next time."""
+        self._group_lags.note(found, held_s=held_s)
 
     def prometheus(self) -> bytes:
         """Return the text of `/metrics`; may be called in a thread."""

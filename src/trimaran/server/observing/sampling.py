@@ -4,8 +4,8 @@ Two steps: a look at all groups (in slices, `groups`), then one at the node's co
 of it goes into the rings, and stays here as the latest look for `/metrics`.
 
 Bounds: about 32 series of the node, 3 of each other node, 3 of each of the first TOPICS_MAX topics,
-3 of each of the first PARTITIONS_MAX partitions: at most 32 + 3 x 6 + 300 + 3 x 100 series, in
-arrays of at most `rings.BYTES_MAX` bytes whatever happens.
+3 of each of the first PARTITIONS_MAX partitions, 2 of each of the first GROUPS_TOLD_MAX groups
+coordinated here: at most 32 + 3 x 6 + 300 + 3 x 100 + 2 x 100 series, in arrays of at most `rings.BYTES_MAX` bytes whatever happens.
 Does not: keep what is older than its rings, or speak Prometheus.
 """
 
@@ -18,6 +18,7 @@ from trimaran.broker.gauges import BrokerGauges
 from trimaran.broker.node import Broker
 from trimaran.server.lag import LoopLag
 from trimaran.server.observing import shapes
+from trimaran.server.observing.group_lags import GroupLags, series_name
 from trimaran.server.observing.groups import OTHER, GroupsLook, GroupsWatch
 from trimaran.server.observing.machine import Machine, rss_bytes
 from trimaran.server.observing.rings import Rings
@@ -100,13 +101,20 @@ class Sampler:
     """The samples of one node."""
 
     def __init__(
-        self, broker: Broker, *, lag: LoopLag, rings: Rings, now_s: Callable[[], float]
+        self,
+        broker: Broker,
+        *,
+        lag: LoopLag,
+        rings: Rings,
+        group_lags: GroupLags,
+        now_s: Callable[[], float],
     ) -> None:
         """`now_s` is monotonic time in seconds."""
         self._broker = broker
         self._counters = broker.observations.counters
         self._lag = lag
         self._rings = rings
+        self._group_lags = group_lags
         self._now_s = now_s
         self._watch = GroupsWatch(broker)
         self._machine = Machine()
@@ -135,6 +143,7 @@ class Sampler:
         self._put_topics(groups, passed_s)
         self._put_partitions(groups)
         self._put_peers(groups, passed_s)
+        self._put_group_lags()
         for since in self._since.values():
             since.moved_on()
         self._windows.append(tuple(_state(told.histogram) for told in self._told))
@@ -239,6 +248,11 @@ class Sampler:
             mean = since.mean
             self._put(f"peer/{node}/rtt_ms", None if mean is None else mean * MS)
             since.moved_on()
+
+    def _put_group_lags(self) -> None:
+        for group_id, lag in self._group_lags.current().items():
+            self._put(series_name(group_id, "lag_events"), lag.events)
+            self._put(series_name(group_id, "lag_s"), lag.seconds)
 
 
 def _state(histogram: Histogram) -> tuple[list[int], float]:

@@ -1,6 +1,6 @@
 """Which numbers are sampled every second, with their units: what the history can be asked for.
 
-Series of topics, partitions and other nodes have the name in their name; how many of them there
+Series of topics, partitions, groups and other nodes have the name in their name; how many of them there
 are at most is in `sampling`.
 Does not: sample.
 """
@@ -55,11 +55,16 @@ PEER_SERIES = (
     ("rtt_ms", "ms", "From a heartbeat to its answer, mean."),
     ("lag_events", "1", "Events of partitions led here that the node has not acknowledged."),
 )
+GROUP_SERIES = (
+    ("lag_events", "1", "Events that the group coordinated here has not consumed."),
+    ("lag_s", "s", "Age of the first event that it has not consumed."),
+)
 _NODE = {name: (unit, text) for name, unit, text in NODE_SERIES}
 _PARTS = {
     "topic": {name: (unit, text) for name, unit, text in TOPIC_SERIES},
     "partition": {name: (unit, text) for name, unit, text in PARTITION_SERIES},
     "peer": {name: (unit, text) for name, unit, text in PEER_SERIES},
+    "group": {name: (unit, text) for name, unit, text in GROUP_SERIES},
 }
 
 

@@ -97,6 +97,20 @@ class Happening:
     ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLag:
+    """How far a consumer group is behind."""
+
+    events: int | None
+    """None: it has committed nothing, or no leader tells."""
+    seconds: float | None
+    """Age of the first event that it has not consumed; None: not known."""
+
+
+GROUPS_TOLD_MAX = 100
+"""Groups of one coordinator whose lag is told."""
+
+
 class Observer(Protocol):
     """What a node has seen. Called on the event loop; nothing here takes longer than 2 ms."""
 
@@ -123,6 +137,9 @@ class Observer(Protocol):
 
     def unwatch(self, handle: object) -> None:
         """Stop calling."""
+
+    def note_group_lags(self, found: Mapping[str, GroupLag], *, held_s: float) -> None:
+        """Tell the lag of groups, by id, for `held_s` seconds, or until the next time."""
 
     def prometheus(self) -> bytes:
         """Return the text of `/metrics`."""
@@ -160,6 +177,9 @@ class NoObserver:
         return None
 
     def unwatch(self, handle: object) -> None:
+        """Do nothing."""
+
+    def note_group_lags(self, found: Mapping[str, GroupLag], *, held_s: float) -> None:
         """Do nothing."""
 
     def prometheus(self) -> bytes:

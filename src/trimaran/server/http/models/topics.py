@@ -177,7 +177,6 @@ class PartitionWindow(Answer, frozen=True, kw_only=True):
     memory_bytes: int
     hits: int
     evicted: int
-    unidentified: int | None
 
 
 class LastDuplicate(Answer, frozen=True, kw_only=True):

@@ -397,7 +397,7 @@ def _led(node: NodeContext, topic: KnownTopic) -> Iterator[Partition]:
 
 
 def _window(node: NodeContext, replica: Partition) -> PartitionWindow:
-    row = replica.event_ids.statistics(replica.log_time_ms)
+    row = replica.event_ids.statistics(replica.log_time_ms, replica.settings)
     oldest = row.oldest_log_time_ms
     return PartitionWindow(
         partition=replica.number,
@@ -410,7 +410,6 @@ def _window(node: NodeContext, replica: Partition) -> PartitionWindow:
         memory_bytes=row.memory_bytes,
         hits=replica.event_ids.duplicate_count,
         evicted=row.evicted,
-        unidentified=None,
     )
 
 
