@@ -74,6 +74,21 @@ async def test_a_node_that_just_started_lets_all_others_go_first():
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(("elder", "younger"), [(1, 2), (2, 1)])
+async def test_of_two_that_just_started_the_elder_goes_first_whatever_their_rank(elder, younger):
+    """Kills six seconds apart: a client may hold a pause against the second, hardly the first."""
+    delays_s = {}
+    for node, age_s in ((elder, 10.0), (younger, 4.0)):
+        elections = elections_of(node)
+        elections._started_s -= age_s
+        elections.connection_broke([follower()], NodeId(3))
+        delays_s[node] = delay_s(elections)
+        elections.stop()
+
+    assert delays_s[younger] - delays_s[elder] > SETTINGS.rank_delay_ms / 1000
+
+
+@pytest.mark.asyncio
 async def test_groups_that_others_lead_are_left_alone():
     elections, replica = elections_of(1), follower()
 

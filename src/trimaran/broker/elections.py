@@ -20,7 +20,9 @@ from trimaran.ids import GroupId, NodeId
 from trimaran.metadata.placement import election_rank
 
 NEW_S = 15.0
-"""For so long after its start a node leaves it to others to replace a leader that died."""
+"""For so long after its start a node lets those go first that have run for longer."""
+YOUTH_RANKS = 2.0
+"""By so many ranks for each replica when it has just started; by none after NEW_S."""
 
 
 class ElectionsOwner(Protocol):
@@ -60,7 +62,7 @@ class Elections:
         for replica in replicas:
             if replica.raft.leader == node:
                 self._forget(replica)
-                rank = self._rank(replica, node) + self._courtesy(replica)
+                rank = self._rank(replica, node) + self._youth(replica)
                 self._schedule(replica, rank * self._rank_delay_s)
 
     def fell_silent(self, replicas: Iterable[Replica], node: NodeId) -> None:
@@ -116,13 +118,15 @@ class Elections:
     def _rank(self, replica: Replica, lost: NodeId | None) -> int:
         return election_rank(replica.group, replica.node_ids, node=self._node_id, lost_leader=lost)
 
-    def _courtesy(self, replica: Replica) -> int:
-        """Ranks that a node just started lets others go before it.
+    def _youth(self, replica: Replica) -> float:
+        """Ranks by which this node lets others go first, the more the later it started.
 
-        Clients that saw it die still pause before they connect to it again, up to ten seconds.
+        Clients that saw it die still pause before they connect to it again, up to ten seconds. Of
+        two that died one after the other it is the first that they are likelier to have come back
+        to.
         """
-        is_new = self._loop.time() - self._started_s < NEW_S
-        return len(replica.node_ids) if is_new else 0
+        age_s = self._loop.time() - self._started_s
+        return YOUTH_RANKS * len(replica.node_ids) * max(0.0, 1.0 - age_s / NEW_S)
 
     def _retry_s(self) -> float:
         return self._chance.uniform(self._timeout_min_s / 3, self._timeout_min_s)
