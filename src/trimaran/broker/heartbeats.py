@@ -11,7 +11,8 @@ per group, without any per-group timer:
 - silence of a node is silence of the leader of every group it led.
 
 A node that finds itself late (its loop was busy or it was frozen) grants the others that much more
-time. Does not: decide who campaigns when (elections).
+time. One that is late again and again says so, and silence has to last longer for it to mean
+something (`starvation`). Does not: decide who campaigns when (elections).
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from trimaran.broker.confirmations import Confirmations
 from trimaran.broker.in_sync import InSync
 from trimaran.broker.intake import Intake
 from trimaran.broker.log_clock import LogClock
@@ -36,6 +38,7 @@ from trimaran.broker.peer_pulse import NEVER_S, PeerPulse
 from trimaran.broker.peers import Peer
 from trimaran.broker.ports import Clock
 from trimaran.broker.replica import Replica
+from trimaran.broker.starvation import PATIENCE_S, Starvation
 from trimaran.config import ReplicationSection
 from trimaran.ids import GroupId, Index, NodeId, Term
 
@@ -44,8 +47,6 @@ log = logging.getLogger(__name__)
 LATE_S = 0.01
 """A tick later than this counts as lateness of this node, not as silence of the others."""
 
-CONFIRM_S = 0.05
-"""Longest wait for a node's sign of life before it is named as a leader."""
 UNTOLD = (Term(0), Index(0))
 """In place of what a node was told of a group: unlike anything there is to tell."""
 GIVEN_UP_S = 3.0
@@ -89,16 +90,6 @@ class Watcher(Protocol):
         """`node` is heard of again after it was silent."""
 
 
-class _Confirmation:
-    """Somebody waits until nodes have answered the heartbeats of these numbers."""
-
-    __slots__ = ("done", "numbers")
-
-    def __init__(self, numbers: dict[NodeId, int], done: Callable[[], None]) -> None:
-        self.numbers = numbers
-        self.done = done
-
-
 class Heartbeats:
     """Sends, answers and judges heartbeats."""
 
@@ -134,7 +125,8 @@ class Heartbeats:
         self._pulses = {node: PeerPulse() for node in peers}
         self._led: dict[GroupId, Replica] = {}
         self._reading: dict[GroupId, Replica] = {}
-        self._confirming: list[_Confirmation] = []
+        self._confirmations = Confirmations(self._loop)
+        self._starvation = Starvation()
         self._number = 0
         self._is_confirm_due = False
         self._due_s = 0.0
@@ -183,25 +175,7 @@ class Heartbeats:
             if node != self._node_id and self.is_alive(node):
                 self._send(node, self._pulses[node])
                 numbers[node] = self._number
-        if not numbers:
-            done()
-            return
-        confirmation = _Confirmation(numbers, done)
-        self._confirming.append(confirmation)
-        self._loop.call_later(CONFIRM_S, self._confirmed, confirmation)
-
-    def _confirmed(self, confirmation: "_Confirmation") -> None:
-        if confirmation in self._confirming:
-            self._confirming.remove(confirmation)
-            confirmation.done()
-
-    def _heard(self, node: NodeId, number: int) -> None:
-        """`node` answered heartbeat `number`, or is gone (a number above all)."""
-        for confirmation in list(self._confirming):
-            if confirmation.numbers.get(node, number + 1) <= number:
-                del confirmation.numbers[node]
-                if not confirmation.numbers:
-                    self._confirmed(confirmation)
+        self._confirmations.wait(numbers, done)
 
     def is_alive(self, node: NodeId) -> bool:
         """Whether `node` was heard of lately; this node itself always is.
@@ -258,7 +232,7 @@ class Heartbeats:
 
     def gone(self, node: NodeId) -> None:
         """Those who wait for a sign of life of `node` need not: what it led is known as lost."""
-        self._heard(node, self._number)
+        self._confirmations.heard(node, self._number)
 
     # Facts about groups
 
@@ -312,7 +286,7 @@ class Heartbeats:
         now = self._loop.time()
         pulse = self._pulses[peer.node_id]
         pulse.heard_s = max(pulse.heard_s, now)
-        pulse.has_room = beat.has_room
+        pulse.has_room, pulse.is_starved = beat.has_room, beat.is_starved
         if pulse.is_silent:
             pulse.alive_since_s = now
             pulse.is_silent = False
@@ -357,8 +331,7 @@ class Heartbeats:
             self._begin_anew(peer.node_id)
         pulse.answered_number = answer.number
         pulse.answered_sent_s = sent_s
-        if self._confirming:
-            self._heard(peer.node_id, answer.number)
+        self._confirmations.heard(peer.node_id, answer.number)
         self._take_exceptions(peer, answer, sent_s)
         if peer.counts:
             self._answer_reads(peer.node_id, pulse)
@@ -495,6 +468,7 @@ class Heartbeats:
     def _tick(self) -> None:
         now = self._loop.time()
         late_s = now - self._due_s
+        self._starvation.ticked(late_s, now)
         if late_s > LATE_S:
             self.lateness_s_max = max(self.lateness_s_max, late_s)
             for pulse in self._pulses.values():
@@ -508,12 +482,17 @@ class Heartbeats:
             if pulse.told is not None and now - pulse.heard_s > GIVEN_UP_S:
                 self._peers[node].abort()
             self._send(node, pulse)
-            if not pulse.is_silent and now - pulse.heard_s > self._silence_s:
+            silence_s = self._silence_s + self._patience_s(pulse, now)
+            if not pulse.is_silent and now - pulse.heard_s > silence_s:
                 pulse.is_silent = True
                 self._in_sync.away(node, self._led_with(node))
                 self._reachability.peer_silent(node)
         self.tell_behind()
         self._check_quorum(now)
+
+    def _patience_s(self, pulse: PeerPulse, now: float) -> float:
+        """Return by how much longer than usual a node may be silent."""
+        return PATIENCE_S if pulse.is_starved or self._starvation.holds(now) else 0.0
 
     def tell_behind(self) -> None:
         """Tell all nodes which followers came out of sync, or into it, since the last time."""
@@ -559,7 +538,8 @@ class Heartbeats:
         if len(pulse.sent_s) > UNANSWERED_MAX:
             del pulse.sent_s[next(iter(pulse.sent_s))]
         wall_ms, has_room = self._clock.wall_ms(), self._owner.can_store()
-        beat = Heartbeat(number, wall_ms, full, claims, dropped, has_room)
+        is_starved = self._starvation.holds(now)
+        beat = Heartbeat(number, wall_ms, full, claims, dropped, has_room, is_starved)
         peer.send(PeerLane.CONTROL, write_heartbeat(beat))
 
     def _check_quorum(self, now: float) -> None:
@@ -567,7 +547,8 @@ class Heartbeats:
         absent = {
             node: None
             for node, pulse in self._pulses.items()
-            if now - pulse.answered_sent_s > self._quorum_lost_s or not self._peers[node].counts
+            if now - pulse.answered_sent_s > self._quorum_lost_s + self._patience_s(pulse, now)
+            or not self._peers[node].counts
         }
         if not absent and not any(pulse.excepted_since_s for pulse in self._pulses.values()):
             return

@@ -13,9 +13,9 @@ A connection opens with one HELLO each way; no other frame is accepted before. T
                      16s disk id, u16 length + cluster id in ASCII
     REFUSED          u16 length + reason in UTF-8; the sender closes after it
     MESSAGES         u32 count, then per message: 20s group, u8 kind, fields (see `_WRITERS`)
-    HEARTBEAT        u64 number, i64 wall clock in ms, u8 1 if full + 2 if without room, u32 count
-                     of claims (20s group, u64 term, u64 commit), u32 count of groups no longer
-                     led (20s)
+    HEARTBEAT        u64 number, i64 wall clock in ms, u8 1 if full + 2 if without room + 4 if
+                     starved, u32 count of claims (20s group, u64 term, u64 commit), u32 count of
+                     groups no longer led (20s)
     HEARTBEAT_ANSWER u64 number, i64 wall clock in ms, u64 bytes that came on the bulk lane,
                      u32 count of exceptions (20s group, u64 term, u8 reason)
     LEADERS          u32 count of (20s group, u64 term, u32 leader)
@@ -72,7 +72,8 @@ _HAND_OVER = struct.Struct(">20sI")
 _BEHIND = struct.Struct(">20sQB")
 _NODE = struct.Struct(">I")
 _MAGIC = b"TRIM"
-_FULL, _NO_ROOM = 1, 2
+_FULL, _NO_ROOM, _STARVED = 1, 2, 4
+_FLAGS = _FULL + _NO_ROOM + _STARVED
 
 
 class FrameType(IntEnum):
@@ -146,6 +147,8 @@ class Heartbeat:
     dropped: Sequence[GroupId]
     has_room: bool = True
     """Whether its disk takes events."""
+    is_starved: bool = False
+    """Whether it gets too little processor time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +269,7 @@ def write_messages(messages: Sequence[tuple[GroupId, Message]]) -> list[bytes | 
 
 def write_heartbeat(beat: Heartbeat) -> list[bytes | memoryview]:
     """Return the heartbeat's frame."""
-    flags = _FULL * beat.full + _NO_ROOM * (not beat.has_room)
+    flags = _FULL * beat.full + _NO_ROOM * (not beat.has_room) + _STARVED * beat.is_starved
     parts = [_BEAT.pack(beat.number, beat.wall_ms, flags, len(beat.claims))]
     parts.extend(_CLAIM.pack(group, term, commit) for group, term, commit in beat.claims)
     parts.append(_COUNT.pack(len(beat.dropped)))
@@ -380,8 +383,8 @@ def _read_messages(body: memoryview) -> Messages:
 
 def _read_heartbeat(body: memoryview) -> Heartbeat:
     number, wall_ms, flags, count = _BEAT.unpack_from(body)
-    if flags > _FULL + _NO_ROOM:
-        raise PeerError(f"heartbeat flags {flags:#x}; expected at most {_FULL + _NO_ROOM:#x}")
+    if flags > _FLAGS:
+        raise PeerError(f"heartbeat flags {flags:#x}; expected at most {_FLAGS:#x}")
     claims_end = _BEAT.size + count * _CLAIM.size
     claims = [
         (GroupId(group), Term(term), Index(commit))
@@ -391,8 +394,8 @@ def _read_heartbeat(body: memoryview) -> Heartbeat:
     start = claims_end + _COUNT.size
     _expect_end(body, start + dropped_count * 20)
     dropped = [GroupId(bytes(body[at : at + 20])) for at in range(start, len(body), 20)]
-    has_room = not flags & _NO_ROOM
-    return Heartbeat(number, wall_ms, bool(flags & _FULL), claims, dropped, has_room)
+    full, has_room, is_starved = (bool(flags & one) for one in (_FULL, _NO_ROOM, _STARVED))
+    return Heartbeat(number, wall_ms, full, claims, dropped, not has_room, is_starved)
 
 
 def _read_heartbeat_answer(body: memoryview) -> HeartbeatAnswer:

@@ -30,6 +30,7 @@ class PeerPulse:
         "held_back",
         "is_owed",
         "is_silent",
+        "is_starved",
         "missed",
         "not_following",
         "sent_s",
@@ -44,6 +45,8 @@ class PeerPulse:
         self.is_silent = True
         self.has_room = True
         """Whether its disk takes events, as it said last."""
+        self.is_starved = False
+        """Whether it gets too little processor time to give signs of life on time, as it says."""
         self.is_owed = False
         """A read waits for a heartbeat that was not sent, so many were under way."""
         self.bulk_bytes = 0
