@@ -307,19 +307,6 @@ def test_the_same_id_twice_in_one_batch_is_stored_the_first_time(leader):
     assert leader.stored() == [(0, b"0"), (2, b"2")]
 
 
-def test_before_the_first_batch_the_window_is_told_as_it_is_set(leader):
-    def told():
-        return leader.partition.event_ids.statistics(
-            leader.partition.log_time_ms, leader.partition.settings
-        )
-
-    before = told()
-    leader.send("a")
-
-    assert (before.ids, before.effective_window_ms, before.is_cut_short) == (0, 60_000, False)
-    assert (told().ids, told().effective_window_ms, told().ids_max) == (1, 60_000, before.ids_max)
-
-
 def test_events_without_id_are_stored_every_time(leader):
     leader.send(None, "a")
     leader.send(None, "a")
@@ -590,7 +577,9 @@ def test_capacity_does_not_evict_unseen(leader):
     leader.send("a")
 
     oldest, second = leader.send("x0"), leader.send("x2")
-    statistics = leader.partition.event_ids.statistics(leader.node.now_ms)
+    statistics = leader.partition.event_ids.statistics(
+        leader.node.now_ms, leader.partition.settings
+    )
 
     assert oldest.base_offset == 1001, "x0 was the oldest"
     assert second.base_offset == 2
