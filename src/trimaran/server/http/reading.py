@@ -1,8 +1,8 @@
 """Events out of the log: from an offset, from a time, the last ones; with a filter.
 
 Batches come from the leader through the Kafka client; they are decoded and shown in the decoding
-thread, a bounded number of them. A reader of the end looks at no more events than `scan`, however
-long the log is.
+thread, a bounded number of them. A reader of the end goes backwards from there, in steps, and looks
+at no more events than `scan`, however long the log is.
 Does not: follow (tails do).
 """
 
@@ -34,6 +34,8 @@ from trimaran.server.http.problems import field_problem
 
 FETCH_BYTES = 1 << 20
 BATCHES_OF_ONE_TURN = 64
+LOOKS_BACK_MAX = 64
+"""Steps of one reader of the end: each doubles the way, or halves it where bytes ran out."""
 
 T = TypeVar("T")
 
@@ -139,6 +141,53 @@ def take(read: PartitionRead, batches: Sequence[Payload], end: int, scan: int) -
         read.next = stop
 
 
+async def read_last(
+    node: NodeContext,
+    topic: Topic,
+    partition: int,
+    *,
+    start: int,
+    end: int,
+    count: int,
+    bytes_max: int,
+) -> PartitionRead:
+    """Return the last `count` records of [start, end), as far back as `bytes_max` reaches.
+
+    Where dedup or compaction left holes the way back is longer than `count` offsets.
+
+    Raises:
+        RequestError: there was no leader in time, or what is stored cannot be read.
+    """
+    read = PartitionRead(
+        partition=partition, begin=end, next=end, log_start=start, high_watermark=end
+    )
+    width = count
+    for _ in range(LOOKS_BACK_MAX):
+        if read.begin <= start or len(read.seen) >= count or read.bytes >= bytes_max:
+            break
+        begin = max(start, read.begin - width)
+        part = await read_partition(
+            node,
+            topic,
+            partition,
+            begin=begin,
+            end=read.begin,
+            scan=count,
+            bytes_max=bytes_max - read.bytes,
+            log_start=start,
+        )
+        if part.next < read.begin and read.begin - begin > 1:
+            width = (read.begin - begin) // 2  # what comes last is wanted first
+            continue
+        read.seen[:0] = part.seen
+        read.bytes += part.bytes
+        read.begin = begin
+        width *= 2
+    del read.seen[:-count]
+    read.scanned = len(read.seen)
+    return read
+
+
 async def bounds(
     node: NodeContext, topic: Topic, partitions: Sequence[int]
 ) -> Mapping[int, tuple[int, int]]:
@@ -174,9 +223,7 @@ async def read_events(
     known = await bounds(node, topic, partitions)
     is_last = sum(ways) == 0 or bool(query.last)
     reads = await _read_all(node, topic, known, query, is_last=is_last)
-    seen = [row for read in reads for row in read.seen]
-    if len(reads) > 1:
-        seen.sort(key=lambda row: (row.record.timestamp_ms, row.partition, row.record.offset))
+    seen = in_time_order(reads)
     if query.filter is not None:
         rows = await in_thread(
             node, lambda: [filter_row(row.record, row.partition) for row in seen]
@@ -188,6 +235,22 @@ async def read_events(
         rewind(reads, cut)
     more = len(cut) < len(seen) or not all(read.is_at_end for read in reads)
     return cut, reads, more
+
+
+def in_time_order(reads: Sequence[PartitionRead]) -> list[Seen]:
+    """Return what was read by time, each partition's events in the order of their offsets.
+
+    Clients' timestamps may go back. Such an event takes the place of the latest before it, so that
+    whatever part of the list is given out, the rest of a partition lies behind (`rewind`).
+    """
+    rows: list[tuple[int, int, int, Seen]] = []
+    for read in reads:
+        latest_ms = 0
+        for row in read.seen:
+            latest_ms = max(latest_ms, row.record.timestamp_ms)
+            rows.append((latest_ms, row.partition, row.record.offset, row))
+    rows.sort(key=lambda row: row[:3])
+    return [row for _, _, _, row in rows]
 
 
 async def _read_all(
@@ -203,10 +266,13 @@ async def _read_all(
 
     async def one(partition: int) -> PartitionRead:
         start, end = known[partition]
-        begin = start
+        bytes_max = max(1_024, query.max_bytes // len(known))
         if is_last:
-            begin = max(start, end - wanted)
-        elif query.time is not None:
+            return await read_last(
+                node, topic, partition, start=start, end=end, count=wanted, bytes_max=bytes_max
+            )
+        begin = start
+        if query.time is not None:
             found = await list_offset(node.kafka, topic, partition, query.time)
             begin = found.offset if found.offset >= 0 else end
         elif query.offset is not None:
@@ -218,7 +284,7 @@ async def _read_all(
             begin=begin,
             end=end,
             scan=wanted,
-            bytes_max=max(1_024, query.max_bytes // len(known)),
+            bytes_max=bytes_max,
             log_start=start,
         )
 
