@@ -189,3 +189,13 @@ def test_a_page_of_another_node_asks_first_and_may_write_a_strange_one_may_not(a
     strange = api.ask("OPTIONS", "/v1/topics", headers={"origin": "https://elsewhere.example"})
     assert strange.status == 405
     assert "access-control-allow-origin" not in strange.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/topics/x", "/docs", "/openapi.json", "/v1/nowhere"])
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "PROPFIND"])
+def test_whatever_the_method_what_is_refused_is_a_problem_of_a_node(api, method, path):
+    answer = api.ask(method, path)
+    assert answer.status in (404, 405)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["trimaran-node"] == "1"
+    assert ("allow" in answer.headers) == (answer.status == 405)

@@ -185,3 +185,42 @@ async def test_a_refused_record_is_named():
 
     with pytest.raises(RequestError, match="event 0: an empty id"):
         await append(Refusing())
+
+
+DEDUP = Topic(
+    name="t",
+    topic_id=TopicId(bytes(16)),
+    partitions=((NodeId(1),),),
+    settings={"event.dedup.enable": "true"},
+)
+
+
+@pytest.mark.asyncio
+async def test_what_is_stored_is_never_told_as_not_stored_though_it_cannot_be_read_back():
+    class Dying(Leaders):
+        async def ask(self, node, key, message, *, lane, timeout_s):
+            if key is ApiKey.PRODUCE:
+                return await super().ask(node, key, message, lane=lane, timeout_s=timeout_s)
+            raise RequestError(ErrorCode.KAFKA_STORAGE_ERROR, "full")
+
+    cluster = Dying()
+    with pytest.raises(OutcomeUnknownError, match="all are stored"):
+        await publisher(cluster).append(DEDUP, 0, [Record(b"v", timestamp_ms=1)], timeout_s=0.2)
+    assert len(cluster.log) == 1
+
+
+@pytest.mark.parametrize("refused", [True, False])
+@pytest.mark.asyncio
+async def test_without_a_producer_id_in_time_surely_nothing_is_stored(refused):
+    async def next_producer_id():
+        if refused:
+            raise RequestError(ErrorCode.REQUEST_TIMED_OUT, "no controller")
+        await asyncio.Event().wait()
+
+    cluster = Leaders()
+    found = Publisher(
+        Client(cluster), next_producer_id=next_producer_id, leader=cluster.leader_hint
+    )
+    with pytest.raises(NothingStoredError, match="no producer id"):
+        await append(cluster, found, timeout_s=0.05)
+    assert cluster.sent == []

@@ -25,6 +25,8 @@ from trimaran.server.http.stream import Streams
 from trimaran.server.http.table import ENDPOINTS
 
 READS = ("GET", "HEAD")
+RECEIVE_S = 30.0
+"""For the head of a request to arrive, and again for its body: as long as Kafka clients have."""
 ALLOWED_HEADERS = "content-type, idempotency-key, trimaran-token"
 DOCS = ("docs.html", "docs.js", "docs.css")
 
@@ -74,7 +76,8 @@ class PathEndpoint:
                 raise ProblemError(problems.METHOD, f"{request.method}; allowed: {self._allowed}")
             if request.method not in READS:
                 check_origin(node, request.headers)
-            await read_body(request, node.config.http.body_bytes_max)
+            async with asyncio.timeout(RECEIVE_S):
+                await read_body(request, node.config.http.body_bytes_max)
         except ProblemError as error:
             response = problem_response(error, path, node.node_id)
             if row is None:
@@ -82,7 +85,22 @@ class PathEndpoint:
             return response
         except ClientDisconnect:
             return Response(status_code=400)
+        except TimeoutError:
+            late = ProblemError(problems.LATE, f"a request has {RECEIVE_S:g} s to arrive")
+            return problem_response(late, path, node.node_id)
         return await respond(row, request, node)
+
+
+class FilesEndpoint:
+    """Whatever is no path of the API, by any method."""
+
+    def __init__(self, node: NodeContext) -> None:
+        self._node = node
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        response = files.serve_file(Request(scope, receive), self._node)
+        await response(scope, receive, send)
 
 
 async def read_body(request: Request, bytes_max: int) -> None:
@@ -123,14 +141,11 @@ def build_app(node: NodeContext, streams: Streams) -> Starlette:
     async def page(name: str, _: Request) -> Response:
         return files.page(node, files.PAGES / name)
 
-    async def other(request: Request) -> Response:
-        return files.serve_file(request, node)
-
     routes += [
         Route("/openapi.json", openapi, methods=["GET"]),
         Route("/docs", partial(page, DOCS[0]), methods=["GET"]),
         *(Route(f"/docs/{name}", partial(page, name), methods=["GET"]) for name in DOCS[1:]),
         WebSocketRoute("/v1/stream", streams.serve),
-        Route("/{path:path}", other, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        Route("/{path:path}", FilesEndpoint(node)),
     ]
     return Starlette(routes=routes)

@@ -23,7 +23,7 @@ from trimaran.config import NodeConfig
 from trimaran.ids import NodeId
 from trimaran.server.cutting import CuttableNetwork
 from trimaran.server.http import problems
-from trimaran.server.http.app import build_app
+from trimaran.server.http.app import RECEIVE_S, build_app
 from trimaran.server.http.context import NodeContext
 from trimaran.server.http.controls import LocalControl
 from trimaran.server.http.endpoint import NODE_HEADER, problem_response
@@ -48,7 +48,10 @@ PING_S = 20.0
 
 
 class HttpProtocol(h11_impl.H11Protocol):
-    """uvicorn's, but what never reaches the application gets a problem document too."""
+    """uvicorn's, but what never reaches the application gets a problem document too.
+
+    A connection whose request does not arrive is closed: silent ones would use up all there are.
+    """
 
     node_id = 0
     """Of the one node of this process."""
@@ -58,11 +61,48 @@ class HttpProtocol(h11_impl.H11Protocol):
         super().__init__(*arguments, **named)
         self._application, self.app = self.app, self._admit
         self._is_refused = False
+        self._expecting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Asyncio's callback."""
+        super().connection_made(transport)
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Asyncio's callback."""
+        self._stop_expecting()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read on, for nothing, from whom was refused: to close at once would lose the answer."""
-        if not self._is_refused:
-            super().data_received(data)
+        if self._is_refused:
+            return
+        super().data_received(data)
+        if self._is_idle:
+            self._expect_request()
+        else:
+            self._stop_expecting()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no request is being answered: what came is the beginning of one at most."""
+        cycle: h11_impl.RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _expect_request(self) -> None:
+        if self._expecting is None:
+            self._expecting = self.loop.call_later(RECEIVE_S, self._give_up)
+
+    def _stop_expecting(self) -> None:
+        if self._expecting is not None:
+            self._expecting.cancel()
+            self._expecting = None
+
+    def _give_up(self) -> None:
+        self._expecting = None
+        # A connection that became a WebSocket has another protocol.
+        if self._is_idle and self.transport.get_protocol() is self:
+            self.transport.close()
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to the application, or refuse it while there are too many."""

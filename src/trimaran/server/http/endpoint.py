@@ -18,6 +18,7 @@ from starlette.responses import Response
 from trimaran.errors import ProtocolError, RequestError
 from trimaran.server.http import problems
 from trimaran.server.http.context import NodeContext
+from trimaran.server.http.kafka.client import NotSentError, told
 from trimaran.server.http.models.base import (
     Body,
     FieldProblem,
@@ -137,8 +138,8 @@ async def respond(endpoint: Endpoint[Any, Any], request: Request, node: NodeCont
     except RequestError as error:
         problem = problems.from_request_error(error)
         return problem_response(problem, request.url.path, node.node_id)
-    except (OSError, TimeoutError, ProtocolError) as error:
-        problem = problems.unavailable(f"another node did not answer: {error}")
+    except (OSError, ProtocolError) as error:
+        problem = unanswered(endpoint.method, error)
         return problem_response(problem, request.url.path, node.node_id)
     except Exception:
         # A mistake on this side of the node must not end the node: the core does not need it.
@@ -147,6 +148,14 @@ async def respond(endpoint: Endpoint[Any, Any], request: Request, node: NodeCont
         return problem_response(problem, request.url.path, node.node_id)
     reply = found if isinstance(found, Reply) else Reply(body=found, status=endpoint.status)
     return _encode(reply, node.node_id)
+
+
+def unanswered(method: str, error: OSError | ProtocolError) -> ProblemError:
+    """Return the problem that a node did not answer: it may have done what it was asked to do."""
+    detail = f"a node did not answer: {told(error)}"
+    if method == "GET" or isinstance(error, NotSentError):
+        return problems.unavailable(detail)
+    return ProblemError(problems.UNKNOWN, detail)
 
 
 def problem_response(error: ProblemError, path: str, node_id: int) -> Response:

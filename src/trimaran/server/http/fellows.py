@@ -18,6 +18,9 @@ ANSWER_S = 1.0
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 HOP_HEADER = "trimaran-asked-by"
 
+NO_ANSWER = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
+"""Nobody, somebody who hung up, or somebody who does not speak HTTP."""
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class Fellows:
         try:
             async with asyncio.timeout(timeout_s):
                 status, body = await self._exchange(node, "GET", path, {})
-        except (OSError, EOFError, ValueError) as error:
+        except NO_ANSWER as error:
             log.debug("no answer node=%d path=%s reason=%r", node, path, error)
             return None
         if status != 200:
@@ -62,7 +65,7 @@ class Fellows:
         try:
             async with asyncio.timeout(ANSWER_S):
                 status, _ = await self._exchange(node, "POST", path, headers)
-        except (OSError, EOFError, ValueError):
+        except NO_ANSWER:
             return None
         return status
 
@@ -87,7 +90,7 @@ async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """Return status and body. Raises ValueError or EOFError for what is no such answer."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")
-    status = int(first.split(" ")[1])
+    status = int(first.partition(" ")[2][:3])
     headers = {}
     for line in lines:
         name, _, value = line.partition(":")

@@ -30,7 +30,9 @@ def serve_file(request: Request, node: NodeContext) -> Response:
     if path.split("/")[1] in RESERVED:
         return problem_response(not_found(f"path {path}: see /docs"), path, node.node_id)
     if request.method not in ("GET", "HEAD"):
-        return problem_response(ProblemError(METHOD, "only GET"), path, node.node_id)
+        refused = problem_response(ProblemError(METHOD, "only GET"), path, node.node_id)
+        refused.headers["allow"] = "GET, HEAD"
+        return refused
     found = static_file(path)
     if found is None and "." in path.rpartition("/")[2]:
         return problem_response(not_found(f"file {path}"), path, node.node_id)

@@ -303,6 +303,6 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-def told(error: OSError) -> str:
+def told(error: Exception) -> str:
     """Return what is said about `error`; time-outs carry no text."""
     return str(error) or type(error).__name__

@@ -103,7 +103,12 @@ class Publisher:
         base, header = await self._send(topic, partition, records, deadline)
         if not topic.effective_settings().event_dedup_enable:
             return [Stored(base + at) for at in range(len(records))]
-        fresh = await self._stored_now(topic, partition, base, header)
+        try:
+            fresh = await self._stored_now(topic, partition, base, header)
+        except RequestError as error:
+            raise OutcomeUnknownError(
+                f"all are stored; which of them were before was not to be learnt: {error}"
+            ) from error
         found: list[Stored] = []
         for at, record in enumerate(records):
             if at in fresh:
@@ -141,7 +146,7 @@ class Publisher:
     ) -> tuple[int, tuple[int, int]]:
         """Return the base offset, and what names the batch: producer id and sequence."""
         group = topic.group(partition)
-        slot = await self._slot(group)
+        slot = await self._slot(group, deadline)
         used = (slot.producer_id, slot.sequence)
         batch = build_batch(
             records, producer_id=slot.producer_id, producer_epoch=0, base_sequence=slot.sequence
@@ -216,11 +221,15 @@ class Publisher:
         checked(found.error_code, message)
         return int(found.base_offset)
 
-    async def _slot(self, group: GroupId) -> Slot:
+    async def _slot(self, group: GroupId, deadline: float) -> Slot:
         idle = self._idle.get(group)
         if idle:
             return idle.pop()
-        return Slot(await self._next_producer_id())
+        try:
+            async with asyncio.timeout_at(deadline):
+                return Slot(await self._next_producer_id())
+        except (TimeoutError, RequestError) as error:
+            raise NothingStoredError(f"no producer id was to be had: {told(error)}") from error
 
     def _give_back(self, group: GroupId, slot: Slot) -> None:
         idle = self._idle.setdefault(group, [])
