@@ -15,7 +15,7 @@ import msgspec
 from trimaran.errors import RequestError
 from trimaran.ids import NodeId
 from trimaran.metadata.topology import Topic
-from trimaran.server.http import facts, grouping
+from trimaran.server.http import facts, grouping, problems
 from trimaran.server.http.context import NodeContext, now_ms
 from trimaran.server.http.datum import filter_row
 from trimaran.server.http.health import judge
@@ -33,7 +33,7 @@ from trimaran.server.http.models.stream import (
     Samples,
     Subscribe,
 )
-from trimaran.server.http.problems import field_problem, not_found
+from trimaran.server.http.problems import ProblemError, field_problem, not_found
 from trimaran.server.http.reading import Seen, in_thread, read_events, shown
 from trimaran.server.http.routes.topics import partition_state
 from trimaran.server.http.tails import TICK_S, Tails, Watcher
@@ -78,14 +78,16 @@ class TailFeed:
         """Send events until cancelled, or the topic is gone."""
         await self.set_filter(self._filter)
         tail = await self._tails.watch(self._topic, self.watcher)
+        pause_s = max(TICK_S, 1 / self._asked.rate)
+        limit = max(1, round(self._asked.rate * pause_s))
         try:
             if self._asked.from_ == "last":
                 await self._send_last({at: tail.position(at) for at in self._numbers()})
             while not self.watcher.is_over:
                 await self.watcher.news.wait()
                 rows, missed = self.watcher.take()
-                await self._send_rows(rows, missed, limit=max(1, int(self._asked.rate * TICK_S)))
-                await asyncio.sleep(TICK_S)
+                await self._send_rows(rows, missed, limit=limit)
+                await asyncio.sleep(pause_s)
             raise not_found(f"topic {self._topic.name!r} was deleted")
         finally:
             self._tails.unwatch(tail, self.watcher)
@@ -108,7 +110,13 @@ class TailFeed:
             views = await in_thread(
                 self._node, lambda: [filter_row(row.record, row.partition) for row in rows]
             )
-            matches = await self._node.filters.matches(self._filter, views)
+            try:
+                matches = await self._node.filters.matches(self._filter, views)
+            except ProblemError as error:
+                if error.kind is not problems.TOO_MANY:
+                    raise
+                missed += len(rows)  # a moment's crowd ends no tail
+                rows, matches = [], []
             kept = [row for row, holds in zip(rows, matches, strict=True) if holds]
             filtered = len(rows) - len(kept)
             rows = kept
@@ -167,8 +175,11 @@ async def metrics(node: NodeContext, asked: Subscribe, send: Send) -> None:
                 return dict(latest)
             return {name: latest[name] for name in names if name in latest}
         path = f"/v1/node/series{query}"
+        patience_s = facts.patience_s(node, number)
         answer = await node.shared.get(
-            f"{number} {path}", age_s, lambda: node.fellows.get(number, path, SeriesValues)
+            f"{number} {path}",
+            age_s,
+            lambda: node.fellows.get(number, path, SeriesValues, timeout_s=patience_s),
         )
         return None if answer is None else answer.values
 

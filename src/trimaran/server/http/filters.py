@@ -111,6 +111,9 @@ class Filters:
         except (OSError, EOFError, msgspec.MsgspecError) as error:
             await self._kill()
             raise filter_problem("the filter process does not start") from error
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
 
     def _abandon(self) -> None:
         """Its next answer would be to a question that nobody asks any more."""

@@ -160,9 +160,10 @@ class TopicTail:
             new = end - self._next[number]
             share = new if total <= budget else max(1, budget * new // total)
             found = await self._sample(topic, number, end, share)
-            self._next[number] = end
             rows += found
             missed[number] = max(0, new - len(found))
+        # Both at once: who begins to watch meanwhile reads the events before `position` by itself.
+        self._next.update(ends)
         for watcher in list(self.watchers.values()):
             watcher.offer(rows, missed)
 
