@@ -254,7 +254,6 @@ export interface GroupPartition {
   lag_events: number | null;
   lag_s: number | null;
   metadata: string | null;
-  committed_ms: number | null;
   member_id: string | null;
 }
 
@@ -467,6 +466,7 @@ export interface NodeFacts {
   is_cut_off: boolean;
   series: Record<string, number>;
   dedup_topics: number;
+  at_ms: number;
   served_by: number;
 }
 

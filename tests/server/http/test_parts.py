@@ -1,6 +1,8 @@
 """The small parts of the HTTP side, each alone."""
 
 import asyncio
+import gc
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -9,16 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimaran.records.iteration import Record
-from trimaran.server.http import files
+from trimaran.server.http import feeds, files
 from trimaran.server.http.datum import SHOWN_BYTES_MAX, datum, filter_row
+from trimaran.server.http.endpoint import unanswered
+from trimaran.server.http.facts import SILENT_S
+from trimaran.server.http.fellows import ANSWER_S
 from trimaran.server.http.filters import Filters
+from trimaran.server.http.kafka.client import NotSentError
 from trimaran.server.http.kafka.partitioning import murmur2
+from trimaran.server.http.models.metrics import SeriesValues
+from trimaran.server.http.models.stream import Subscribe
 from trimaran.server.http.models.topics import CreateTopicBody
 from trimaran.server.http.openapi import document, operation_id
 from trimaran.server.http.paging import decode_cursor, encode_cursor, page_of
 from trimaran.server.http.problems import ProblemError, from_validation
-from trimaran.server.http.recently import Recently, Shared
-from trimaran.server.http.routes.metrics import on_axis, percentile
+from trimaran.server.http.recently import Shared
+from trimaran.server.http.routes.metrics import ask_nodes, on_axis, percentile
 from trimaran.server.http.table import ENDPOINTS
 
 
@@ -190,15 +198,6 @@ def test_percentiles_are_values_that_were_seen():
     assert percentile([7.0], 0.99) == 7.0
 
 
-def test_what_was_found_recently_is_kept_for_a_while():
-    now = [0.0]
-    found = Recently(age_s=1.0, now=lambda: now[0])
-    found.put("a", 1)
-    assert found.get("a") == 1
-    now[0] = 1.5
-    assert found.get("a") is None
-
-
 @pytest.mark.asyncio
 async def test_many_askers_share_one_look():
     shared, looks = Shared(), []
@@ -212,3 +211,111 @@ async def test_many_askers_share_one_look():
     assert found == [1] * 5
     assert await shared.get("a", 10.0, look) == 1
     assert await shared.get("a", -1.0, look) == 2
+
+
+@pytest.mark.asyncio
+async def test_what_was_found_is_let_go_when_nobody_wants_it_that_old():
+    shared = Shared()
+
+    async def look():
+        return "many bytes"
+
+    await shared.get("a", 0.01, look)
+    await shared.get("b", 10.0, look)
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.02, passed.set)
+    await passed.wait()
+    assert list(shared._found) == ["b"]
+
+
+@pytest.mark.asyncio
+async def test_a_look_that_failed_when_its_asker_was_gone_is_no_complaint(caplog):
+    shared, begun, may_end = Shared(), asyncio.Event(), asyncio.Event()
+
+    async def look():
+        begun.set()
+        await may_end.wait()
+        raise OSError("nobody there")
+
+    asker = asyncio.create_task(shared.get("a", 1.0, look))
+    await begun.wait()
+    (task,) = shared._looking.values()
+    asker.cancel()
+    may_end.set()
+    await asyncio.gather(asker, task, return_exceptions=True)
+    assert shared._looking == {}
+    del task
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_a_question_given_up_while_filters_start_does_not_shift_the_answers():
+    filters, row = Filters(), filter_row(ROW, 2)
+    try:
+        asker = asyncio.create_task(filters.matches("partition == 2", [row]))
+        while filters._process is None:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0)
+        asker.cancel()
+        await asyncio.gather(asker, return_exceptions=True)
+        assert await filters.matches("partition == 2", [row]) == [True]
+        assert await filters.matches("partition == 3", [row]) == [False]
+    finally:
+        await filters.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "status"),
+    [
+        ("GET", TimeoutError(), 503),
+        ("POST", NotSentError("node 2 cannot be reached"), 503),
+        ("POST", TimeoutError(), 504),
+        ("DELETE", ConnectionResetError("the node closed the connection"), 504),
+    ],
+)
+def test_only_what_surely_was_not_done_may_be_asked_again(method, error, status):
+    problem = unanswered(method, error)
+    assert problem.kind.status == status
+    assert (problem.retry_after_s is None) == (status == 504)
+    assert problem.detail.rpartition(": ")[2], "it says why"
+
+
+class Fellows:
+    """Nodes that answer at once, and how long each was to be waited for."""
+
+    def __init__(self):
+        self.patience = {}
+
+    async def get(self, number, path, shape, *, timeout_s):
+        self.patience[number] = timeout_s
+
+
+@pytest.mark.asyncio
+async def test_a_silent_node_holds_up_samples_of_the_others_for_a_moment_only():
+    fellows = Fellows()
+    node = SimpleNamespace(
+        node_id=1,
+        fellows=fellows,
+        alive=lambda: [1, 2],
+        config=SimpleNamespace(
+            cluster=SimpleNamespace(nodes=[SimpleNamespace(id=number) for number in (1, 2, 3)])
+        ),
+        image=SimpleNamespace(nodes=[]),
+        observer=SimpleNamespace(latest=dict),
+        shared=Shared(),
+    )
+    assert await ask_nodes(node, "all", "/v1/node/series", SeriesValues, "own") == [(1, "own")]
+    assert fellows.patience == {2: ANSWER_S, 3: SILENT_S}
+
+    fellows.patience.clear()
+    asked = Subscribe(id="m", feed="metrics")
+    told = []
+
+    async def send(message):
+        told.append(message)
+        raise OSError("the client is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        await feeds.metrics(node, asked, send)
+    assert told[0].unreachable == [2, 3]
+    assert fellows.patience == {2: ANSWER_S, 3: SILENT_S}

@@ -19,10 +19,8 @@ from trimaran.server.http.filters import Filters
 from trimaran.server.http.kafka.client import KafkaClient
 from trimaran.server.http.kafka.publishing import Publisher
 from trimaran.server.http.problems import not_found
-from trimaran.server.http.recently import Recently, Shared
+from trimaran.server.http.recently import Shared
 from trimaran.server.observing.shapes import Observer
-
-RECENT_S = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +39,6 @@ class NodeContext:
     """One thread: what decodes events must not hold the loop."""
     started_ms: int
     shared: Shared = field(default_factory=Shared)
-    recent: Recently = field(default_factory=lambda: Recently(age_s=RECENT_S))
     started_s: float = field(default_factory=time.monotonic)
 
     @property

@@ -16,7 +16,7 @@ import trimaran
 from trimaran.broker.rows import LONG_ROWS_AT_ONCE, in_turns
 from trimaran.ids import NodeId
 from trimaran.metadata.topology import Topic
-from trimaran.server.http.context import NodeContext
+from trimaran.server.http.context import NodeContext, now_ms
 from trimaran.server.http.fellows import ANSWER_S
 from trimaran.server.http.models.cluster import (
     Node,
@@ -25,8 +25,8 @@ from trimaran.server.http.models.cluster import (
     NodePartitionPage,
     NodeState,
 )
+from trimaran.server.http.paging import encode_cursor, number_key
 
-PAGES_MAX = 16
 PAGE_ROWS = 1_000
 SILENT_S = 0.2
 """Longest wait for a node that no heartbeat comes from: frozen, dead or cut off."""
@@ -67,6 +67,7 @@ def own_facts(node: NodeContext) -> NodeFacts:
             for topic in node.image.topics
             if "event.dedup.enable" in topic.settings
         ),
+        at_ms=now_ms(),
         served_by=node.node_id,
     )
 
@@ -205,7 +206,10 @@ async def partitions_of(
     holders = sorted(
         {member for number in numbers for member in topic.partitions[number]} - {node.node_id}
     )
-    answers = await asyncio.gather(*(_ask_partitions(node, member, topic) for member in holders))
+    first, last = min(numbers, default=0), max(numbers, default=0)
+    answers = await asyncio.gather(
+        *(_ask_partitions(node, member, topic, first, last) for member in holders)
+    )
     found = {
         member: rows for member, rows in zip(holders, answers, strict=True) if rows is not None
     }
@@ -217,19 +221,26 @@ async def partitions_of(
 
 
 async def _ask_partitions(
-    node: NodeContext, member: NodeId, topic: Topic
+    node: NodeContext, member: NodeId, topic: Topic, first: int, last: int
 ) -> dict[int, NodePartition] | None:
-    path = f"/v1/node/partitions?topic={quote(topic.name)}&limit={PAGE_ROWS}"
+    """Return what `member` says of partitions `first` to `last`; None if it does not answer."""
+    path = f"/v1/node/partitions?topic={quote(topic.name)}"
     rows: dict[int, NodePartition] = {}
-    after = ""
-    for _ in range(PAGES_MAX):
+    for begin in range(first, last + 1, PAGE_ROWS):
+        limit = min(PAGE_ROWS, last + 1 - begin)
+        after = f"&after={encode_cursor(place_key(topic, begin - 1))}" if begin else ""
         page = await node.fellows.get(
-            member, path + after, NodePartitionPage, timeout_s=patience_s(node, member)
+            member,
+            f"{path}&limit={limit}{after}",
+            NodePartitionPage,
+            timeout_s=patience_s(node, member),
         )
         if page is None:
             return None
         rows.update({row.partition: row for row in page.items})
-        if page.next is None:
-            break
-        after = f"&after={page.next}"
     return rows
+
+
+def place_key(topic: Topic, number: int) -> str:
+    """Return the key by which pages of replicas are ordered."""
+    return f"{topic.name}/{number_key(number)}"

@@ -29,7 +29,7 @@ from trimaran.records.iteration import iterate_records
 from trimaran.server.http.context import NodeContext, now_ms
 from trimaran.server.http.describing import ASK_S, Described, describe
 from trimaran.server.http.kafka.asking import EARLIEST, LATEST, fetch, gather, list_offset
-from trimaran.server.http.kafka.client import RETRY_S, checked
+from trimaran.server.http.kafka.client import RETRY_S, checked, told
 from trimaran.server.http.models.groups import (
     Group,
     GroupDetail,
@@ -38,7 +38,9 @@ from trimaran.server.http.models.groups import (
 from trimaran.server.http.problems import not_found
 
 LAG_READS_MAX = 64
-"""Partitions of a group whose lag in seconds is looked up."""
+"""Partitions of a group whose lag in seconds is looked up: those with the most events behind."""
+ATTEMPT_S = 1.5
+"""For one node to answer; a coordinator that froze has a successor by then."""
 LAG_BYTES = 4_096
 _AGAIN = (
     ErrorCode.NOT_COORDINATOR,
@@ -86,7 +88,7 @@ async def own_groups(node: NodeContext) -> list[str]:
 
 async def _groups_of(node: NodeContext, number: NodeId) -> list[ListedGroup]:
     answer = await node.kafka.ask(
-        number, ApiKey.LIST_GROUPS, ListGroupsRequest(), lane="read", timeout_s=ASK_S
+        number, ApiKey.LIST_GROUPS, ListGroupsRequest(), lane="read", timeout_s=ATTEMPT_S
     )
     checked(answer.error_code)
     return list(answer.groups)
@@ -108,10 +110,15 @@ async def standing(node: NodeContext, group_id: str) -> Standing:
     deadline = asyncio.get_running_loop().time() + ASK_S
     while True:
         try:
-            return await _standing(node, group_id)
+            async with asyncio.timeout(ATTEMPT_S):
+                return await _standing(node, group_id)
         except RequestError as error:
             if error.code not in _AGAIN or asyncio.get_running_loop().time() > deadline:
                 raise
+        except OSError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                reason = f"the coordinator does not answer: {told(error)}"
+                raise RequestError(ErrorCode.COORDINATOR_NOT_AVAILABLE, reason) from error
         await asyncio.sleep(RETRY_S)
 
 
@@ -183,12 +190,13 @@ async def _rows(
 ) -> list[GroupPartition]:
     ends = await gather([lambda at=place: _ends(node, *at) for place in places])
     late = [
-        (place, found.committed[place][0])
+        (place, found.committed[place][0], end - found.committed[place][0])
         for place, (start, end) in zip(places, ends, strict=True)
         if place in found.committed and end is not None and found.committed[place][0] < end
-    ][:LAG_READS_MAX]
+    ]
+    late = sorted(late, key=lambda row: -row[2])[:LAG_READS_MAX]
     ages = await gather([lambda at=row: _age_s(node, at[0], at[1]) for row in late])
-    age_of = {place: age for (place, _), age in zip(late, ages, strict=True)}
+    age_of = {place: age for (place, _, _), age in zip(late, ages, strict=True)}
     rows = []
     for place, (start, end) in zip(places, ends, strict=True):
         committed, metadata = found.committed.get(place, (None, None))
@@ -205,7 +213,6 @@ async def _rows(
                 lag_events=lag,
                 lag_s=0.0 if lag == 0 else age_of.get(place),
                 metadata=metadata or None,
-                committed_ms=None,
                 member_id=owner.get(place),
             )
         )

@@ -1,8 +1,8 @@
 """How far behind the groups are that this node coordinates, looked at every few seconds.
 
-The node's history and `/metrics` tell it from then on, whether or not anybody has a page open. It is
-asked for as the REST API does, so that all of them say the same, and takes a bounded part of the
-time: a look that took long is followed by a long rest.
+The node's history and `/metrics` tell it from then on, whether or not anybody has a page open. It
+is asked for as the REST API does, so that all of them say the same, and takes a bounded part of the
+time: a look that took long is followed by a long rest, but never by one that hides a fall behind.
 Does not: know how lag is found (`grouping` does).
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from trimaran.errors import RequestError
+from trimaran.errors import ProtocolError, RequestError
 from trimaran.server.http import grouping
 from trimaran.server.http.context import NodeContext
 from trimaran.server.http.problems import ProblemError
@@ -18,7 +18,11 @@ from trimaran.server.observing.shapes import GROUPS_TOLD_MAX, GroupLag
 
 EVERY_S = 5.0
 REST_FACTOR = 50
-"""After a look that took a second comes a rest of so many."""
+"""After a look that took a second comes a rest of so many,"""
+REST_S_MAX = 60.0
+"""or of this: looks are long, too, when somebody is waited for, as in a failover."""
+GROUP_S = 2.0
+"""Longest wait for one group; it is left out of this look."""
 HELD_LOOKS = 2.5
 """What was found is told for so many times the way to the next look, should that fail."""
 
@@ -33,31 +37,37 @@ class LagWatch:
         self._node = node
 
     async def run(self) -> None:
-        """Look again and again until cancelled; a failure is logged and ends the looks."""
+        """Look again and again until cancelled; a look that failed is logged."""
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                begin_s = loop.time()
+        while True:
+            begin_s = loop.time()
+            try:
                 found = await self.look()
-                rest_s = max(EVERY_S, (loop.time() - begin_s) * REST_FACTOR)
-                self._node.observer.note_group_lags(found, held_s=rest_s * HELD_LOOKS)
-                await asyncio.sleep(rest_s)
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # what only watches must not end what works
-            log.exception("watching groups failed effect=no history of their lag")
+            except Exception:  # what only watches must not end what works, nor itself
+                log.exception("a look at groups failed effect=no history of their lag meanwhile")
+                await asyncio.sleep(REST_S_MAX)
+                continue
+            rest_s = rest_after(loop.time() - begin_s)
+            self._node.observer.note_group_lags(found, held_s=rest_s * HELD_LOOKS)
+            await asyncio.sleep(rest_s)
 
     async def look(self) -> Mapping[str, GroupLag]:
         """Return how far behind each group is, of the first GROUPS_TOLD_MAX by name."""
         try:
             names = await grouping.own_groups(self._node)
-        except (OSError, RequestError):
+        except (OSError, RequestError, ProtocolError):
             return {}
         found: dict[str, GroupLag] = {}
         for group_id in names[:GROUPS_TOLD_MAX]:
             try:
-                detail = await grouping.detail(self._node, group_id)
-            except (OSError, RequestError, ProblemError):
+                async with asyncio.timeout(GROUP_S):
+                    detail = await grouping.detail(self._node, group_id)
+            except (OSError, RequestError, ProblemError, ProtocolError):
                 continue  # it moves, or went
             found[group_id] = GroupLag(events=detail.lag_events, seconds=detail.lag_s)
         return found
+
+
+def rest_after(took_s: float) -> float:
+    """Return how long to rest after a look."""
+    return min(max(EVERY_S, took_s * REST_FACTOR), REST_S_MAX)

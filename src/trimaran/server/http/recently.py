@@ -6,6 +6,7 @@ Does not: look anything up.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar, cast
 
 KEPT_MAX = 1_000
@@ -13,28 +14,11 @@ KEPT_MAX = 1_000
 T = TypeVar("T")
 
 
-class Recently:
-    """Answers by key, each for `age_s` seconds."""
-
-    def __init__(self, *, age_s: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._age_s = age_s
-        self._now = now
-        self._found: dict[str, tuple[float, object]] = {}
-
-    def get(self, key: str) -> object | None:
-        """Return what was kept under `key`, None if it is too old."""
-        at, value = self._found.get(key, (float("-inf"), None))
-        return value if self._now() - at <= self._age_s else None
-
-    def put(self, key: str, value: object) -> None:
-        """Keep `value` for a while."""
-        if len(self._found) >= KEPT_MAX:
-            self._found.clear()
-        self._found[key] = (self._now(), value)
-
-
 class Shared:
-    """The same for work: many askers at a time share one look, and its answer for a while."""
+    """Answers by key: many askers at a time share one look, and its answer for a while.
+
+    An answer is kept no longer than somebody wants it that old: some are megabytes.
+    """
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[float, object]] = {}
@@ -51,14 +35,25 @@ class Shared:
             return cast("T", value)  # a key has one type
         task = self._looking.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._look(key, look))
+            task = asyncio.get_running_loop().create_task(self._look(key, age_s, look))
             self._looking[key] = task
-            task.add_done_callback(lambda _: self._looking.pop(key, None))
+            task.add_done_callback(partial(self._looked, key))
         return cast("T", await asyncio.shield(task))
 
-    async def _look(self, key: str, look: Callable[[], Awaitable[object]]) -> object:
+    async def _look(self, key: str, age_s: float, look: Callable[[], Awaitable[object]]) -> object:
         value = await look()
         if len(self._found) >= KEPT_MAX:
             self._found.clear()
-        self._found[key] = (time.monotonic(), value)
+        found = self._found[key] = (time.monotonic(), value)
+        asyncio.get_running_loop().call_later(max(0.0, age_s), self._forget, key, found)
         return value
+
+    def _looked(self, key: str, task: "asyncio.Task[object]") -> None:
+        self._looking.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # whoever wanted to know it may be gone
+
+    def _forget(self, key: str, found: tuple[float, object]) -> None:
+        """Let an answer go, unless there is a newer one."""
+        if self._found.get(key) is found:
+            del self._found[key]

@@ -26,6 +26,7 @@ LEADERS_SHOWN = 256
 GROUPS_SHOWN = 5
 GROUPS_ASKED_MAX = 200
 LAG_ANSWER_S = 1.5
+LAGS_SHARED_S = 2.0
 NAMES_OF_ONE_QUESTION = 50
 
 
@@ -55,7 +56,7 @@ def _row(
     for leader in leader_of:
         if leader is not None:
             leaders[str(leader)] = leaders.get(str(leader), 0) + 1
-    is_known = len(led) == len(topic.partitions)
+    is_known = len(led) == len(topic.partitions) and not topic.is_internal
     return TopicRow(
         name=topic.name,
         topic_id=topic.topic_id.hex(),
@@ -127,16 +128,16 @@ def _add(total: list[float], points: list[float | None]) -> None:
 
 async def group_lags(node: NodeContext) -> dict[str, list[GroupLag]]:
     """Return the groups of each topic with their lag, as of a moment ago."""
-    known = node.recent.get("group-lags")
-    if isinstance(known, dict):
-        return known
-    found: dict[str, list[GroupLag]] = {}
+    return await node.shared.get("group-lags", LAGS_SHARED_S, lambda: _group_lags(node))
+
+
+async def _group_lags(node: NodeContext) -> dict[str, list[GroupLag]]:
     try:
-        async with asyncio.timeout(LAG_ANSWER_S):
-            listed = (await grouping.all_groups(node))[:GROUPS_ASKED_MAX]
-            details = await asyncio.gather(*(_detail(node, row.group_id) for row, _ in listed))
+        listed = (await grouping.all_groups(node))[:GROUPS_ASKED_MAX]
     except (OSError, RequestError):
-        details = []
+        listed = []
+    details = await asyncio.gather(*(_detail(node, row.group_id) for row, _ in listed))
+    found: dict[str, list[GroupLag]] = {}
     for detail in details:
         for topic in detail.topics if detail is not None else ():
             assert detail is not None
@@ -147,12 +148,13 @@ async def group_lags(node: NodeContext) -> dict[str, list[GroupLag]]:
                 lag_s=max((row.lag_s for row in rows if row.lag_s is not None), default=None),
             )
             found.setdefault(topic, []).append(lag)
-    node.recent.put("group-lags", found)
     return found
 
 
 async def _detail(node: NodeContext, group_id: str) -> GroupDetail | None:
+    """Return the group; None if it is gone, or not to be learnt in time: others are shown."""
     try:
-        return await grouping.detail(node, group_id)
+        async with asyncio.timeout(LAG_ANSWER_S):
+            return await grouping.detail(node, group_id)
     except (OSError, RequestError, ProblemError):
         return None

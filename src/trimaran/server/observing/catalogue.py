@@ -213,7 +213,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
         _metric(
             "consumer_group_lag_events",
             GAUGE,
-            "Events that the group has not consumed; told by its coordinator, seconds old.",
+            "Events that the group has not consumed; its coordinator looks every few seconds.",
             "group",
         ),
         _metric(

@@ -5,7 +5,8 @@ of it goes into the rings, and stays here as the latest look for `/metrics`.
 
 Bounds: about 32 series of the node, 3 of each other node, 3 of each of the first TOPICS_MAX topics,
 3 of each of the first PARTITIONS_MAX partitions, 2 of each of the first GROUPS_TOLD_MAX groups
-coordinated here: at most 32 + 3 x 6 + 300 + 3 x 100 + 2 x 100 series, in arrays of at most `rings.BYTES_MAX` bytes whatever happens.
+coordinated here: at most 32 + 3 x 6 + 300 + 3 x 100 + 2 x 100 series, in arrays of at most
+`rings.BYTES_MAX` bytes whatever happens.
 Does not: keep what is older than its rings, or speak Prometheus.
 """
 

@@ -1,7 +1,7 @@
 """Which numbers are sampled every second, with their units: what the history can be asked for.
 
-Series of topics, partitions, groups and other nodes have the name in their name; how many of them there
-are at most is in `sampling`.
+Series of topics, partitions, groups and other nodes have the name in their name; how many of them
+there are at most is in `sampling`.
 Does not: sample.
 """
 

@@ -45,6 +45,7 @@ class NodeFacts(Answer, frozen=True, kw_only=True):
     is_cut_off: bool
     series: dict[str, float]
     dedup_topics: int
+    at_ms: int
     served_by: int
 
 

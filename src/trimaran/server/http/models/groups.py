@@ -61,7 +61,6 @@ class GroupPartition(Answer, frozen=True, kw_only=True):
     lag_events: int | None
     lag_s: float | None
     metadata: str | None
-    committed_ms: int | None
     member_id: str | None
 
 

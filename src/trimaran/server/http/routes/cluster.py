@@ -137,7 +137,7 @@ async def own_partitions(asked: Asked[NodePartitionQuery, NoBody]) -> NodePartit
     places = [(topic, number) for topic in topics for number in range(len(topic.partitions))]
     page = page_of(
         places,
-        key=lambda place: f"{place[0].name}/{number_key(place[1])}",
+        key=lambda place: facts.place_key(*place),
         limit=asked.query.limit,
         after=asked.query.after,
     )

@@ -216,7 +216,8 @@ async def ask_nodes(
     async def one(number: NodeId) -> T | None:
         if number == node.node_id:
             return own
-        return await node.fellows.get(number, path, shape)
+        patience_s = facts.patience_s(node, number)
+        return await node.fellows.get(number, path, shape, timeout_s=patience_s)
 
     answers = await asyncio.gather(*(one(number) for number in numbers))
     return [(number, row) for number, row in zip(numbers, answers, strict=True) if row is not None]

@@ -1,0 +1,169 @@
+"""Looks at groups: one that cannot be asked holds nobody up, and the worst lag is looked up."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from trimaran.errors import ErrorCode, ProtocolError, RequestError
+from trimaran.server.http import grouping, lag_watch, topic_rows
+from trimaran.server.http.describing import Described
+from trimaran.server.http.lag_watch import LagWatch, rest_after
+from trimaran.server.http.models.groups import GroupDetail, GroupPartition
+from trimaran.server.http.recently import Shared
+
+pytestmark = pytest.mark.asyncio
+
+DESCRIBED = Described(state="Empty", protocol_type="", protocol="")
+
+
+def detail(group_id, *, lag=3, topic="t"):
+    row = GroupPartition(
+        topic=topic,
+        partition=0,
+        committed=1,
+        log_start=0,
+        high_watermark=1 + lag,
+        lag_events=lag,
+        lag_s=1.0,
+        metadata=None,
+        member_id=None,
+    )
+    return GroupDetail(
+        group_id=group_id,
+        state="Empty",
+        protocol_type="",
+        protocol="",
+        coordinator=1,
+        lag_events=lag,
+        lag_s=1.0,
+        topics=[topic],
+        members=[],
+        partitions=[row],
+    )
+
+
+async def for_ever():
+    await asyncio.Event().wait()
+
+
+async def test_a_coordinator_that_froze_is_not_waited_for_when_it_has_a_successor(monkeypatch):
+    asked = []
+
+    async def standing(node, group_id):
+        asked.append(group_id)
+        if len(asked) == 1:
+            await for_ever()
+        return grouping.Standing(described=DESCRIBED, coordinator=2)
+
+    monkeypatch.setattr(grouping, "_standing", standing)
+    monkeypatch.setattr(grouping, "ATTEMPT_S", 0.01)
+    async with asyncio.timeout(2):
+        found = await grouping.standing(None, "g")
+    assert (found.coordinator, asked) == (2, ["g", "g"])
+
+
+async def test_a_coordinator_that_stays_silent_is_told_with_a_reason(monkeypatch):
+    async def standing(node, group_id):
+        raise ConnectionResetError("closed")
+
+    monkeypatch.setattr(grouping, "_standing", standing)
+    monkeypatch.setattr(grouping, "ASK_S", 0.05)
+    with pytest.raises(RequestError, match="does not answer: closed") as found:
+        await grouping.standing(None, "g")
+    assert found.value.code is ErrorCode.COORDINATOR_NOT_AVAILABLE
+
+
+async def test_one_silent_group_hides_no_other_of_its_topic(monkeypatch):
+    names = ["answers", "silent", "gone", "answers-too"]
+
+    async def all_groups(node):
+        return [(SimpleNamespace(group_id=name), 1) for name in names]
+
+    async def one(node, group_id):
+        if group_id == "silent":
+            await for_ever()
+        if group_id == "gone":
+            raise RequestError(ErrorCode.GROUP_ID_NOT_FOUND, "gone")
+        return detail(group_id)
+
+    monkeypatch.setattr(grouping, "all_groups", all_groups)
+    monkeypatch.setattr(grouping, "detail", one)
+    monkeypatch.setattr(topic_rows, "LAG_ANSWER_S", 0.02)
+    found = await topic_rows.group_lags(SimpleNamespace(shared=Shared()))
+    assert [row.group_id for row in found["t"]] == ["answers", "answers-too"]
+
+
+async def test_the_partitions_that_are_furthest_behind_are_looked_up(monkeypatch):
+    places = [("t", number) for number in range(grouping.LAG_READS_MAX + 6)]
+    looked_up = []
+
+    async def ends(node, name, number):
+        return 0, 10 + number
+
+    async def age_s(node, place, offset):
+        looked_up.append(place[1])
+        return float(place[1])
+
+    monkeypatch.setattr(grouping, "_ends", ends)
+    monkeypatch.setattr(grouping, "_age_s", age_s)
+    found = grouping.Standing(
+        described=DESCRIBED, coordinator=1, committed=dict.fromkeys(places, (5, None))
+    )
+    rows = await grouping._rows(None, places, found, {})
+    assert min(looked_up) == 6
+    assert rows[-1].lag_s == float(len(places) - 1)
+    assert rows[0].lag_s is None
+
+
+async def test_a_long_look_is_not_followed_by_hours_of_silence():
+    assert rest_after(0.0) == lag_watch.EVERY_S
+    assert rest_after(0.5) == 25.0
+    assert rest_after(500.0) == lag_watch.REST_S_MAX
+
+
+async def test_looks_go_on_after_one_that_failed(monkeypatch):
+    script = [RuntimeError("a mistake"), ["g"]]
+    noted = asyncio.Event()
+    told = {}
+
+    async def own_groups(node):
+        step = script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    async def one(node, group_id):
+        return detail(group_id, lag=7)
+
+    def note_group_lags(found, *, held_s):
+        told.update(found)
+        noted.set()
+
+    monkeypatch.setattr(grouping, "own_groups", own_groups)
+    monkeypatch.setattr(grouping, "detail", one)
+    monkeypatch.setattr(lag_watch, "REST_S_MAX", 0.0)
+    observer = SimpleNamespace(note_group_lags=note_group_lags)
+    running = asyncio.create_task(LagWatch(SimpleNamespace(observer=observer)).run())
+    async with asyncio.timeout(5):
+        await noted.wait()
+    running.cancel()
+    assert told["g"].events == 7
+
+
+@pytest.mark.parametrize("error", [ProtocolError("no answer"), OSError(), None])
+async def test_a_group_that_cannot_be_asked_is_left_out_of_the_look(monkeypatch, error):
+    async def own_groups(node):
+        return ["bad", "good"]
+
+    async def one(node, group_id):
+        if group_id == "bad":
+            if error is None:
+                await for_ever()
+            raise error
+        return detail(group_id)
+
+    monkeypatch.setattr(grouping, "own_groups", own_groups)
+    monkeypatch.setattr(grouping, "detail", one)
+    monkeypatch.setattr(lag_watch, "GROUP_S", 0.01)
+    assert list(await LagWatch(SimpleNamespace()).look()) == ["good"]
