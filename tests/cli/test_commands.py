@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from trimaran import __version__
 from trimaran.cli.main import NOUNS, main
 
 
@@ -26,6 +27,10 @@ def test_help_names_every_noun(run):
     code, out, _ = run("--help")
     assert code == 0
     assert all(noun in out for noun in NOUNS)
+
+
+def test_the_version_is_told(run):
+    assert run("--version") == (0, f"trimaran {__version__}\n", "")
 
 
 @pytest.mark.parametrize("noun", [noun for noun in NOUNS if noun != "bench"])

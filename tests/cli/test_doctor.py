@@ -16,7 +16,7 @@ from trimaran.cli.doctor_checks import (
     judge_file_system,
     machine_findings,
 )
-from trimaran.cli.doctor_cluster import cluster_findings, port_findings
+from trimaran.cli.doctor_cluster import cluster_findings, node_findings, port_findings
 from trimaran.cli.main import main
 from trimaran.config import load_config
 from trimaran.testing import Cluster
@@ -125,6 +125,25 @@ def test_running_cluster_is_well_until_a_node_is_missing() -> None:
         well = findings_once(cluster.bootstrap_servers, Severity.OK)
         assert {finding.severity for finding in well.values()} == {Severity.OK}
         assert sum(check.endswith("advertised") for check in well) == 3
+        nodes = {each.check: each.severity for each in node_findings(cluster.http_address(1), 5.0)}
+        assert nodes == dict.fromkeys(("nodes", "versions", "clocks"), Severity.OK)
         cluster.kill(1)
         ill = findings_once(cluster.bootstrap_servers, Severity.WARN)
+        silent = node_findings(cluster.http_address(2), 5.0)[0]
     assert "a node is away" in ill["replicas"].advice
+    assert (silent.severity, silent.found) == (Severity.WARN, "no answer from node 1")
+
+
+def test_the_cluster_of_the_context_is_looked_at(tmp_path, monkeypatch, capsys) -> None:
+    """Nobody is there: it is said, and is the worst finding."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(doctor, "machine_findings", lambda _directory: [])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(SystemExit):
+        main(["context", "set", "gone", "--http", f"127.0.0.1:{port}"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert ended.value.code == int(Severity.FAIL)
+    assert f"127.0.0.1:{port}" in capsys.readouterr().out

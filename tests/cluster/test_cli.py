@@ -38,7 +38,7 @@ def test_a_topic_is_created_listed_described_and_deleted(at):
     assert "created topic made" in trimaran("topic", "create", "made", "--partitions", "2", *at)
     listed = json.loads(trimaran("topic", "list", "-o", "json", *at))
     assert {"topic": "made", "partitions": 2, "replicas": 3} in listed
-    rows = json.loads(trimaran("topic", "describe", "made", "-o", "json", *at))
+    rows = json.loads(trimaran("topic", "describe", "made", "-o", "json", *at))["partitions"]
     assert [row["partition"] for row in rows] == [0, 1]
     assert all(sorted(row["replicas"]) == [1, 2, 3] for row in rows)
     trimaran("topic", "create", "made", *at, code=1)
@@ -75,7 +75,8 @@ def test_a_topic_is_altered_while_it_runs(at):
     trimaran("topic", "alter", "altered", "--unset", "max.message.bytes", "--partitions", "3", *at)
     described = trimaran("topic", "describe", "altered", *at).splitlines()
     assert described[-1] == "retention.ms = 60000"
-    assert len(json.loads(trimaran("topic", "describe", "altered", "-o", "json", *at))) == 3
+    told = json.loads(trimaran("topic", "describe", "altered", "-o", "json", *at))
+    assert (len(told["partitions"]), told["settings"]) == (3, {"retention.ms": "60000"})
     trimaran("topic", "alter", "altered", "--config", "retention.ms=soon", *at, code=1)
     trimaran("topic", "alter", "altered", *at, code=2)
 
@@ -153,3 +154,19 @@ def test_the_demo_ends_with_its_verdict():
         r"failover max \d+ ms",
         out.splitlines()[-1],
     ), out
+
+
+def test_a_group_goes_on_where_its_last_reader_stopped(at):
+    trimaran("topic", "create", "shared", "--partitions", "1", *at)
+    assert (
+        trimaran("produce", "shared", "--key", "k", *at, given="1\n2\n3\n") == "acked 3 failed 0\n"
+    )
+    member = ("consume", "shared", "--group", "readers", "--keys", *at)
+    assert trimaran(*member, "-c", "2") == "k\t1\nk\t2\n"
+    assert trimaran(*member, "-c", "1") == "k\t3\n"
+    (row,) = json.loads(trimaran("group", "describe", "readers", "-o", "json", *at))
+    assert (row["committed"], row["lag"]) == (3, 0)
+    trimaran(*member, "-p", "0", code=2)
+    trimaran(*member, "-e", code=2)
+    trimaran(*member, "--offset", "1", code=2)
+    trimaran("produce", "shared", "--key", "k", "-K", ":", *at, code=2)

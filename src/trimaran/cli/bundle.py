@@ -1,9 +1,10 @@
 """`trimaran bundle`: what somebody who helps needs to see, in one archive, without secrets.
 
 Holds what each node says of itself over HTTP (facts, metrics, happenings, incidents), the cluster's
-health and topics, and the settings given with --config. Never events, keys or group members' data;
-values of settings whose names speak of secrets are replaced.
-Does not: reach nodes that do not answer: it says which.
+health, topics and groups, and the settings given with --config. Never events, keys or group
+members' data; values of settings whose names speak of secrets are replaced, at any depth.
+Does not: reach nodes that do not answer, or fail for them: it says what is missing. The archive is
+there whole or not at all.
 """
 
 import io
@@ -11,24 +12,40 @@ import json
 import re
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.error import URLError
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import typer
+import yaml
 
 from trimaran.cli.exits import FAILED, CommandError
 from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask
 from trimaran.cli.kafka_client import TIMEOUT_S, TimeoutOption
 
-CLUSTER_PATHS = ("cluster", "cluster/health", "nodes", "topics", "incidents", "happenings")
-NODE_PATHS = ("node", "node/partitions", "node/happenings", "node/metrics/histograms")
-SECRET = re.compile(
-    r"^(\s*[\w.-]*(?:secret|password|token|credential)[\w.-]*\s*:).*$",
-    re.IGNORECASE | re.MULTILINE,
+CLUSTER_PATHS = (
+    "cluster",
+    "cluster/health",
+    "nodes",
+    "topics",
+    "groups",
+    "incidents",
+    "happenings",
 )
+NODE_PATHS = ("node", "node/partitions", "node/happenings", "node/metrics/histograms")
+PAGED = ("nodes", "topics", "groups", "node/partitions")
+PAGE_ROWS = 1_000
+PAGES_MAX = 20
+REMOVED = "(removed)"
+SECRET = re.compile(
+    r"secret|passw|passphrase|pwd|token|credential|private|(?:api|access)[_.-]?key", re.IGNORECASE
+)
+"""In the name of a setting."""
+USER_AND_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 TEXT_BYTES_MAX = 4 << 20
 
 
@@ -47,12 +64,17 @@ def bundle(
 ) -> None:
     """Gather diagnostics of the whole cluster into one archive, secrets removed."""
     missing: list[str] = []
-    with tarfile.open(target, "w:gz") as archive:
-        for name, content in _contents(http, timeout, missing):
-            _add(archive, name, content)
-        for path in config or []:
-            _add(archive, f"settings/{path.name}", without_secrets(_text_of(path)))
-        _add(archive, "missing.txt", "\n".join(missing) + "\n" if missing else "nothing\n")
+    fresh = target.with_name(target.name + ".new")
+    try:
+        with tarfile.open(fresh, "w:gz") as archive:
+            for name, content in _contents(http, timeout, missing):
+                _add(archive, name, content)
+            for number, path in enumerate(config or [], start=1):
+                _add(archive, f"settings/{number}-{path.name}", without_secrets(_text_of(path)))
+            _add(archive, "missing.txt", "\n".join(missing) + "\n" if missing else "nothing\n")
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
     print(f"wrote {target}")
     for one in missing:
         print(f"not in it: {one}")
@@ -61,23 +83,74 @@ def bundle(
 
 
 def without_secrets(text: str) -> str:
-    """Return settings with the values of secrets replaced."""
-    return SECRET.sub(r"\1 (removed)", text)
+    """Return settings with the values of secrets replaced; comments, which may hold some, go."""
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError:
+        settings = None
+    if not isinstance(settings, dict):
+        return "# left out: not YAML of names and values\n"
+    return yaml.safe_dump(_cleaned(settings), sort_keys=False, allow_unicode=True)
+
+
+def _cleaned(value: Any) -> Any:  # noqa: ANN401  YAML
+    if isinstance(value, dict):
+        return {
+            key: REMOVED if SECRET.search(str(key)) else _cleaned(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_cleaned(inner) for inner in value]
+    return USER_AND_PASSWORD.sub(REMOVED, value) if isinstance(value, str) else value
 
 
 def _contents(http: str, timeout_s: float, missing: list[str]) -> Iterator[tuple[str, str]]:
-    for path in CLUSTER_PATHS:
-        yield f"cluster/{_name(path)}", _shown(ask(http, f"/v1/{path}", timeout_s))
-    for node in ask(http, "/v1/nodes", timeout_s)["items"]:
-        address = f"{node['host']}:{node['http_port']}"
+    nodes = ask(http, "/v1/nodes?limit=1000", timeout_s)["items"]
+    yield from _told(http, "cluster", CLUSTER_PATHS, timeout_s, missing)
+    for node in nodes:
         folder = f"node-{node['node_id']}"
+        if not node["http_port"]:
+            missing.append(f"{folder}: it never said where its HTTP port is")
+            continue
+        address = f"{node['host']}:{node['http_port']}"
         try:
-            for path in NODE_PATHS:
-                yield f"{folder}/{_name(path)}", _shown(ask(address, f"/v1/{path}", timeout_s))
             with urlopen(f"http://{address}/metrics", timeout=timeout_s) as answer:
-                yield f"{folder}/metrics.txt", answer.read(TEXT_BYTES_MAX).decode()
-        except (CommandError, URLError, OSError) as error:
-            missing.append(f"{folder} at {address}: {str(error).splitlines()[0]}")
+                metrics = answer.read(TEXT_BYTES_MAX).decode(errors="replace")
+        except (URLError, HTTPException, OSError) as error:
+            missing.append(f"{folder} at {address}: {error}")
+            continue
+        yield f"{folder}/metrics.txt", metrics
+        yield from _told(address, folder, NODE_PATHS, timeout_s, missing)
+
+
+def _told(
+    address: str, folder: str, paths: Sequence[str], timeout_s: float, missing: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield what a node answers to each path; what it does not answer is missing."""
+    for path in paths:
+        try:
+            answer = (_pages if path in PAGED else _whole)(address, path, timeout_s)
+        except CommandError as error:
+            missing.append(f"{folder}, {path} at {address}: {str(error).splitlines()[0]}")
+        else:
+            yield f"{folder}/{_name(path)}", _shown(answer)
+
+
+def _whole(address: str, path: str, timeout_s: float) -> Any:  # noqa: ANN401  JSON
+    return ask(address, f"/v1/{path}", timeout_s)
+
+
+def _pages(address: str, path: str, timeout_s: float) -> Any:  # noqa: ANN401  JSON
+    """Return a long list whole, or its first PAGES_MAX pages with `next` of the last."""
+    found = ask(address, f"/v1/{path}?limit={PAGE_ROWS}", timeout_s)
+    for _ in range(PAGES_MAX - 1):
+        if found["next"] is None:
+            break
+        after = f"&after={quote(found['next'])}"
+        page = ask(address, f"/v1/{path}?limit={PAGE_ROWS}{after}", timeout_s)
+        found["items"] += page["items"]
+        found["next"] = page["next"]
+    return found
 
 
 def _name(path: str) -> str:

@@ -3,12 +3,13 @@
 Does not: change anything.
 """
 
+import sys
 import time
 from typing import Annotated, Any
 
 import typer
 
-from trimaran.cli.exits import FAILED
+from trimaran.cli.exits import FAILED, CommandError
 from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask
 from trimaran.cli.kafka_client import (
     DEFAULT_BOOTSTRAP,
@@ -67,10 +68,19 @@ def health(
     _show_health(found, output)
     while watch:
         time.sleep(WATCH_INTERVAL_S)
-        found = ask(http, "/v1/cluster/health", timeout)
-        _show_health(found, output)
+        _look_again(http, timeout, output)
     if found["status"] != "ok":
         raise typer.Exit(FAILED)
+
+
+def _look_again(http: str, timeout_s: float, form: Format) -> None:
+    """Show the health now, or that nobody told it: what is watched for must not end the watch."""
+    try:
+        found = ask(http, "/v1/cluster/health", timeout_s)
+    except CommandError as error:
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+    else:
+        _show_health(found, form)
 
 
 def _show_health(found: dict[str, Any], form: Format) -> None:
@@ -87,6 +97,7 @@ def _show_health(found: dict[str, Any], form: Format) -> None:
             print(f"  node {node['node_id']}: {node['state']} ({node['reason']})")
     for problem in found["problems"]:
         print(f"  {problem['severity']}: {problem['what']} -> {problem['advice']}")
+    sys.stdout.flush()
 
 
 def summary_of(metadata: ClusterMetadata) -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""`trimaran consume TOPIC`: prints events, from partitions and offsets that are assigned.
+"""`trimaran consume TOPIC`: prints events, of chosen partitions from an offset, or as a group does.
 
-No group is joined and no offset is committed. Text output is one event a line (`key<TAB>value` with
---keys); JSON output is one object a line with everything a record has.
+No group is joined and no offset is committed unless --group names one: then what was printed is
+committed. Text output is one event a line (`key<TAB>value` with --keys); JSON output is one object
+a line with everything a record has.
 Does not: decode values; text that is not UTF-8 is shown with replacement characters.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -36,6 +38,11 @@ from trimaran.cli.topic import existing_topic
 
 POLL_S = 0.2
 BATCH = 500
+GROUP_OFFSETS = ("earliest", "latest")
+GROUP_CHOOSES = (
+    "--group: its members share the partitions and go on where it stands: leave --partition and "
+    "--exit-at-end out; --offset is earliest or latest, for what it never read"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -56,12 +63,24 @@ def consume(
         bool, typer.Option("--exit-at-end", "-e", help="stop at the end of every partition")
     ] = False,
     keys: Annotated[bool, typer.Option("--keys", help="print key, tab, value")] = False,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", "-g", help="read as a member of this group, from where it stands"),
+    ] = None,
     bootstrap: BootstrapOption = DEFAULT_BOOTSTRAP,
     timeout: TimeoutOption = TIMEOUT_S,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Print the events of a topic; Ctrl-C ends it."""
     start = start_of(offset)
+    if group is not None:
+        if partition or exit_at_end or offset not in GROUP_OFFSETS:
+            raise CommandError(GROUP_CHOOSES, code=USAGE)
+        existing_topic(admin(bootstrap), topic, bootstrap, timeout)
+        with closing(group_events(bootstrap, topic, group, offset=offset, limit=count)) as read:
+            for message in read:
+                show_message(message, output, with_key=keys)
+        return
     found = existing_topic(admin(bootstrap), topic, bootstrap, timeout)
     chosen = sorted(found.partitions) if not partition else sorted(set(partition))
     for number in chosen:
@@ -85,6 +104,34 @@ def consume(
             show_message(message, output, with_key=keys)
     finally:
         consumer.close()
+
+
+def group_events(
+    bootstrap: str, topic: str, group: str, *, offset: str, limit: int
+) -> Generator[Message, None, None]:
+    """Yield events as a member of `group`; one is committed once the next is asked for.
+
+    `offset` is where a partition begins that the group never committed.
+    """
+    more = {"group.id": group, "auto.offset.reset": offset, "fetch.wait.max.ms": 100}
+    more |= {"enable.auto.commit": True, "enable.auto.offset.store": False}
+    consumer = Consumer(settings(bootstrap, more))
+    try:
+        consumer.subscribe([topic])
+        for message in events(consumer, limit=limit, ends=None):
+            yield message
+            store(consumer, message)
+    finally:
+        consumer.close()
+
+
+def store(consumer: Consumer, message: Message) -> None:
+    """Have the offset behind `message` committed, unless its partition was taken away meanwhile."""
+    try:
+        consumer.store_offsets(message=message)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError._STATE:
+            raise CommandError(f"not committed: {explain(error)}") from error
 
 
 def start_of(text: str) -> int:

@@ -94,7 +94,9 @@ def named(contexts: Contexts, name: str) -> ClusterContext:
     return found
 
 
-def address_or_context(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
+def address_or_context(
+    ctx: typer.Context, param: typer.CallbackParam, value: str | None
+) -> str | None:
     """Option callback: the context's address where none was typed."""
     assert param.name in ("bootstrap", "http")
     source = ctx.get_parameter_source(param.name)

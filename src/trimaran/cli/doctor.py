@@ -1,5 +1,6 @@
 """`trimaran doctor`: whether this machine, and a cluster if one is named, can keep what we promise.
 
+A cluster is named by --bootstrap and --http, by the environment, or by the context in use.
 Each check is one row: OK, WARN or FAIL, what was found, and what to do about it. Exit code 0: all
 OK; 1: something to look at; 2: something that breaks a promise.
 Does not: change anything but a probe file that it deletes again.
@@ -10,8 +11,9 @@ from typing import Annotated
 
 import typer
 
+from trimaran.cli.contexts import address_or_context
 from trimaran.cli.doctor_checks import Finding, Severity, machine_findings
-from trimaran.cli.doctor_cluster import cluster_findings, port_findings
+from trimaran.cli.doctor_cluster import cluster_findings, node_findings, port_findings
 from trimaran.cli.kafka_client import TIMEOUT_S, TimeoutOption
 from trimaran.cli.output import Format, FormatOption, show_document
 from trimaran.server.settings import read_config
@@ -33,7 +35,22 @@ def doctor(
         Path | None, typer.Option("--config", help="settings of a node: ports and addresses")
     ] = None,
     bootstrap: Annotated[
-        str | None, typer.Option("--bootstrap", "-b", help="HOST:PORT[,...] of a running cluster")
+        str | None,
+        typer.Option(
+            *("--bootstrap", "-b"),
+            envvar="TRIMARAN_BOOTSTRAP",
+            callback=address_or_context,
+            help="HOST:PORT[,...] of a running cluster; default: the context's, if one is in use",
+        ),
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            "--http",
+            envvar="TRIMARAN_HTTP",
+            callback=address_or_context,
+            help="HOST:PORT of any of its nodes' HTTP listeners: versions and clocks",
+        ),
     ] = None,
     timeout: TimeoutOption = TIMEOUT_S,
     output: FormatOption = Format.TABLE,
@@ -46,7 +63,9 @@ def doctor(
         findings += port_findings(settings)
     if bootstrap is not None:
         findings += cluster_findings(bootstrap, timeout)
-    worst = max(finding.severity for finding in findings)
+    if http is not None:
+        findings += node_findings(http, timeout)
+    worst = max((finding.severity for finding in findings), default=Severity.OK)
     if output is not Format.TABLE:
         told = {"worst": worst.name, "findings": [_fields(finding) for finding in findings]}
         show_document(told, output)

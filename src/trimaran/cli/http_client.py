@@ -15,6 +15,8 @@ from trimaran.cli.contexts import address_or_context
 from trimaran.cli.exits import USAGE, CommandError
 
 DEFAULT_HTTP = "127.0.0.1:8080"
+NODE_HEADER = "trimaran-node"
+"""In every answer of a node."""
 
 HttpOption = Annotated[
     str,
@@ -33,23 +35,50 @@ def ask(address: str, path: str, timeout_s: float, *, body: object | None = None
     Raises:
         CommandError: the address is none, nobody answers, or the answer is a problem (RFC 9457).
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise CommandError(f"--http: expected HOST:PORT, found {address!r}", code=USAGE)
+    place = host_and_port(address)
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"} if data else {}
-    request = Request(f"http://{address}{path}", data=data, headers=headers)
+    request = Request(f"http://{place}{path}", data=data, headers=headers)
     try:
         with urlopen(request, timeout=timeout_s) as answer:
+            if answer.headers.get(NODE_HEADER) is None:
+                raise CommandError(
+                    f"what answers HTTP at {place} is no node of Trimaran\n"
+                    "--http names a node's HTTP port"
+                )
             return json.loads(answer.read())
     except HTTPError as error:
         raise CommandError(problem_text(error.read(), error.code)) from error
     except (URLError, TimeoutError, HTTPException, ConnectionError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise CommandError(
-            f"no node answers HTTP at {address} ({reason})\n"
-            "is the cluster up? --http names another node's HTTP port"
-        ) from error
+        raise unanswered(place, timeout_s, error, is_write=data is not None) from error
+
+
+def host_and_port(address: str) -> str:
+    """Return HOST:PORT; the address of a dashboard is one, too.
+
+    Raises:
+        CommandError: it is neither.
+    """
+    place = address.removeprefix("http://").partition("/")[0]
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise CommandError(f"--http: expected HOST:PORT, found {address!r}", code=USAGE)
+    return place
+
+
+def unanswered(place: str, timeout_s: float, error: Exception, *, is_write: bool) -> CommandError:
+    """Return the error for a node that does not answer, or not in time."""
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, TimeoutError):
+        lost = "; what was asked for may still be done" if is_write else ""
+        return CommandError(
+            f"the node at {place} did not answer within {timeout_s:g} s{lost}\n"
+            "--timeout gives it longer, --http names another node's HTTP port"
+        )
+    return CommandError(
+        f"no node answers HTTP at {place} ({reason})\n"
+        "is the cluster up? --http names another node's HTTP port"
+    )
 
 
 def problem_text(body: bytes, status: int) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trimaran.cli.exits import FAILED
 from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask
 from trimaran.cli.kafka_client import TIMEOUT_S, TimeoutOption
 from trimaran.cli.output import Format, FormatOption, show, show_document
@@ -49,11 +50,13 @@ def balance(
     timeout: TimeoutOption = TIMEOUT_S,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Give every partition back to its preferred replica where that is alive."""
+    """Give every partition back to its preferred replica; exit code 1 if one was not moved."""
     done = ask(http, "/v1/leaders/balance", timeout, body={"topic": topic})
     if output is not Format.TABLE:
         show_document(done, output)
-        return
-    show(done["moved"], columns=["topic", "partition", "from", "to"], form=output)
-    for one in done["failed"]:
-        print(f"not moved: {one['topic']}-{one['partition']}: {one['reason']}")
+    else:
+        show(done["moved"], columns=["topic", "partition", "from", "to"], form=output)
+        for one in done["failed"]:
+            print(f"not moved: {one['topic']}-{one['partition']}: {one['reason']}")
+    if done["failed"]:
+        raise typer.Exit(FAILED)

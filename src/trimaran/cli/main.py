@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from trimaran import __version__
+
 NOUNS = (
     "up",
     "down",
@@ -34,6 +36,7 @@ HELP = """Trimaran: three nodes, one log, any Kafka client.
 
 `trimaran up` starts a local cluster, `trimaran demo` shows it surviving its leaders.
 `trimaran node --config FILE` runs one node. `--install-completion` teaches your shell the words.
+`--version` says which one this is.
 
 Exit codes: 0 it worked, 1 it failed, 2 wrong usage or settings, 130 interrupted.
 """
@@ -46,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from trimaran.server.main import main as node_main
 
         sys.exit(node_main(words[1:]))
+    if words == ["--version"]:
+        print(f"trimaran {__version__}")
+        sys.exit(0)
     run(words)
 
 

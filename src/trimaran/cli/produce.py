@@ -56,6 +56,7 @@ def register(app: typer.Typer) -> None:
 
 def produce(
     topic: Annotated[str, typer.Argument(help="name of the topic")],
+    key: Annotated[str | None, typer.Option("--key", "-k", help="key of every event")] = None,
     key_separator: Annotated[
         str, typer.Option("--key-separator", "-K", help="text between key and value of a line")
     ] = "",
@@ -69,6 +70,8 @@ def produce(
     """Send each line of standard input as an event, acknowledged by a majority unless told else."""
     if acks not in ACKS:
         raise CommandError(f"--acks: expected {', '.join(ACKS)}, found {acks!r}", code=USAGE)
+    if key is not None and key_separator:
+        raise CommandError("--key and --key-separator both say the key: give one", code=USAGE)
     headers = [header_of(text) for text in header or []]
     cluster_metadata(admin(bootstrap), bootstrap, timeout_s=timeout)
     more = {"acks": acks, "enable.idempotence": acks == "all", "linger.ms": 5}
@@ -76,8 +79,9 @@ def produce(
     producer = Producer(settings(bootstrap, more))
     reports = Reports()
     for line in sys.stdin.buffer:
-        key, value = split_line(line.rstrip(b"\r\n"), key_separator.encode())
-        send(producer, topic, key, value, partition, headers, reports)
+        own, value = split_line(line.rstrip(b"\r\n"), key_separator.encode())
+        chosen = own if key is None else key.encode()
+        send(producer, topic, chosen, value, partition, headers, reports)
     producer.flush()
     if output is not Format.TABLE:
         told = {"acked": reports.acked, "failed": reports.failed, "last": reports.offsets}

@@ -12,11 +12,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from trimaran.cli.exits import CommandError
 from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask
 from trimaran.cli.kafka_client import TIMEOUT_S, TimeoutOption
 
 TOPICS_SHOWN = 15
 MIB = 1_048_576
+NODE_COLUMNS = (
+    *("node", "state", "leads", "behind", "in/s", "out/s"),
+    *("fsync p99", "loop lag", "cpu", "rss"),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -35,10 +40,17 @@ def top(
     if once or not console.is_terminal:
         console.print(look(http, timeout))
         return
-    with Live(look(http, timeout), console=console, screen=True, auto_refresh=False) as live:
+    shown = look(http, timeout)
+    with Live(shown, console=console, screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(interval)
-            live.update(look(http, timeout), refresh=True)
+            try:
+                shown = look(http, timeout)
+            except CommandError as error:  # its node may be the one that died: look on
+                first = str(error).splitlines()[0]
+                live.update(Group(Text(first, style="red"), shown), refresh=True)
+            else:
+                live.update(shown, refresh=True)
 
 
 def look(http: str, timeout_s: float) -> Group:
@@ -56,7 +68,7 @@ def look(http: str, timeout_s: float) -> Group:
 def node_table(nodes: list[dict[str, Any]]) -> Table:
     """Return a row for each node; dashes where it does not answer."""
     table = Table()
-    for column in ("node", "state", "leads", "in/s", "out/s", "fsync p99", "lag", "cpu", "rss"):
+    for column in NODE_COLUMNS:
         table.add_column(column, justify="left" if column in ("node", "state") else "right")
     for node in nodes:
         facts = node["facts"] or {}
@@ -66,6 +78,7 @@ def node_table(nodes: list[dict[str, Any]]) -> Table:
             str(node["node_id"]) + (" *" if node["is_controller"] else ""),
             Text(node["state"], style="green" if node["state"] == "up" else "red"),
             str(node["leaders"]),
+            number(behind(node["node_id"], nodes)),
             number(now.get("events_in_per_s")),
             number(now.get("events_out_per_s")),
             number(now.get("fsync_p99_ms"), " ms", 2),
@@ -92,6 +105,14 @@ def topic_table(topics: list[dict[str, Any]]) -> Table:
             number(topic["worst_lag_s"], " s", 1),
         )
     return table
+
+
+def behind(node_id: int, nodes: list[dict[str, Any]]) -> float | None:
+    """Return the events that leaders have and this node has not; None if no leader told."""
+    name = f"peer/{node_id}/lag_events"
+    told = [((node["facts"] or {}).get("series") or {}).get(name) for node in nodes]
+    known = [lag for lag in told if lag is not None]
+    return sum(known) if known else None
 
 
 def number(value: float | None, unit: str = "", digits: int = 0) -> str:

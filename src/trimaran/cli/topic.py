@@ -89,15 +89,14 @@ def describe(
 ) -> None:
     """Show the partitions of a topic (leader, replicas, who is in sync) and what is set on it."""
     client = admin(bootstrap)
-    topic = existing_topic(client, name, bootstrap, timeout)
-    show(
-        partition_rows(topic),
-        columns=["partition", "leader", "replicas", "in_sync"],
-        form=output,
-    )
-    if output is Format.TABLE:
-        for setting, value in own_settings(client, name, timeout).items():
-            print(f"{setting} = {value}")
+    rows = partition_rows(existing_topic(client, name, bootstrap, timeout))
+    own = own_settings(client, name, timeout)
+    if output is not Format.TABLE:
+        show_document({"topic": name, "partitions": rows, "settings": own}, output)
+        return
+    show(rows, columns=["partition", "leader", "replicas", "in_sync"], form=output)
+    for setting, value in own.items():
+        print(f"{setting} = {value}")
 
 
 @topics.command()
