@@ -13,6 +13,7 @@ import { GroupsPage } from "./pages/groups/page";
 import { LogPage } from "./pages/log/page";
 import { TopicPage } from "./pages/topic/page";
 import { TopicsPage } from "./pages/topics/page";
+import { Boundary } from "./ui/boundary";
 import { Icon, type IconName, Logo } from "./ui/icons";
 import { Chip, Empty, Link, type Tone } from "./ui/parts";
 
@@ -54,7 +55,9 @@ export function App() {
         <Foot />
       </div>
       <main id="main" tabIndex={-1}>
-        <Page first={first} second={parts[1]} />
+        <Boundary key={parts.join("/")}>
+          <Page first={first} second={parts[1]} />
+        </Boundary>
       </main>
     </div>
   );

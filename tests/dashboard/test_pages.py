@@ -330,3 +330,39 @@ def test_an_unknown_page_and_an_unknown_topic_say_so(visit):
     assert page.get_by_role("link", name="Go to the cluster").is_visible()
     page = visit("/topics/nowhere")
     expect(page.get_by_text("trimaran topic create nowhere")).to_be_visible()
+
+
+def test_json_is_published_as_it_was_typed_though_its_numbers_are_large(visit, api):
+    page = visit("/topics/departures?tab=publish")
+    typed = '{"number": 12345678901234567891, "rate": 1.10}'
+    page.get_by_role("textbox", name="Value", exact=True).fill(f"  {typed}\n")
+    page.get_by_role("button", name="Publish").click()
+    place = page.locator('[data-outcome="stored"] a').inner_text()
+    partition, offset = place.split(":")
+    path = f"/v1/topics/departures/partitions/{partition}/events/{offset}?view=text"
+    assert api.get(path)["value"]["data"] == typed
+
+
+def test_a_page_that_came_over_plain_http_from_elsewhere_publishes_too(visit):
+    page = visit("/topics/payments")
+    page.add_init_script("delete Crypto.prototype.randomUUID")  # as browsers do there
+    page.goto(page.url + "?tab=publish")
+    assert page.evaluate("typeof crypto.randomUUID") == "undefined"
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator('[data-outcome="stored"]')).to_have_count(1)
+
+
+def test_a_topic_of_many_partitions_has_its_events_over_time(visit, api):
+    api.post("/v1/topics", {"name": "broad", "partitions": 100, "replication_factor": 1})
+    api.post("/v1/topics/broad/events", {"events": [{"value": 1, "partition": 99}]})
+    page = visit("/topics/broad")
+    page.wait_for_selector('.timeline rect[data-events="1"]')
+    assert page.get_by_role("alert").count() == 0
+
+
+def test_an_address_that_is_none_is_told_in_its_place(visit):
+    page = visit("/topics/%25zz")
+    expect(page.get_by_text("trimaran topic create")).to_be_visible()
+    page.goto(page.url.partition("/topics")[0] + "/groups/%zz")
+    page.wait_for_selector('[data-fact="connection"][data-value="open"]')
+    assert page.get_by_role("link", name="Failovers").is_visible()

@@ -49,9 +49,16 @@ async function ask(method: string, target: string, body?: unknown): Promise<unkn
   const init: RequestInit = { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
   const answer = await reach(target, init, method === "GET");
   if (answer.status === 204) return undefined;
-  const found: unknown = await answer.json();
+  const found: unknown = await answer.json().catch(() => null);
+  if (found === null || (!answer.ok && typeof (found as Problem).detail !== "string"))
+    throw new ApiError(problem("No answer of a node", answer.status, target, "what came is not from a node: is there a proxy between?"));
   if (!answer.ok) throw new ApiError(found as Problem);
   return found;
+}
+
+/** What went wrong before a node could say it. */
+function problem(title: string, status: number, target: string, detail: string): Problem {
+  return { type: "/problems/unreachable", title, status, detail, instance: target, served_by: 0, errors: [], retry_after_s: null };
 }
 
 /** Ask the current node; a read goes on to the others when it does not answer. */
@@ -65,16 +72,7 @@ async function reach(target: string, init: RequestInit, mayRepeat: boolean): Pro
       failure = error;
     }
   }
-  throw new ApiError({
-    type: "/problems/unreachable",
-    title: "No node answers",
-    status: 0,
-    detail: `no node answered ${target.split("?")[0]}: ${String(failure)}`,
-    instance: target,
-    served_by: 0,
-    errors: [],
-    retry_after_s: null,
-  });
+  throw new ApiError(problem("No node answers", 0, target, `no node answered ${target.split("?")[0]}: ${String(failure)}`));
 }
 
 /** Take the token of a local cluster out of the address, and keep it for this tab. */

@@ -67,6 +67,10 @@ export function day(atMs: number): string {
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${whole(count)} ${count === 1 ? one : many}`;
 
+/** As a shell takes it for one word. */
+export const quoted = (text: string): string =>
+  /^[\w.,:/@-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+
 /** Without zeros that say nothing: 75.0 ms -> 75 ms. For scales, whose numbers are round. */
 export const tidy = (shown: string): string =>
   shown.replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");

@@ -31,6 +31,15 @@ export type Url = {
   set: (values: Record<string, string | number | null>, options?: { push?: boolean }) => void;
 };
 
+/** A part of a path as it was meant, or as it is where a lone % makes it nothing. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 export function useUrl(): Url {
   const text = useSyncExternalStore(follow, here);
   const set = useCallback<Url["set"]>((values, options) => {
@@ -44,7 +53,7 @@ export function useUrl(): Url {
   }, []);
   return useMemo(() => {
     const url = new URL(text, window.location.origin);
-    const parts = url.pathname.split("/").filter(Boolean).map(decodeURIComponent);
+    const parts = url.pathname.split("/").filter(Boolean).map(decoded);
     return { parts, query: url.searchParams, set };
   }, [text, set]);
 }

@@ -2,11 +2,10 @@
 import { useMemo } from "react";
 import { useFeed } from "../../api/hooks";
 import type { GroupDetail, GroupNews, GroupPartition } from "../../api/types";
-import { clock, plural, seconds, short, whole } from "../../lib/format";
+import { plural, quoted, seconds, short, whole } from "../../lib/format";
 import { highest, useSeries } from "../../lib/series";
 import { Chip, Empty, Fact, Figure, Figures, Link, NodeDot, Panel } from "../../ui/parts";
 import { type Line, Plot } from "../../ui/plot";
-
 import { type Column, Rows } from "../../ui/rows";
 import { stateTone } from "./page";
 import { Reset } from "./reset";
@@ -15,12 +14,13 @@ const SECONDS = 900;
 
 export function GroupPage({ groupId }: { groupId: string }) {
   const { data, problem } = useFeed<GroupNews>({ feed: "group", group_id: groupId, interval_ms: 1_000 });
-  const [behind, late] = ["lag_events", "lag_s"].map((part) => `group/${encodeURIComponent(groupId)}/${part}`);
+  const name = `group/${encodeURIComponent(groupId)}`;
+  const [behind, late] = [`${name}/lag_events`, `${name}/lag_s`] as const;
   // Each node has what it saw while it was the coordinator: together they have all of it.
   const series = useSeries([behind, late], SECONDS);
   const events = useMemo<Line[]>(() => [{ label: "events behind", colour: "--accent", values: highest(series, behind), fill: 0.14 }], [series, behind]);
   const time = useMemo<Line[]>(() => [{ label: "time behind", colour: "--warn", values: highest(series, late), fill: 0.14 }], [series, late]);
-  if (problem) return <Empty title={problem.title} command={`trimaran consume flights --group ${groupId}`}>{problem.detail}</Empty>;
+  if (problem) return <Empty title={problem.title} command={`trimaran consume flights --group ${quoted(groupId)}`}>{problem.detail}</Empty>;
   if (!data) return <Empty title={`Looking for ${groupId}…`} />;
   const group = data.group;
   return (
@@ -58,7 +58,7 @@ function Members({ group }: { group: GroupDetail }) {
   return (
     <Panel title="Members by partitions" flush note={group.members.length > 0 ? group.protocol : undefined}>
       {group.members.length === 0 ? (
-        <Empty title="Nobody is in this group now" command={`trimaran consume ${group.topics[0] ?? "flights"} --group ${group.group_id}`}>
+        <Empty title="Nobody is in this group now" command={`trimaran consume ${group.topics[0] ?? "flights"} --group ${quoted(group.group_id)}`}>
           Its offsets stay; they can be set anew below.
         </Empty>
       ) : (
@@ -103,5 +103,4 @@ const COLUMNS: Column<GroupPartition>[] = [
   { name: "End", width: "76px", isNumber: true, isWide: true, show: (row) => whole(row.high_watermark) },
   { name: "Behind", width: "68px", isNumber: true, show: (row) => whole(row.lag_events) },
   { name: "Time", width: "70px", isNumber: true, show: (row) => <span className={(row.lag_s ?? 0) > 60 ? "warn" : ""}>{seconds(row.lag_s)}</span> },
-  { name: "Committed", width: "76px", isWide: true, show: (row) => <span className="mono dim">{row.committed_ms === null ? "–" : clock(row.committed_ms)}</span> },
 ];

@@ -27,7 +27,7 @@ export function Events({ topic }: { topic: TopicAnswer }) {
   const selected = url.query.get("event");
   return (
     <>
-      <Timeline topic={topic.name} partition={number} />
+      <Timeline topic={topic.name} partition={number} partitions={topic.partitions} />
       <div className="grid">
         <Panel title="Events" className={selected ? "events-list" : ""} flush
           note={isLive ? liveNote(tail) : `from ${from !== null ? `${day(from)} ${clock(from)}` : `offset ${offset}`}`}

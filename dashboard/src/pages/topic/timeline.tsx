@@ -5,20 +5,23 @@ import type { EventHistogram } from "../../api/types";
 import { clock, day, seconds, short, whole } from "../../lib/format";
 import { useUrl } from "../../lib/url";
 import { useWidth } from "../../lib/width";
-import { Panel } from "../../ui/parts";
+import { Panel, ProblemNote } from "../../ui/parts";
 
 const HEIGHT = 92;
 const FOOT = 16;
 const BUCKETS = 90;
+/** A node searches each partition's log at each edge; it refuses more than this. */
+const SEARCHES_MAX = 4_096;
 const RELOAD_MS = 5_000;
 
-type TimelineProps = { topic: string; partition: number | null };
+type TimelineProps = { topic: string; partition: number | null; partitions: number };
 
-export function Timeline({ topic, partition }: TimelineProps) {
+export function Timeline({ topic, partition, partitions }: TimelineProps) {
   const url = useUrl();
   const from = Number(url.query.get("from")) || null;
   const to = Number(url.query.get("to")) || null;
-  const found = useHistogram(topic, partition, from, to);
+  const buckets = Math.max(1, Math.min(BUCKETS, Math.floor(SEARCHES_MAX / (partition === null ? partitions : 1))));
+  const { data: found, problem } = useHistogram(topic, partition, from, to, buckets);
   const isAll = from === null && to === null;
   const pick = (begin: number, end: number) =>
     url.set({ from: Math.round(begin), to: Math.round(end), offset: null }, { push: true });
@@ -27,6 +30,7 @@ export function Timeline({ topic, partition }: TimelineProps) {
     <Panel title="Events over time" id="timeline"
       note={found ? `${whole(total)} events${found.exact ? "" : " or fewer"} in ${seconds((found.to_ms - found.from_ms) / 1000)}; drag to read from there` : undefined}
       end={!isAll && <button type="button" className="button small" onClick={() => url.set({ from: null, to: null })}>All of it</button>}>
+      <ProblemNote problem={problem} />
       <Chart found={found} onPick={pick} />
     </Panel>
   );
@@ -101,7 +105,7 @@ function Scale({ found, width }: { found: EventHistogram; width: number }) {
 }
 
 /** What is searched for in each partition, for each bar: not more often than every few seconds. */
-function useHistogram(topic: string, partition: number | null, from: number | null, to: number | null): EventHistogram | null {
-  const query = { buckets: BUCKETS, ...(partition !== null && { partition }), ...(from !== null && { from_ms: from }), ...(to !== null && { to_ms: to }) };
-  return useAnswer("/v1/topics/{topic}/histogram", { topic }, query, RELOAD_MS).data;
+function useHistogram(topic: string, partition: number | null, from: number | null, to: number | null, buckets: number) {
+  const query = { buckets, ...(partition !== null && { partition }), ...(from !== null && { from_ms: from }), ...(to !== null && { to_ms: to }) };
+  return useAnswer("/v1/topics/{topic}/histogram", { topic }, query, RELOAD_MS);
 }
