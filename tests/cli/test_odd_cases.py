@@ -152,6 +152,45 @@ def test_the_address_of_the_dashboard_is_an_address(run, node_of):
     assert run("cluster", "health", "--http", f"https://{place}")[0] == 2
 
 
+def test_of_several_addresses_one_that_answers_is_enough(run, node_of):
+    place = node_of({"/v1/cluster/health": HEALTH})
+    assert run("cluster", "health", "--http", f"127.0.0.1:1,{place}")[0] == 0
+    code, _, err = run("cluster", "health", "--http", "127.0.0.1:1, 127.0.0.1:2")
+    assert (code, "127.0.0.1:2" in err) == (1, True)
+    assert run("cluster", "health", "--http", f"{place},nowhere")[0] == 2
+
+
+def test_a_change_is_not_asked_for_twice_when_the_first_may_have_heard_it(run, node_of):
+    done = {"moved": [], "failed": []}
+    other = node_of({"/v1/leaders/balance": done})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        asking = ("leader", "balance", "--timeout", "0.2", "--http")
+        code, _, err = run(*asking, f"{place},{other}")
+    assert (code, "may still be done" in err) == (1, True)
+    assert run(*asking, f"127.0.0.1:1,{other}")[0] == 0
+
+
+def test_top_fits_a_terminal_of_eighty_columns():
+    facts = {
+        "series": {
+            "events_in_per_s": 123_456.0,
+            "events_out_per_s": 123_456.0,
+            "fsync_p99_ms": 123.45,
+            "loop_lag_ms": 123.4,
+            "peer/1/lag_events": 123_456.0,
+        },
+        "rss_bytes": 2_000 << 20,
+        "cpu_percent": 100.0,
+    }
+    row = {"state": "unreachable", "is_controller": True, "leaders": 1_000, "facts": facts}
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(top.node_table([{**row, "node_id": 1}]))
+    assert "…" not in shown.getvalue()
+    assert "123.45 ms" in shown.getvalue()
+    assert shown.getvalue().split()[-1] == "2,000"
+
+
 def test_somebody_elses_server_is_told_from_a_node(run, node_of):
     place = node_of({"/v1/cluster/health": {"hello": 1}}, is_node=False)
     code, _, err = run("cluster", "health", "--http", place)

@@ -24,7 +24,7 @@ HttpOption = Annotated[
         "--http",
         envvar="TRIMARAN_HTTP",
         callback=address_or_context,
-        help="HOST:PORT of any node's HTTP listener",
+        help="HOST:PORT[,HOST:PORT...] of nodes' HTTP listeners; any one answers for all",
     ),
 ]
 
@@ -32,10 +32,23 @@ HttpOption = Annotated[
 def ask(address: str, path: str, timeout_s: float, *, body: object | None = None) -> Any:  # noqa: ANN401  JSON
     """Return what the node at `address` answers to GET, or to POST of `body`.
 
+    Of several addresses the next one is asked where the one before does not answer; not for a POST
+    that may have come there.
+
     Raises:
-        CommandError: the address is none, nobody answers, or the answer is a problem (RFC 9457).
+        CommandError: an address is none, nobody answers, or the answer is a problem (RFC 9457).
     """
-    place = host_and_port(address)
+    *others, last = [host_and_port(place.strip()) for place in address.split(",")]
+    for place in others:
+        try:
+            return _ask(place, path, timeout_s, body)
+        except UnansweredError as error:
+            if body is not None and error.may_be_done:
+                raise
+    return _ask(last, path, timeout_s, body)
+
+
+def _ask(place: str, path: str, timeout_s: float, body: object | None) -> Any:  # noqa: ANN401  JSON
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"} if data else {}
     request = Request(f"http://{place}{path}", data=data, headers=headers)
@@ -62,22 +75,35 @@ def host_and_port(address: str) -> str:
     place = address.removeprefix("http://").partition("/")[0]
     host, _, port = place.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise CommandError(f"--http: expected HOST:PORT, found {address!r}", code=USAGE)
+        raise CommandError(f"--http: expected HOST:PORT[,...], found {address!r}", code=USAGE)
     return place
 
 
-def unanswered(place: str, timeout_s: float, error: Exception, *, is_write: bool) -> CommandError:
+class UnansweredError(CommandError):
+    """A node does not answer, or not in time."""
+
+    def __init__(self, message: str, *, may_be_done: bool) -> None:
+        """`may_be_done`: the request may have come there."""
+        super().__init__(message)
+        self.may_be_done = may_be_done
+
+
+def unanswered(
+    place: str, timeout_s: float, error: Exception, *, is_write: bool
+) -> UnansweredError:
     """Return the error for a node that does not answer, or not in time."""
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, TimeoutError):
         lost = "; what was asked for may still be done" if is_write else ""
-        return CommandError(
+        return UnansweredError(
             f"the node at {place} did not answer within {timeout_s:g} s{lost}\n"
-            "--timeout gives it longer, --http names another node's HTTP port"
+            "--timeout gives it longer, --http names another node's HTTP port",
+            may_be_done=True,
         )
-    return CommandError(
+    return UnansweredError(
         f"no node answers HTTP at {place} ({reason})\n"
-        "is the cluster up? --http names another node's HTTP port"
+        "is the cluster up? --http names another node's HTTP port",
+        may_be_done=not isinstance(reason, ConnectionRefusedError),
     )
 
 

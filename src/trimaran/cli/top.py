@@ -4,6 +4,7 @@ Does not: keep history (the dashboard does).
 """
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +21,7 @@ TOPICS_SHOWN = 15
 MIB = 1_048_576
 NODE_COLUMNS = (
     *("node", "state", "leads", "behind", "in/s", "out/s"),
-    *("fsync p99", "loop lag", "cpu", "rss"),
+    *("fsync p99", "loop lag", "cpu", "MiB"),
 )
 
 
@@ -62,14 +63,12 @@ def look(http: str, timeout_s: float) -> Group:
         f"cluster {cluster['cluster_id']}   controller {cluster['controller_id']}   "
         f"{cluster['topics_total']} topics   {cluster['partitions_total']} partitions"
     )
-    return Group(title, node_table(nodes), topic_table(topics))
+    return Group(title, "", node_table(nodes), "", topic_table(topics))
 
 
 def node_table(nodes: list[dict[str, Any]]) -> Table:
     """Return a row for each node; dashes where it does not answer."""
-    table = Table()
-    for column in NODE_COLUMNS:
-        table.add_column(column, justify="left" if column in ("node", "state") else "right")
+    table = narrow_table(NODE_COLUMNS, left=("node", "state"))
     for node in nodes:
         facts = node["facts"] or {}
         now = facts.get("series") or {}
@@ -84,7 +83,7 @@ def node_table(nodes: list[dict[str, Any]]) -> Table:
             number(now.get("fsync_p99_ms"), " ms", 2),
             number(now.get("loop_lag_ms"), " ms", 1),
             number(facts.get("cpu_percent"), " %"),
-            number(None if rss is None else rss / MIB, " MiB"),
+            number(None if rss is None else rss / MIB),
         )
     return table
 
@@ -92,9 +91,8 @@ def node_table(nodes: list[dict[str, Any]]) -> Table:
 def topic_table(topics: list[dict[str, Any]]) -> Table:
     """Return the busiest topics with the worst lag of their groups."""
     busiest = sorted(topics, key=lambda topic: -(topic["events_in_per_s"] or 0))
-    table = Table()
-    for column in ("topic", "partitions", "events/s", "size", "worst lag"):
-        table.add_column(column, justify="left" if column == "topic" else "right")
+    columns = ("topic", "partitions", "events/s", "size", "worst lag")
+    table = narrow_table(columns, left=("topic",))
     for topic in busiest[:TOPICS_SHOWN]:
         size = topic["size_bytes"]
         table.add_row(
@@ -104,6 +102,14 @@ def topic_table(topics: list[dict[str, Any]]) -> Table:
             number(None if size is None else size / MIB, " MiB", 1),
             number(topic["worst_lag_s"], " s", 1),
         )
+    return table
+
+
+def narrow_table(columns: Sequence[str], *, left: Sequence[str]) -> Table:
+    """Return an empty table that fits a terminal of 80 columns."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     return table
 
 
