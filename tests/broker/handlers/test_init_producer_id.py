@@ -60,13 +60,20 @@ async def test_a_transactional_id_is_refused_at_once(client):
     )
 
 
-async def test_without_a_metadata_leader_the_client_is_told(broker, client):
-    async def time_out():
-        raise RequestError(ErrorCode.REQUEST_TIMED_OUT, "no leader")
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (ErrorCode.REQUEST_TIMED_OUT, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS),
+        (ErrorCode.UNKNOWN_SERVER_ERROR, ErrorCode.UNKNOWN_SERVER_ERROR),
+    ],
+)
+async def test_without_a_metadata_leader_every_client_tries_again(broker, client, code, told):
+    async def fail():
+        raise RequestError(code, "no leader")
 
-    broker.next_producer_id = time_out
+    broker.next_producer_id = fail
 
-    assert (await ask(client)).error_code == ErrorCode.REQUEST_TIMED_OUT
+    assert (await ask(client)).error_code == told
 
 
 async def test_an_empty_transactional_id_is_none_at_all(client):

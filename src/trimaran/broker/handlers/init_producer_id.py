@@ -4,6 +4,8 @@ Behavior:
   A new producer id, unique in the cluster, with epoch 0. A producer that names the id and epoch it
   has gets the same id with the next epoch, so that it can start its sequences anew (KIP-360); after
   the last epoch, or with an id that nobody was given, it gets a new id.
+  While the cluster cannot give out ids it is COORDINATOR_LOAD_IN_PROGRESS, as with Kafka: a
+  time-out ends the producers of older clients for good.
   A transactional id is refused at once, with the error that makes every client give up instead of
   trying again: transactions are not there yet.
 Version notes:
@@ -38,12 +40,19 @@ async def handle(call: Call, request: InitProducerIdRequest) -> InitProducerIdRe
         return InitProducerIdResponse(
             producer_id=request.producer_id, producer_epoch=request.producer_epoch + 1
         )
-    return InitProducerIdResponse(
-        producer_id=await call.broker.next_producer_id(), producer_epoch=0
-    )
+    return InitProducerIdResponse(producer_id=await _new_id(call), producer_epoch=0)
 
 
 def refuse(request: InitProducerIdRequest, version: int, code: ErrorCode) -> InitProducerIdResponse:
     """Return `code` for the request."""
     del request, version
     return InitProducerIdResponse(error_code=code)
+
+
+async def _new_id(call: Call) -> int:
+    try:
+        return await call.broker.next_producer_id()
+    except RequestError as error:
+        if error.code != ErrorCode.REQUEST_TIMED_OUT:
+            raise
+        raise RequestError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, str(error)) from error
