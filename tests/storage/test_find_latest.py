@@ -46,6 +46,18 @@ def latest(log, start=0, latest_in=None):
     return log.plan_find_time(None, search, Offset(start)).run()
 
 
+def first_since(log, timestamp_ms, start=0, reads=None):
+    """Return the first record not older, looked for as ListOffsets does."""
+
+    def search(batch, wanted):
+        if reads is not None:
+            reads.append(wanted)
+        found = in_header(batch, wanted)
+        return found if found[1] >= wanted else None
+
+    return log.plan_find_time(timestamp_ms, search, Offset(start)).run()
+
+
 def payload_reads(files):
     return [
         path
@@ -74,6 +86,28 @@ def test_the_highest_timestamp_from_the_log_start_on_is_found(kit, times, start)
     counted = [(offset, 1_000 * at + offset) for offset, at in enumerate(times)][start:]
 
     assert latest(log, start) == max(counted, key=lambda pair: pair[1])
+
+
+def test_a_time_is_found_behind_later_events_that_were_deleted(kit, driver):
+    log = written(kit, driver, [900, *range(200)], segment_bytes=1 << 20)
+
+    assert first_since(log, 150_000, start=1) == (151, 150_151)
+    assert first_since(log, 300_000, start=1) is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(0, 39), st.integers(0, 10_000)
+)
+def test_the_first_event_not_older_is_found(kit, times, start, timestamp_ms):
+    files = kit.MemoryFiles()
+    format_store(files, kit.IDENTITY)
+    log = written(kit, kit.Driver(files), times, segment_bytes=1_500)
+    start = min(start, len(times) - 1)
+    counted = [(offset, 1_000 * at + offset) for offset, at in enumerate(times)][start:]
+
+    wanted = next((pair for pair in counted if pair[1] >= timestamp_ms), None)
+    assert first_since(log, timestamp_ms, start) == wanted
 
 
 def test_nothing_is_found_where_nothing_has_a_timestamp(kit, driver):

@@ -168,9 +168,14 @@ class ReadOffset(LogRead):
 
 
 class FindTime(LogRead):
-    """The first record that is not older than a timestamp."""
+    """The first record that is not older than a timestamp.
 
-    __slots__ = ("_search", "_start_offset", "_timestamp_ms")
+    The first row whose timestamp, the highest so far, is not older is that of the batch. Only where
+    a later event before it lies below the log start, or is not what its header says, the segment is
+    read through.
+    """
+
+    __slots__ = ("_batches_left", "_bytes_left", "_search", "_start_offset", "_timestamp_ms")
 
     def __init__(
         self,
@@ -186,6 +191,8 @@ class FindTime(LogRead):
         self._timestamp_ms = timestamp_ms
         self._start_offset = start_offset
         self._search = search
+        self._batches_left = BATCHES_SEARCHED_MAX
+        self._bytes_left = PASSED_OVER_BYTES_MAX
 
     def run(self) -> tuple[Offset, int] | None:
         """Return its offset and timestamp, None if all are older.
@@ -193,30 +200,38 @@ class FindTime(LogRead):
         Raises:
             SegmentsMovedError, CorruptionError, StorageError: as ReadOffset.
         """
-        budget = BATCHES_SEARCHED_MAX
         for segment in self._segments:
             if segment.max_timestamp_ms < self._timestamp_ms:
                 continue
             try:
-                number = find_row(self._files, segment, self._may_hold)
-                while number < segment.row_count and budget > 0:
-                    budget -= 1
-                    found = self._search_row(segment, number)
-                    if found is not None:
-                        return found
-                    number += 1
+                found = self._first_of(segment)
             except StorageError as error:
                 raise self._moved(error, segment) from error
+            if found is not None:
+                return found
+        return None
+
+    def _first_of(self, segment: Segment) -> tuple[Offset, int] | None:
+        number = find_row(self._files, segment, self._may_hold)
+        piece_bytes = 1  # one batch, nearly always the one
+        while number < segment.row_count and min(self._bytes_left, self._batches_left) > 0:
+            entries = self._read_from(segment, number, piece_bytes, records_only=False)
+            number += len(entries)
+            piece_bytes = PIECE_BYTES
+            for entry in entries:
+                self._bytes_left -= len(entry.payload)
+                found = self._first_in(entry)
+                if found is not None:
+                    return found
         return None
 
     def _may_hold(self, row: Row) -> bool:
         return row.max_timestamp_ms >= self._timestamp_ms and row.next_offset > self._start_offset
 
-    def _search_row(self, segment: Segment, number: int) -> tuple[Offset, int] | None:
-        row = read_row(self._files, segment, number)
-        if not _is_batch(row.kind, row.size):
+    def _first_in(self, entry: Entry) -> tuple[Offset, int] | None:
+        if batch_max_timestamp(entry) < self._timestamp_ms or self._batches_left == 0:
             return None
-        entry = read_entries(self._files, segment, [row])[0]
+        self._batches_left -= 1
         try:
             found = self._search(entry.payload, self._timestamp_ms)
         except RequestError:
