@@ -6,13 +6,15 @@ Does not: know any request.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterable
 from typing import TypeVar
 
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.metadata.limits import CLUSTER_PARTITIONS_MAX
 
 T = TypeVar("T")
+Key = TypeVar("Key", bound=Hashable)
 
 ROWS_MAX = CLUSTER_PARTITIONS_MAX
 """Partitions, or topics, in one request: a cluster does not have more."""
@@ -32,6 +34,11 @@ def check_rows(count: int) -> None:
         raise RequestError(
             ErrorCode.INVALID_REQUEST, f"expected at most {ROWS_MAX} rows, found {count}"
         )
+
+
+def repeated(keys: Iterable[Key]) -> frozenset[Key]:
+    """Return what comes more than once: Kafka refuses what is to be done twice to one thing."""
+    return frozenset(key for key, count in Counter(keys).items() if count > 1)
 
 
 class in_turns(AsyncIterator[T]):  # noqa: N801  (called like a function)

@@ -15,7 +15,12 @@ from trimaran.ids import NodeId, TopicId
 from trimaran.metadata.commands import Command, CreateTopic
 from trimaran.metadata.placement import node_loads, place_partitions
 from trimaran.metadata.results import Change, Refused
-from trimaran.metadata.rules import check_assignments, check_topic_name
+from trimaran.metadata.rules import (
+    METADATA_TOPIC,
+    check_assignments,
+    check_topic_id,
+    check_topic_name,
+)
 from trimaran.metadata.settings import parse
 from trimaran.metadata.topic_settings import check_topic_settings
 from trimaran.metadata.topology import Topic
@@ -102,9 +107,12 @@ def plan_assigned_topic(
     replicas = len(assignments[0]) if assignments else 0
     check_assignments(assignments, known, replication_factor=replicas)
     check_topic_settings(settings, replication_factor=replicas)
+    broker.image.check_room(existing=0, added=len(assignments))
+    topic_id = broker.new_topic_id()
+    check_topic_id(topic_id, name)
     return CreateTopic(
         name=name,
-        topic_id=broker.new_topic_id(),
+        topic_id=topic_id,
         assignments=tuple(tuple(row) for row in assignments),
         settings=dict(settings),
     )
@@ -114,9 +122,12 @@ def check_new_name(broker: Broker, name: str) -> None:
     """Return if a new topic may be called `name`.
 
     Raises:
-        RequestError: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS.
+        RequestError: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS; INVALID_REQUEST for the name
+            that tools know the cluster's own log by.
     """
     check_topic_name(name)
+    if name == METADATA_TOPIC:
+        raise RequestError(ErrorCode.INVALID_REQUEST, f"topic {name!r} is the cluster's own")
     if broker.image.topic(name) is not None:
         raise RequestError(ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {name!r} exists already")
     namesake = broker.image.colliding(name)

@@ -185,6 +185,38 @@ class Image:
         """Return what was set for `node_id` itself; 0: for all nodes."""
         return self._node_settings.get(node_id, {})
 
+    def changeable(self, topic_id: TopicId) -> Topic:
+        """Return the topic with this id, which is not one of our own.
+
+        Raises:
+            RequestError: UNKNOWN_TOPIC_ID, INVALID_TOPIC_EXCEPTION.
+        """
+        topic = self._existing(topic_id)
+        if topic.is_internal:
+            raise RequestError(
+                ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {topic.name!r} is internal"
+            )
+        return topic
+
+    def check_room(self, *, existing: int, added: int) -> None:
+        """Return if a topic of `existing` partitions may have so many more.
+
+        Raises:
+            RequestError: INVALID_PARTITIONS.
+        """
+        if existing + added > TOPIC_PARTITIONS_MAX:
+            raise RequestError(
+                ErrorCode.INVALID_PARTITIONS,
+                f"expected at most {TOPIC_PARTITIONS_MAX} partitions in a topic,"
+                f" found {existing + added}",
+            )
+        if self._partition_count + added > CLUSTER_PARTITIONS_MAX:
+            raise RequestError(
+                ErrorCode.INVALID_PARTITIONS,
+                f"expected at most {CLUSTER_PARTITIONS_MAX} partitions in the cluster,"
+                f" found {self._partition_count + added}",
+            )
+
     def apply(self, command: Command, index: Index) -> Result | Repeated:
         """Do `command`, the committed entry at `index`, or refuse it; total and deterministic."""
         assert index > self.applied_index, f"apply of {index} after {self.applied_index}"
@@ -302,7 +334,7 @@ class Image:
         replication_factor = len(command.assignments[0]) if command.assignments else 0
         check_assignments(command.assignments, self._nodes, replication_factor=replication_factor)
         check_topic_settings(command.settings, replication_factor=replication_factor)
-        self._check_room(existing=0, added=len(command.assignments))
+        self.check_room(existing=0, added=len(command.assignments))
         topic = Topic(
             name=name,
             topic_id=command.topic_id,
@@ -313,7 +345,7 @@ class Image:
         return TopicCreated(topic=topic)
 
     def _delete_topic(self, command: DeleteTopic) -> TopicDeleted:
-        topic = self._changeable(command.topic_id)
+        topic = self.changeable(command.topic_id)
         del self._by_name[topic.name]
         del self._by_id[topic.topic_id]
         del self._collision_keys[collision_key(topic.name)]
@@ -324,7 +356,7 @@ class Image:
         return TopicDeleted(topic=topic)
 
     def _create_partitions(self, command: CreatePartitions) -> PartitionsCreated:
-        topic = self._changeable(command.topic_id)
+        topic = self.changeable(command.topic_id)
         count = len(topic.partitions)
         if command.first_partition != count:
             raise RequestError(
@@ -334,13 +366,13 @@ class Image:
         check_assignments(
             command.assignments, self._nodes, replication_factor=topic.replication_factor
         )
-        self._check_room(existing=count, added=len(command.assignments))
+        self.check_room(existing=count, added=len(command.assignments))
         grown = msgspec.structs.replace(topic, partitions=topic.partitions + command.assignments)
         self._put_topic(grown)
         return PartitionsCreated(topic=grown, first_partition=count)
 
     def _alter_topic_settings(self, command: AlterTopicSettings) -> TopicSettingsAltered:
-        previous = self._changeable(command.topic_id)
+        previous = self.changeable(command.topic_id)
         settings = _altered(previous.settings, command.set, command.unset)
         check_topic_settings(settings, replication_factor=previous.replication_factor)
         topic = msgspec.structs.replace(previous, settings=settings)
@@ -381,14 +413,6 @@ class Image:
         self._collision_keys[collision_key(topic.name)] = topic.name
         self._topics = None
 
-    def _changeable(self, topic_id: TopicId) -> Topic:
-        topic = self._existing(topic_id)
-        if topic.is_internal:
-            raise RequestError(
-                ErrorCode.INVALID_TOPIC_EXCEPTION, f"topic {topic.name!r} is internal"
-            )
-        return topic
-
     def _existing(self, topic_id: TopicId) -> Topic:
         topic = self._by_id.get(topic_id)
         if topic is None:
@@ -398,20 +422,6 @@ class Image:
     def _check_registered(self, node_id: NodeId) -> None:
         if node_id not in self._nodes:
             raise RequestError(ErrorCode.INVALID_REQUEST, f"node {node_id} has not registered")
-
-    def _check_room(self, *, existing: int, added: int) -> None:
-        if existing + added > TOPIC_PARTITIONS_MAX:
-            raise RequestError(
-                ErrorCode.INVALID_PARTITIONS,
-                f"expected at most {TOPIC_PARTITIONS_MAX} partitions in a topic,"
-                f" found {existing + added}",
-            )
-        if self._partition_count + added > CLUSTER_PARTITIONS_MAX:
-            raise RequestError(
-                ErrorCode.INVALID_PARTITIONS,
-                f"expected at most {CLUSTER_PARTITIONS_MAX} partitions in the cluster,"
-                f" found {self._partition_count + added}",
-            )
 
 
 def _decoded(data: bytes | memoryview, source: str) -> _Snapshot:

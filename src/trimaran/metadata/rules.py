@@ -20,6 +20,8 @@ _RESERVED_ID_PREFIX = METADATA_TOPIC_ID[:15]
 
 GROUPS_TOPIC = "__consumer_offsets"
 """Kafka's name for where consumer groups are kept: clients know it as not the user's."""
+METADATA_TOPIC = "__cluster_metadata"
+"""Kafka's name for the log of its controllers, which nobody may create."""
 
 
 def check_topic_name(name: str) -> None:

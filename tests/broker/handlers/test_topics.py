@@ -4,8 +4,10 @@ import pytest
 
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
+from trimaran.metadata import image
 from trimaran.metadata.commands import CreatePartitions, CreateTopic, DeleteTopic
 from trimaran.metadata.limits import TOPIC_PARTITIONS_MAX
+from trimaran.metadata.rules import GROUPS_TOPIC
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
     CreatableReplicaAssignment,
@@ -20,6 +22,7 @@ from trimaran.protocol.messages import (
     DeleteTopicsRequest,
     DeleteTopicState,
 )
+from trimaran.protocol.messages.common import ZERO_TOPIC_ID
 
 pytestmark = pytest.mark.asyncio
 
@@ -254,6 +257,26 @@ async def test_validate_only_changes_nothing(broker, client):
     assert broker.commands == []
 
 
+async def test_validate_only_tells_what_creating_would(broker, client, monkeypatch):
+    monkeypatch.setattr(image, "CLUSTER_PARTITIONS_MAX", 3)
+
+    results = await create(
+        client,
+        CreatableTopic(name="flights", num_partitions=3),
+        CreatableTopic(name="trains", num_partitions=4),
+        CreatableTopic(name=GROUPS_TOPIC, num_partitions=1),
+        CreatableTopic(name="__cluster_metadata"),
+        validate_only=True,
+    )
+
+    assert [result.error_code for result in results] == [
+        ErrorCode.NONE,
+        ErrorCode.INVALID_PARTITIONS,
+        ErrorCode.INVALID_TOPIC_EXCEPTION,
+        ErrorCode.INVALID_REQUEST,
+    ]
+
+
 async def test_the_answer_waits_for_leaders(broker, client, settle):
     broker.elects = False
     request = CreateTopicsRequest(topics=[CreatableTopic(name="flights", num_partitions=1)])
@@ -332,6 +355,43 @@ async def test_name_and_id_together_are_refused(broker, client):
     assert [result.error_code for result in results] == [ErrorCode.INVALID_REQUEST] * 2
 
 
+async def test_a_topic_named_twice_is_not_deleted(broker, client):
+    flights, trains = broker.add_topic("flights"), broker.add_topic("trains")
+    broker.add_topic("ships")
+    by_id = DeleteTopicState(topic_id=trains.topic_id)
+
+    results = await delete(
+        client,
+        topics=[
+            *[DeleteTopicState(name="flights")] * 2,
+            DeleteTopicState(name="ships"),
+            *[by_id] * 2,
+        ],
+    )
+
+    assert [(result.name, result.topic_id, result.error_code) for result in results] == [
+        ("flights", ZERO_TOPIC_ID, ErrorCode.INVALID_REQUEST),
+        ("ships", results[1].topic_id, ErrorCode.NONE),
+        (None, trains.topic_id, ErrorCode.INVALID_REQUEST),
+    ]
+    assert [topic.name for topic in broker.image.topics] == ["flights", "trains"]
+    assert flights.topic_id == broker.image.topic("flights").topic_id
+
+
+async def test_a_topic_named_by_its_name_and_by_its_id_is_not_deleted(broker, client):
+    topic = broker.add_topic("flights")
+
+    results = await delete(
+        client,
+        topics=[DeleteTopicState(topic_id=topic.topic_id), DeleteTopicState(name="flights")],
+    )
+
+    assert [(result.name, result.topic_id, result.error_code) for result in results] == [
+        ("flights", topic.topic_id, ErrorCode.INVALID_REQUEST)
+    ]
+    assert broker.image.topic("flights") is not None
+
+
 async def test_partitions_are_added(broker, client):
     topic = broker.add_topic("flights", 2)
 
@@ -381,6 +441,48 @@ async def test_partitions_that_cannot_be_are_refused(broker, client, topic, code
 
     assert result.error_code == code
     assert broker.commands == []
+
+
+async def test_a_topic_that_is_to_grow_twice_does_not_grow(broker, client):
+    broker.add_topic("flights", 2)
+    broker.add_topic("trains", 2)
+
+    results = await grow(
+        client,
+        CreatePartitionsTopic(name="flights", count=3),
+        CreatePartitionsTopic(name="trains", count=3),
+        CreatePartitionsTopic(name="flights", count=4),
+    )
+
+    assert [(result.name, result.error_code) for result in results] == [
+        ("flights", ErrorCode.INVALID_REQUEST),
+        ("trains", ErrorCode.NONE),
+    ]
+    assert len(broker.image.topic("flights").partitions) == 2
+
+
+async def test_validating_new_partitions_tells_what_adding_would(
+    broker, client, create_coordinators, monkeypatch
+):
+    broker.add_topic("flights", 2)
+    create_coordinators()
+    monkeypatch.setattr(image, "CLUSTER_PARTITIONS_MAX", 5)
+
+    results = await grow(
+        client,
+        CreatePartitionsTopic(name="flights", count=3),
+        CreatePartitionsTopic(name=GROUPS_TOPIC, count=60),
+        validate_only=True,
+    )
+    (too_many,) = await grow(
+        client, CreatePartitionsTopic(name="flights", count=4), validate_only=True
+    )
+
+    assert [result.error_code for result in results] == [
+        ErrorCode.NONE,
+        ErrorCode.INVALID_TOPIC_EXCEPTION,
+    ]
+    assert too_many.error_code == ErrorCode.INVALID_PARTITIONS
 
 
 async def test_validating_new_partitions_changes_nothing(broker, client):

@@ -1,9 +1,10 @@
 """CreatePartitions (key 37): more partitions for topics.
 
 Behavior:
-  Topics fail one by one. `count` is how many partitions the topic has afterwards; it may only grow.
-  Replicas are placed by the broker or named for each new partition. A success is answered when the
-  new partitions have leaders or timeout.ms is over. validate_only changes nothing.
+  Topics fail one by one; one that comes twice is INVALID_REQUEST. `count` is how many partitions
+  the topic has afterwards; it may only grow. Replicas are placed by the broker or named for each
+  new partition. A success is answered when the new partitions have leaders or timeout.ms is over.
+  validate_only changes nothing.
 Version notes:
   0 to 3. 2: flexible. 3: THROTTLING_QUOTA_EXCEEDED, which there is not here.
 """
@@ -11,6 +12,7 @@ Version notes:
 import asyncio
 
 from trimaran.broker.calls import Call, told
+from trimaran.broker.rows import repeated
 from trimaran.broker.topic_creation import place, run_command, wait_leaders
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
@@ -29,11 +31,16 @@ from trimaran.protocol.messages import (
 async def handle(call: Call, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
     """Add the partitions, one topic after the other."""
     deadline_s = call.deadlines.now_s() + call.timeout_s(request.timeout_ms)
+    twice = repeated(asked.name for asked in request.topics)
     results = []
     grown: list[TopicId] = []
-    for asked in request.topics:
+    for asked in {asked.name: asked for asked in request.topics}.values():
         await asyncio.sleep(0)  # thousands of refusals are not to keep the loop from the others
         try:
+            if asked.name in twice:
+                raise RequestError(
+                    ErrorCode.INVALID_REQUEST, f"topic {asked.name!r} is in the request twice"
+                )
             command = _plan(call, asked)
             if not request.validate_only:
                 await run_command(call.broker, command)
@@ -66,9 +73,11 @@ def refuse(
 
 
 def _plan(call: Call, asked: CreatePartitionsTopic) -> CreatePartitions:
-    topic = call.broker.image.topic(asked.name)
+    image = call.broker.image
+    topic = image.topic(asked.name)
     if topic is None:
         raise RequestError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {asked.name!r}")
+    image.changeable(topic.topic_id)
     first = len(topic.partitions)
     if not first < asked.count <= TOPIC_PARTITIONS_MAX:
         raise RequestError(
@@ -76,6 +85,7 @@ def _plan(call: Call, asked: CreatePartitionsTopic) -> CreatePartitions:
             f"topic {asked.name!r} has {first} partitions: expected a count from {first + 1} to "
             f"{TOPIC_PARTITIONS_MAX}, found {asked.count}",
         )
+    image.check_room(existing=first, added=asked.count - first)
     return CreatePartitions(
         topic_id=topic.topic_id,
         first_partition=first,

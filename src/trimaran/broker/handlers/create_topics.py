@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Sequence
 
 from trimaran.broker.calls import Call, told
+from trimaran.broker.rows import repeated
 from trimaran.broker.setting_values import topic_values
 from trimaran.broker.topic_creation import (
     UNSAID,
@@ -42,15 +43,13 @@ from trimaran.protocol.messages import (
 async def handle(call: Call, request: CreateTopicsRequest) -> CreateTopicsResponse:
     """Create the topics one after the other."""
     deadline_s = call.deadlines.now_s() + call.timeout_s(request.timeout_ms)
-    counts: dict[str, int] = {}
-    for topic in request.topics:
-        counts[topic.name] = counts.get(topic.name, 0) + 1
+    twice = repeated(topic.name for topic in request.topics)
     results: dict[str, CreatableTopicResult] = {}
     created: list[TopicId] = []
     for topic in request.topics:
         await asyncio.sleep(0)  # thousands of refusals are not to keep the loop from the others
         try:
-            if counts[topic.name] > 1:
+            if topic.name in twice:
                 raise RequestError(
                     ErrorCode.INVALID_REQUEST, f"topic {topic.name!r} is in the request twice"
                 )

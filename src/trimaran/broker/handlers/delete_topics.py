@@ -1,9 +1,9 @@
 """DeleteTopics (key 20): topics go, by name or by id.
 
 Behavior:
-  Topics fail one by one. A success means committed and applied on this node; the replicas remove
-  their files afterwards. A name is turned into the id it has now, so that a namesake created
-  meanwhile stays.
+  Topics fail one by one; one that comes twice, or once by name and once by id, is INVALID_REQUEST.
+  A success means committed and applied on this node; the replicas remove their files afterwards. A
+  name is turned into the id it has now, so that a namesake created meanwhile stays.
 Version notes:
   1 to 6. 5: a message beside the error code. 6: topic ids (KIP-516).
 """
@@ -11,6 +11,7 @@ Version notes:
 import asyncio
 
 from trimaran.broker.calls import Call, told
+from trimaran.broker.rows import repeated
 from trimaran.broker.topic_creation import run_command
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import TopicId
@@ -26,10 +27,20 @@ from trimaran.protocol.messages.common import ZERO_TOPIC_ID
 
 async def handle(call: Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
     """Delete the topics one after the other."""
+    asked = _asked(request)
+    once, twice = list(dict.fromkeys(asked)), repeated(asked)
+    meant = [_meant(call, one) for one in once]
+    by_both = repeated(name for name in meant if name is not None)
     results = []
-    for asked in _asked(request):
+    for one, name in zip(once, meant, strict=True):
         await asyncio.sleep(0)  # thousands of refusals are not to keep the loop from the others
-        results.append(await _delete(call, asked))
+        if one in twice:
+            results.append(_refused(call, one, "is in the request twice"))
+        elif name not in by_both:
+            results.append(await _delete(call, one))
+        elif one.name is None:
+            both = DeleteTopicState(name=name, topic_id=one.topic_id)
+            results.append(_refused(call, both, "is in the request by its name as well"))
     return DeleteTopicsResponse(responses=results)
 
 
@@ -46,6 +57,26 @@ def refuse(request: DeleteTopicsRequest, version: int, code: ErrorCode) -> Delet
 
 def _asked(request: DeleteTopicsRequest) -> list[DeleteTopicState]:
     return [*request.topics, *(DeleteTopicState(name=name) for name in request.topic_names)]
+
+
+def _meant(call: Call, asked: DeleteTopicState) -> str | None:
+    """Return the name of the topic that is named by either."""
+    if asked.name is not None:
+        return None if asked.topic_id != ZERO_TOPIC_ID else asked.name
+    topic = call.broker.image.topic_by_id(asked.topic_id)
+    return None if topic is None else topic.name
+
+
+def _refused(call: Call, asked: DeleteTopicState, reason: str) -> DeletableTopicResult:
+    name = asked.topic_id.hex() if asked.name is None else repr(asked.name)
+    error = RequestError(ErrorCode.INVALID_REQUEST, f"topic {name} {reason}")
+    call.note(error)
+    return DeletableTopicResult(
+        name=asked.name,
+        topic_id=asked.topic_id,
+        error_code=error.code,
+        error_message=told(error),
+    )
 
 
 async def _delete(call: Call, asked: DeleteTopicState) -> DeletableTopicResult:

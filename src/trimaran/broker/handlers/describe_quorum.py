@@ -12,6 +12,7 @@ Version notes:
 from trimaran.broker.calls import Call
 from trimaran.errors import ErrorCode
 from trimaran.ids import METADATA_GROUP
+from trimaran.metadata.rules import METADATA_TOPIC
 from trimaran.protocol.messages import (
     DescribeQuorumPartition,
     DescribeQuorumRequest,
@@ -22,7 +23,6 @@ from trimaran.protocol.messages import (
     ReplicaState,
 )
 
-METADATA_TOPIC = "__cluster_metadata"
 LISTENER = "CONTROLLER"
 """What tools call the address at which nodes talk to each other."""
 
