@@ -5,7 +5,7 @@ its answer leaves out partitions without news. Epochs count the requests of a se
 lost answer is noticed: the reader then starts over with a full request.
 
 The cache is bounded. When it is full a new session takes the place of one that nobody used for a
-while, or of one that is smaller and not just made; else the reader goes on without a session.
+while; else the reader goes on without a session. (Kafka's also takes that of a smaller one.)
 
 Invariants: `partition_count` is what the sessions hold in all; a session's places are in the order
 in which the next answer looks at them.
