@@ -87,10 +87,9 @@ def test_what_begins_there_already_is_not_decided_again():
     assert retained_from(log, settings(retention_bytes=0), 0) is None
 
 
-def test_a_topic_that_only_compacts_keeps_all():
-    assert (
-        retained_from(THREE, settings(retention_ms=0, cleanup_policy=("compact",)), 10**6) is None
-    )
+@pytest.mark.parametrize("policy", [("compact",), ()])
+def test_a_topic_that_does_not_delete_keeps_all(policy):
+    assert retained_from(THREE, settings(retention_ms=0, cleanup_policy=policy), 10**6) is None
 
 
 def test_a_log_without_segments_keeps_all():

@@ -44,10 +44,14 @@ LIST = Setting(name="l", kind=Kind.LIST, default="one", choices=("one", "two"), 
         (NUMBER, str(INT_MAX), INT_MAX),
         (RATIO, "0.25", 0.25),
         (RATIO, "1", 1.0),
+        (RATIO, ".5", 0.5),
+        (RATIO, "5E-1", 0.5),
         (WORD, "two", "two"),
         (TEXT, "abc", "abc"),
         (LIST, "one", ("one",)),
         (LIST, "two , one", ("two", "one")),
+        (LIST, "one,one", ("one",)),
+        (LIST, "", ()),
     ],
 )
 def test_text_is_parsed_by_its_kind(setting, text, value):
@@ -70,7 +74,7 @@ def test_text_is_parsed_by_its_kind(setting, text, value):
         (WORD, "three", "one of one, two"),
         (TEXT, "", "1 to 3 characters"),
         (TEXT, "abcd", "1 to 3 characters"),
-        (LIST, "", "a list of one, two"),
+        (LIST, "one,", "a list of one, two"),
         (LIST, "one,three", "a list of one, two"),
     ],
 )

@@ -16,6 +16,7 @@ from trimaran.metadata.commands import AlterNodeSettings, AlterTopicSettings
 from trimaran.metadata.node_settings import ALL_NODES, NODE_SETTINGS, check_node_settings
 from trimaran.metadata.settings import Table
 from trimaran.metadata.topic_settings import TOPIC_SETTINGS, check_topic_settings
+from trimaran.metadata.topology import Topic
 
 TOPIC_RESOURCE = 2
 NODE_RESOURCE = 4
@@ -44,11 +45,11 @@ async def change_settings(
     """Change the settings of a topic, a node, or (an empty broker name) all nodes.
 
     Raises:
-        RequestError: UNKNOWN_TOPIC_OR_PARTITION, INVALID_CONFIG, INVALID_REQUEST,
-            REQUEST_TIMED_OUT (outcome unknown).
+        RequestError: UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, INVALID_CONFIG,
+            INVALID_REQUEST, REQUEST_TIMED_OUT (outcome unknown).
     """
     if resource_type == TOPIC_RESOURCE:
-        topic = find_topic(broker, name)
+        topic = _find_changeable(broker, name)
         changes = changing(topic.settings, TOPIC_SETTINGS)
         settings = changes.applied_to(topic.settings)
         check_topic_settings(settings, replication_factor=topic.replication_factor)
@@ -67,8 +68,17 @@ async def change_settings(
     node_id = NodeId(ALL_NODES) if name == "" else find_node(broker, name)
     own = broker.image.own_node_settings(node_id)
     changes = changing(own, NODE_SETTINGS)
-    check_node_settings(changes.applied_to(own))
+    try:
+        check_node_settings(changes.applied_to(own))
+    except RequestError as error:  # Kafka's code for what a node cannot be set to
+        raise RequestError(ErrorCode.INVALID_REQUEST, str(error)) from error
     if not validate_only:
         await run_command(
             broker, AlterNodeSettings(node_id=node_id, set=changes.set, unset=changes.unset)
         )
+
+
+def _find_changeable(broker: Broker, name: str) -> Topic:
+    if name == "":
+        raise RequestError(ErrorCode.INVALID_REQUEST, "topic: there are no settings for all topics")
+    return broker.image.changeable(find_topic(broker, name).topic_id)

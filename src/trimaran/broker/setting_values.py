@@ -14,7 +14,7 @@ from trimaran.ids import NodeId
 from trimaran.metadata import node_settings
 from trimaran.metadata.node_settings import NODE_SETTINGS
 from trimaran.metadata.rules import check_topic_name
-from trimaran.metadata.settings import Kind, Setting
+from trimaran.metadata.settings import Kind, Setting, written
 from trimaran.metadata.topic_settings import TOPIC_SETTINGS
 from trimaran.metadata.topology import Topic
 
@@ -34,11 +34,21 @@ class Source(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingValue:
-    """A setting and its value in force."""
+    """A setting, and all that says something about its value."""
 
     setting: Setting
-    text: str
-    source: Source
+    levels: tuple[tuple[str, Source], ...]
+    """(text, source), the one in force first; each holds where those before it do not."""
+
+    @property
+    def text(self) -> str:
+        """The value in force."""
+        return self.levels[0][0]
+
+    @property
+    def source(self) -> Source:
+        """Where it comes from."""
+        return self.levels[0][1]
 
 
 def find_topic(broker: Broker, name: str) -> Topic:
@@ -65,45 +75,52 @@ def topic_values(own: Mapping[str, str]) -> list[SettingValue]:
     """Return all settings of a topic that has `own` settings."""
     return [
         SettingValue(
-            setting=row,
-            text=own.get(name, row.default),
-            source=Source.TOPIC if name in own else Source.DEFAULT,
+            setting=row, levels=(*_level(row, own, Source.TOPIC), (row.default, Source.DEFAULT))
         )
-        for name, row in TOPIC_SETTINGS.items()
+        for row in TOPIC_SETTINGS.values()
     ]
 
 
 def node_values(broker: Broker) -> list[SettingValue]:
     """Return the settings of this node that may change while it runs."""
-    for_all = broker.image.node_settings(NodeId(node_settings.ALL_NODES))
-    altered = broker.image.node_settings(broker.node_id)
+    image = broker.image
+    for_all = image.own_node_settings(NodeId(node_settings.ALL_NODES))
+    own = image.own_node_settings(broker.node_id)
     from_file = {
         "auto.create.topics.enable": "true" if broker.kafka.auto_create_topics else "false",
         "num.partitions": str(broker.kafka.num_partitions),
         "default.replication.factor": str(broker.kafka.default_replication_factor),
     }
     assert from_file.keys() == NODE_SETTINGS.keys()
-    values = []
-    for name, row in NODE_SETTINGS.items():
-        text, source = from_file[name], Source.FILE
-        if name in altered:
-            text = altered[name]
-            source = Source.ALL_NODES if for_all.get(name) == text else Source.NODE
-        values.append(SettingValue(setting=row, text=text, source=source))
-    return values
-
-
-def all_nodes_values(broker: Broker) -> list[SettingValue]:
-    """Return what was set for all nodes, and the defaults of the rest."""
-    for_all = broker.image.node_settings(NodeId(node_settings.ALL_NODES))
     return [
         SettingValue(
             setting=row,
-            text=for_all.get(name, row.default),
-            source=Source.ALL_NODES if name in for_all else Source.DEFAULT,
+            levels=(
+                *_level(row, own, Source.NODE),
+                *_level(row, for_all, Source.ALL_NODES),
+                (from_file[row.name], Source.FILE),
+                (row.default, Source.DEFAULT),
+            ),
         )
-        for name, row in NODE_SETTINGS.items()
+        for row in NODE_SETTINGS.values()
     ]
+
+
+def all_nodes_values(broker: Broker) -> list[SettingValue]:
+    """Return what was set for all nodes, and nothing else."""
+    for_all = broker.image.own_node_settings(NodeId(node_settings.ALL_NODES))
+    return [
+        SettingValue(setting=row, levels=_level(row, for_all, Source.ALL_NODES))
+        for row in NODE_SETTINGS.values()
+        if row.name in for_all
+    ]
+
+
+def _level(
+    row: Setting, settings: Mapping[str, str], source: Source
+) -> tuple[tuple[str, Source], ...]:
+    text = settings.get(row.name)
+    return () if text is None else ((written(row, text), source),)
 
 
 def group_values(broker: Broker) -> list[tuple[str, str, Kind, str]]:

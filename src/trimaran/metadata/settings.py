@@ -2,7 +2,8 @@
 
 A setting that is not there yet is known by name. It can be set to the one value that describes what
 the node does anyway, its default here; every other value is refused, so that nobody relies on what
-does not happen. Texts are kept as given; `parse` makes typed values of them.
+does not happen. Texts are kept as given; `parse` makes typed values of them, `written` what clients
+are told.
 Does not: hold the tables (`topic_settings`, `node_settings` do).
 """
 
@@ -30,7 +31,9 @@ INT_MAX = 2**31 - 1
 LONG_MAX = 2**63 - 1
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?")
+_DECIMAL = re.compile(
+    r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?",
+)
 
 
 class Kind(IntEnum):
@@ -102,6 +105,18 @@ def parse(setting: Setting, text: str) -> Value:
     return value
 
 
+def written(setting: Setting, text: str) -> str:
+    """Return the value that `text` stands for as Kafka tells it: without spaces, signs and zeros.
+
+    Raises:
+        RequestError: as `parse`.
+    """
+    value = parse(setting, text)
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def check_count(count: int) -> None:
     """Return if a request may name so many settings of one topic or node.
 
@@ -157,8 +172,9 @@ def _parse(setting: Setting, text: str) -> Value | None:
             fits = text in setting.choices if setting.choices else _is_in_range(setting, len(text))
             return text if fits else None
         case Kind.LIST:  # pragma: no branch (mypy proves that there is no other)
-            words = tuple(word.strip() for word in text.split(","))
-            return words if all(word in setting.choices for word in words) else None
+            words = [word.strip() for word in text.split(",")] if text else []
+            fits = all(word in setting.choices for word in words)
+            return tuple(dict.fromkeys(words)) if fits else None
 
 
 def _is_in_range(setting: Setting, number: float) -> bool:

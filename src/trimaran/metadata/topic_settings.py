@@ -76,7 +76,8 @@ TOPIC_SETTINGS: Table = table_of(
         kind=Kind.LIST,
         default="delete",
         choices=("delete", "compact"),
-        doc="delete: old segments go by retention; compact: the last event of each key stays.",
+        doc="delete: old segments go by retention; compact: the last event of each key stays; "
+        "empty: all stays.",
     ),
     Setting(
         name="retention.ms",

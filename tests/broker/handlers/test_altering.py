@@ -3,6 +3,7 @@
 import pytest
 
 from trimaran.errors import ErrorCode
+from trimaran.metadata.rules import GROUPS_TOPIC
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
     AlterableConfig,
@@ -88,6 +89,17 @@ async def test_words_are_added_to_a_list_and_taken_out(broker, change):
     assert code == ErrorCode.INVALID_CONFIG
 
 
+async def test_the_last_word_may_be_taken_out_of_a_list_and_no_empty_one_added(broker, change):
+    broker.add_topic("flights")
+
+    assert await change(TOPIC, "flights", ("cleanup.policy", APPEND, "")) == (
+        ErrorCode.INVALID_CONFIG
+    )
+    assert await change(TOPIC, "flights", ("cleanup.policy", SUBTRACT, "delete")) == 0
+
+    assert broker.image.topic("flights").effective_settings().cleanup_policy == ()
+
+
 async def test_validate_only_changes_nothing(broker, change, replace):
     broker.add_topic("flights")
 
@@ -105,7 +117,7 @@ async def test_validate_only_changes_nothing(broker, change, replace):
     ("kind", "name", "one", "code"),
     [
         (TOPIC, "flights", ("no.such", SET, "1"), ErrorCode.INVALID_CONFIG),
-        (TOPIC, "flights", ("no.such", DELETE, None), ErrorCode.INVALID_CONFIG),
+        (TOPIC, "flights", ("no.such", APPEND, "x"), ErrorCode.INVALID_CONFIG),
         (TOPIC, "flights", ("retention.ms", SET, "soon"), ErrorCode.INVALID_CONFIG),
         (
             TOPIC,
@@ -119,9 +131,12 @@ async def test_validate_only_changes_nothing(broker, change, replace):
         (TOPIC, "flights", ("retention.ms", 7, "1"), ErrorCode.INVALID_REQUEST),
         (TOPIC, "nowhere", ("retention.ms", SET, "1"), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION),
         (TOPIC, "a b", ("retention.ms", SET, "1"), ErrorCode.INVALID_TOPIC_EXCEPTION),
+        (TOPIC, "", ("retention.ms", SET, "1"), ErrorCode.INVALID_REQUEST),
         (NODE, "9", ("num.partitions", SET, "1"), ErrorCode.INVALID_REQUEST),
         (NODE, "one", ("num.partitions", SET, "1"), ErrorCode.INVALID_REQUEST),
-        (NODE, "1", ("num.partitions", SET, "0"), ErrorCode.INVALID_CONFIG),
+        (NODE, "1", ("num.partitions", SET, "0"), ErrorCode.INVALID_REQUEST),
+        (NODE, "", ("no.such", SET, "0"), ErrorCode.INVALID_REQUEST),
+        (NODE, "1", ("num.partitions", APPEND, "1"), ErrorCode.INVALID_CONFIG),
         (LOGGER, "1", ("trimaran", SET, "debug"), ErrorCode.INVALID_REQUEST),
     ],
 )
@@ -130,6 +145,27 @@ async def test_what_cannot_be_changed_gets_kafkas_code(broker, change, kind, nam
 
     assert await change(kind, name, one) == code
     assert broker.commands == []
+
+
+async def test_a_setting_that_there_is_not_may_go_back_to_its_default(broker, change):
+    broker.add_topic("flights", retention_ms="1000")
+
+    code = await change(
+        TOPIC, "flights", ("no.such", DELETE, None), ("retention.ms", DELETE, "ignored")
+    )
+
+    assert code == ErrorCode.NONE
+    assert settings(broker) == {}
+
+
+async def test_validate_only_tells_that_coordinators_have_no_settings(
+    broker, change, create_coordinators
+):
+    create_coordinators()
+
+    code = await change(TOPIC, GROUPS_TOPIC, ("retention.ms", SET, "1"), validate_only=True)
+
+    assert code == ErrorCode.INVALID_TOPIC_EXCEPTION
 
 
 async def test_more_settings_than_there_are_names_for_are_refused(broker, change, replace):

@@ -51,10 +51,14 @@ async def test_the_cluster_is_its_registered_nodes(broker, client):
     assert (response.cluster_id, response.controller_id) == (broker.cluster_id, 1)
 
 
-async def test_controllers_cannot_be_described(client):
-    response = client.ask(ApiKey.DESCRIBE_CLUSTER, 1, DescribeClusterRequest(endpoint_type=2))
+@pytest.mark.parametrize(
+    ("endpoint_type", "code"),
+    [(2, ErrorCode.MISMATCHED_ENDPOINT_TYPE), (9, ErrorCode.UNSUPPORTED_ENDPOINT_TYPE)],
+)
+async def test_controllers_cannot_be_described(client, endpoint_type, code):
+    request = DescribeClusterRequest(endpoint_type=endpoint_type)
 
-    assert response.error_code == ErrorCode.INVALID_REQUEST
+    assert client.ask(ApiKey.DESCRIBE_CLUSTER, 1, request).error_code == code
 
 
 async def test_a_topic_has_its_own_settings_and_defaults(broker, client):
@@ -65,6 +69,24 @@ async def test_a_topic_has_its_own_settings_and_defaults(broker, client):
     found = {row.name: (row.value, row.config_source) for row in result.configs}
     assert found["max.message.bytes"] == ("2000", 1)
     assert found["min.insync.replicas"] == ("1", 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("retention_ms", " +07200000 ", "7200000"),
+        ("cleanup_policy", " compact , delete ", "compact,delete"),
+        ("unclean_leader_election_enable", "FALSE", "false"),
+        ("min_cleanable_dirty_ratio", "0.70", "0.7"),
+        ("compression_type", " gzip ", "gzip"),
+    ],
+)
+async def test_a_value_is_told_as_it_was_meant(broker, client, name, text, value):
+    broker.add_topic("flights", **{name: text})
+
+    (row,) = (await describe(client, 2, "flights", keys=[name.replace("_", ".")])).configs
+
+    assert (row.value, row.config_source) == (value, 1)
 
 
 async def test_no_keys_mean_every_setting(broker, client):
@@ -154,14 +176,34 @@ async def test_a_nodes_settings_come_from_its_file_unless_altered(broker, client
     }
 
 
-async def test_the_empty_name_is_what_was_set_for_all_nodes(broker, client):
+async def test_the_empty_name_is_what_was_set_for_all_nodes_and_nothing_else(broker, client):
+    assert (await describe(client, 4, "")).configs == []
     broker.apply(AlterNodeSettings(node_id=NodeId(0), set={"num.partitions": "9"}))
 
-    result = await describe(client, 4, "")
+    result = await describe(client, 4, "", include_synonyms=True)
 
-    found = {row.name: (row.value, row.config_source) for row in result.configs}
-    assert found["num.partitions"] == ("9", 3)
-    assert found["auto.create.topics.enable"] == ("true", 5)
+    assert [(row.name, row.value, row.config_source) for row in result.configs] == [
+        ("num.partitions", "9", 3)
+    ]
+    assert [(row.value, row.source) for row in result.configs[0].synonyms] == [("9", 3)]
+
+
+async def test_synonyms_tell_what_would_hold_without_what_was_set(broker, client):
+    broker.set(num_partitions=8)
+    broker.apply(AlterNodeSettings(node_id=NodeId(0), set={"num.partitions": "9"}))
+    broker.apply(AlterNodeSettings(node_id=NodeId(1), set={"num.partitions": "9"}))
+
+    (row,) = (
+        await describe(client, 4, "1", keys=["num.partitions"], include_synonyms=True)
+    ).configs
+
+    assert (row.value, row.config_source) == ("9", 2)
+    assert [(one.value, one.source) for one in row.synonyms] == [
+        ("9", 2),
+        ("9", 3),
+        ("8", 4),
+        ("4", 5),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,24 @@ async def test_deletions_fail_one_by_one(broker, client, flights):
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("policy", "outcome"),
+    [
+        ("compact", (-1, ErrorCode.POLICY_VIOLATION)),
+        ("compact,delete", (1, 0)),
+        ("", (1, 0)),
+    ],
+)
+async def test_a_topic_that_only_compacts_begins_where_it_did(broker, client, policy, outcome):
+    broker.add_topic("ledger", cleanup_policy=policy)
+    broker.partition("ledger", 0).fill(3)
+
+    answer = await client.ask_slowly(ApiKey.DELETE_RECORDS, 0, deletion(("ledger", 0, 1)))
+
+    assert outcomes(answer) == [outcome]
+
+
+@pytest.mark.asyncio
 async def test_a_deletion_is_answered_when_it_is_committed(client, clock, flights, settle):
     flights.auto_commit = False
     call = client.send(ApiKey.DELETE_RECORDS, 2, deletion(("flights", 0, 2)))
@@ -126,6 +144,17 @@ def test_producers_are_told_by_the_leader(broker, client, flights):
     assert unknown.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
 
 
+def test_producers_of_a_topic_that_cannot_be_are_refused_by_its_name(client):
+    named = [m.DescribeProducersTopic(name=name, partition_indexes=[0]) for name in ("a b", "none")]
+
+    answer = client.ask(ApiKey.DESCRIBE_PRODUCERS, 0, m.DescribeProducersRequest(topics=named))
+
+    assert [topic.partitions[0].error_code for topic in answer.topics] == [
+        ErrorCode.INVALID_TOPIC_EXCEPTION,
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ]
+
+
 def page(client, limit=2_000, cursor=None, names=()):
     request = m.DescribeTopicPartitionsRequest(
         topics=[m.DescribedTopicName(name=name) for name in names],
@@ -147,6 +176,22 @@ def test_topics_come_page_by_page(broker, client):
     assert page(client, 3, ("b", 1)) == ([("b", [1, 2]), ("c", [0])], None)
     assert page(client, 2) == ([("a", [0, 1])], ("b", 0))
     assert page(client, 2, ("aa", 5)) == ([("b", [0, 1])], ("b", 2))
+
+
+def test_a_page_begins_with_a_topic_of_the_request(broker, client):
+    for name in ("a", "b", "c"):
+        broker.add_topic(name)
+
+    def answer(cursor, *names):
+        request = m.DescribeTopicPartitionsRequest(
+            topics=[m.DescribedTopicName(name=name) for name in names],
+            cursor=m.TopicPartitionsCursor(topic_name=cursor, partition_index=0),
+        )
+        return client.ask(ApiKey.DESCRIBE_TOPIC_PARTITIONS, 0, request)
+
+    refused = answer("b", "a", "c")
+    assert [topic.error_code for topic in refused.topics] == [ErrorCode.INVALID_REQUEST] * 2
+    assert [topic.name for topic in answer("b", "a", "b", "c").topics] == ["b", "c"]
 
 
 def test_an_unknown_topic_is_named(broker, client):

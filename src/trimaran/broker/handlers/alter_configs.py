@@ -3,8 +3,9 @@
 Behavior:
   Resources fail one by one. What the request does not name goes back to its default. A topic
   (resource type 2), a node by its id or all nodes by an empty name (4). Changes take effect without
-  a restart. An unknown or impossible value is INVALID_CONFIG, with the reason. A resource or a name
-  that comes twice and a value of null are INVALID_REQUEST. validate_only checks only.
+  a restart. An unknown name and an impossible value are INVALID_CONFIG, of a node INVALID_REQUEST,
+  with the reason. A resource or a name that comes twice and a value of null are INVALID_REQUEST.
+  validate_only checks only.
 Version notes:
   0 to 2. 2: flexible.
 """

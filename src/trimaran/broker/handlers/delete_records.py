@@ -4,7 +4,7 @@ Behavior:
   Partitions fail one by one. A success is answered when the new log start is committed, so that
   every later leader has it, with the offset where the partition begins. -1 is the high watermark;
   above it, or below -1, is OFFSET_OUT_OF_RANGE; at or below the log start nothing changes. A topic
-  whose cleanup.policy does not delete is POLICY_VIOLATION. What is not committed when timeout.ms
+  whose cleanup.policy only compacts is POLICY_VIOLATION. What is not committed when timeout.ms
   is over is REQUEST_TIMED_OUT: it may still be.
 Version notes:
   0 to 2. 2: flexible.
@@ -72,10 +72,9 @@ def _begin(call: Call, topic: str, asked: DeleteRecordsPartition) -> _Begun | Er
     try:
         partition = find_partition(call.broker, topic, asked.partition_index)
         check_leadership(partition, 0)
-        if "delete" not in partition.settings.cleanup_policy:
-            raise RequestError(
-                ErrorCode.POLICY_VIOLATION, f"cleanup.policy of {topic!r} does not have delete"
-            )
+        policy = partition.settings.cleanup_policy
+        if policy and "delete" not in policy:
+            raise RequestError(ErrorCode.POLICY_VIOLATION, f"cleanup.policy of {topic!r}: {policy}")
         return _Begun(partition, partition.delete_records(asked.offset))
     except RequestError as error:
         call.note(error)

@@ -2,7 +2,7 @@
 
 Behavior:
   All registered nodes, the dead ones too, as in Metadata. Any node may be asked for anything, so
-  the controller is this node. There are no controller endpoints.
+  the controller is this node. There are no controller endpoints: MISMATCHED_ENDPOINT_TYPE.
 Version notes:
   0 and 1. 1: endpoint types (KIP-919); only brokers (1) are served.
 """
@@ -15,14 +15,15 @@ from trimaran.protocol.messages import (
     DescribeClusterResponse,
 )
 
-_BROKERS = 1
+_BROKERS, _CONTROLLERS = 1, 2
 
 
 def handle(call: Call, request: DescribeClusterRequest) -> DescribeClusterResponse:
     """Return every registered node."""
     if request.endpoint_type != _BROKERS:
+        is_known = request.endpoint_type == _CONTROLLERS
         raise RequestError(
-            ErrorCode.INVALID_REQUEST,
+            ErrorCode.MISMATCHED_ENDPOINT_TYPE if is_known else ErrorCode.UNSUPPORTED_ENDPOINT_TYPE,
             f"endpoint type: expected {_BROKERS} (brokers), found {request.endpoint_type}",
         )
     broker = call.broker

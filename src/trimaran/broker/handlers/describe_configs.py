@@ -126,12 +126,10 @@ def _node_rows(
 
 def _config(value: SettingValue, request: DescribeConfigsRequest) -> DescribeConfigsResourceResult:
     setting = value.setting
-    synonyms = [DescribeConfigsSynonym(name=setting.name, value=value.text, source=value.source)]
-    if value.source is not Source.DEFAULT:
-        default = setting.default
-        synonyms.append(
-            DescribeConfigsSynonym(name=setting.name, value=default, source=Source.DEFAULT)
-        )
+    synonyms = [
+        DescribeConfigsSynonym(name=setting.name, value=text, source=source)
+        for text, source in value.levels
+    ]
     return DescribeConfigsResourceResult(
         name=setting.name,
         value=value.text,

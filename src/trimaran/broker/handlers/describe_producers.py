@@ -10,6 +10,7 @@ Version notes:
 from trimaran.broker.calls import Call, told
 from trimaran.broker.leadership import check_leadership, find_partition
 from trimaran.errors import ErrorCode, RequestError
+from trimaran.metadata.rules import check_topic_name
 from trimaran.protocol.messages import (
     DescribeProducersPartition,
     DescribeProducersRequest,
@@ -56,6 +57,7 @@ def refuse(
 
 def _partition(call: Call, topic: str, number: int) -> DescribeProducersPartition:
     try:
+        check_topic_name(topic)
         partition = find_partition(call.broker, topic, number)
         check_leadership(partition, 0)
     except RequestError as error:

@@ -3,8 +3,9 @@
 Behavior:
   Topics in the order of their names, all of them if none is named, partitions ascending; at most
   response.partition.limit partitions (2,000), then a cursor that says where the next page begins. A
-  cursor may name a topic that is gone by now: the page begins behind it. Replicas are in sync while
-  their node is alive; no replica that lacks events may lead, so there are no eligible ones beside.
+  cursor may name a topic that is gone by now: the page begins behind it. Beside a list of topics it
+  names one of them, else INVALID_REQUEST. Replicas are in sync while their node is alive; no
+  replica that lacks events may lead, so there are no eligible ones beside.
 Version notes:
   0.
 """
@@ -69,11 +70,15 @@ def refuse(
 
 
 def _names(call: Call, request: DescribeTopicPartitionsRequest) -> Sequence[str]:
+    start = request.cursor.topic_name if request.cursor is not None else ""
     if request.topics:
         names = sorted(dict.fromkeys(topic.name for topic in request.topics))
+        if request.cursor is not None and start not in names:
+            raise RequestError(
+                ErrorCode.INVALID_REQUEST, f"cursor: topic {start[:249]!r} is not in the request"
+            )
     else:
         names = [topic.name for topic in call.broker.image.topics]
-    start = request.cursor.topic_name if request.cursor is not None else ""
     return [name for name in names if name >= start]
 
 

@@ -1,8 +1,9 @@
 """IncrementalAlterConfigs (key 44): single settings of topics and nodes (KIP-339).
 
 Behavior:
-  As AlterConfigs, but what is not named stays. Operations: 0 sets, 1 goes back to the default, 2
-  adds words to a list and 3 takes them out (INVALID_CONFIG for a setting that is no list).
+  As AlterConfigs, but what is not named stays. Operations: 0 sets, 1 goes back to the default (as
+  what there is not does, too), 2 adds words to a list and 3 takes them out (INVALID_CONFIG for a
+  setting that is no list).
 Version notes:
   0 and 1. 1: flexible.
 """
@@ -106,12 +107,10 @@ def _changed(
         if config.name in wanted or config.name in unset:
             raise RequestError(ErrorCode.INVALID_REQUEST, f"{config.name} comes twice")
         if config.config_operation == _DELETE:
-            if config.name not in table:
-                raise RequestError(ErrorCode.INVALID_CONFIG, f"unknown setting {config.name!r}")
             unset[config.name] = None
         else:
             wanted[config.name] = _new_text(own, table, config)
-    return SettingChanges(set=wanted, unset=tuple(unset))
+    return SettingChanges(set=wanted, unset=tuple(name for name in unset if name in table))
 
 
 def _new_text(own: Mapping[str, str], table: Table, config: IncrementalAlterableConfig) -> str:
@@ -130,7 +129,7 @@ def _new_text(own: Mapping[str, str], table: Table, config: IncrementalAlterable
     if len(value) > VALUE_CHARACTERS_MAX:
         raise RequestError(ErrorCode.INVALID_CONFIG, f"{name}: {len(value)} characters of words")
     words = [word.strip() for word in own.get(name, setting.default).split(",") if word.strip()]
-    given = [word.strip() for word in value.split(",") if word.strip()]
+    given = [word.strip() for word in value.split(",")]
     if operation == _APPEND:
         return ",".join(words + [word for word in given if word not in words])
     return ",".join(word for word in words if word not in given)

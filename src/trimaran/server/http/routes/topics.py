@@ -11,7 +11,7 @@ from urllib.parse import quote
 from trimaran.broker.deduplication import LAST_DUPLICATES
 from trimaran.broker.partition import Partition
 from trimaran.ids import NodeId
-from trimaran.metadata.settings import Effect
+from trimaran.metadata.settings import Effect, written
 from trimaran.metadata.topic_settings import TOPIC_SETTINGS
 from trimaran.metadata.topology import Topic as KnownTopic
 from trimaran.protocol.api import ApiKey
@@ -190,7 +190,7 @@ async def config(asked: Asked[NoQuery, NoBody]) -> TopicConfig:
     items = [
         Setting(
             name=name,
-            value=topic.settings.get(name, row.default),
+            value=written(row, topic.settings.get(name, row.default)),
             default=row.default,
             source="topic" if name in topic.settings else "default",
             type=row.kind.name.lower(),
