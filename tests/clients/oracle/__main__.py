@@ -15,8 +15,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tests.clients.oracle import (
+    administration_script,
     apache_kafka,
     groups_script,
+    limits_script,
     records_script,
     sessions_script,
     topics_script,
@@ -32,6 +34,8 @@ SCRIPTS = (
     *records_script.SCRIPT,
     *sessions_script.SCRIPT,
     *groups_script.SCRIPT,
+    *administration_script.SCRIPT,
+    *limits_script.SCRIPT,
 )
 
 
