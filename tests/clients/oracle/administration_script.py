@@ -64,7 +64,7 @@ from trimaran.records.batch import Codec, parse_header
 from trimaran.records.building import build_batch
 
 READY_S = 30.0
-LOGGER, METRICS, GROUP = 8, 16, 32
+LOGGER, METRICS = 8, 16
 ODD_SETTINGS = (
     ("retention.ms", ""),
     ("retention.ms", " 7200000 "),
@@ -105,6 +105,8 @@ SHARED_KEYS = (
     "unclean.leader.election.enable",
     "remote.storage.enable",
 )
+WRITTEN = ("retention.ms", "cleanup.policy", "unclean.leader.election.enable")
+MIXED = (TOPIC, "mixed-good")
 NODE_KEYS = (
     "auto.create.topics.enable",
     "num.partitions",
@@ -202,17 +204,23 @@ def catch_up(talk):
         assert time.monotonic() < deadline
 
 
-def configuring(talk):
-    def describe(name, *resources, keys=None, version=4, synonyms=False):
-        catch_up(talk)
+class Settings:
+    """Settings of topics and nodes, asked for and changed."""
+
+    def __init__(self, talk):
+        self.talk = talk
+
+    def describe(self, name, *resources, keys=None, version=4, synonyms=False):
+        catch_up(self.talk)
         asked = [
             DescribeConfigsResource(resource_type=kind, resource_name=one, configuration_keys=keys)
             for kind, one in resources
         ]
         request = DescribeConfigsRequest(resources=asked, include_synonyms=synonyms)
-        talk.step(f"describe configs: {name}", ApiKey.DESCRIBE_CONFIGS, version, request)
+        key = ApiKey.DESCRIBE_CONFIGS
+        self.talk.step(f"describe configs: {name}", key, version, request)
 
-    def change(name, kind, resource, *changes, version=1, validate_only=False):
+    def change(self, name, kind, resource, *changes, version=1, validate_only=False):
         configs = [
             IncrementalAlterableConfig(name=key, config_operation=operation, value=value)
             for key, operation, value in changes
@@ -222,15 +230,17 @@ def configuring(talk):
         )
         request = IncrementalAlterConfigsRequest(resources=[asked], validate_only=validate_only)
         key = ApiKey.INCREMENTAL_ALTER_CONFIGS
-        talk.step(f"change configs: {name}", key, version, request)
+        self.talk.step(f"change configs: {name}", key, version, request)
 
-    def alter(name, kind, resource, *pairs, version=2, validate_only=False):
+    def alter(self, name, kind, resource, *pairs, version=2, validate_only=False):
         configs = [AlterableConfig(name=key, value=value) for key, value in pairs]
         asked = AlterConfigsResource(resource_type=kind, resource_name=resource, configs=configs)
         request = AlterConfigsRequest(resources=[asked], validate_only=validate_only)
-        talk.step(f"alter configs: {name}", ApiKey.ALTER_CONFIGS, version, request)
+        self.talk.step(f"alter configs: {name}", ApiKey.ALTER_CONFIGS, version, request)
 
-    topic = (TOPIC, "mixed-good")
+
+def describing(talk):
+    describe, topic = Settings(talk).describe, MIXED
     describe("the other settings", topic, keys=list(SHARED_KEYS))
     for version in (1, 2, 3):
         describe(f"version {version}", topic, keys=["retention.bytes"], version=version)
@@ -245,6 +255,10 @@ def configuring(talk):
     describe("of metrics", (METRICS, ""))
     describe("of the loggers of no node", (LOGGER, ""))
 
+
+def changing_lists(talk):
+    settings, topic = Settings(talk), MIXED
+    describe, change = settings.describe, settings.change
     policy = "cleanup.policy"
     change("append what is there", *topic, (policy, APPEND, "delete"))
     describe("after an append of what is there", topic, keys=[policy])
@@ -259,6 +273,11 @@ def configuring(talk):
     change("subtract all", *topic, (policy, SUBTRACT, "compact,delete"))
     describe("after all was subtracted", topic, keys=[policy])
     change("put back", *topic, (policy, DELETE, None))
+
+
+def changing(talk):
+    settings, topic = Settings(talk), MIXED
+    describe, change = settings.describe, settings.change
     change("delete what is not set", *topic, ("flush.ms", DELETE, None))
     change("delete, with a value", *topic, ("flush.ms", DELETE, "1"))
     change("delete what is not known", *topic, ("no.such.setting", DELETE, None))
@@ -270,11 +289,15 @@ def configuring(talk):
     describe("after a validation", topic, keys=["flush.ms"])
     change("nothing", *topic)
     change("with spaces", *topic, ("retention.ms", SET, " 07200000 "), version=0)
-    change("a list with spaces", *topic, (policy, SET, " compact , delete,compact "))
+    change("a list with spaces", *topic, ("cleanup.policy", SET, " compact , delete,compact "))
     change("a boolean", *topic, ("unclean.leader.election.enable", SET, "FALSE"))
     change("a decimal", *topic, ("min.cleanable.dirty.ratio", SET, "0.70"))
-    written = ["retention.ms", policy, "unclean.leader.election.enable"]
-    describe("as it was meant", topic, keys=[*written, "min.cleanable.dirty.ratio"])
+    describe("as it was meant", topic, keys=[*WRITTEN, "min.cleanable.dirty.ratio"])
+
+
+def changing_what_cannot_be(talk):
+    settings = Settings(talk)
+    change, alter = settings.change, settings.alter
     change("a topic without a name", TOPIC, "", ("flush.ms", SET, "5"))
     change("a bad topic name", TOPIC, "a/b", ("flush.ms", SET, "5"))
     change("a node, a wrong value", BROKER, "1", ("log.cleaner.threads", SET, "many"))
@@ -291,8 +314,12 @@ def configuring(talk):
     change("a node, append to a number", BROKER, "1", ("num.partitions", APPEND, "1"))
     change("kind 0", 0, "x", ("flush.ms", SET, "5"))
 
+
+def altering(talk):
+    settings, topic = Settings(talk), MIXED
+    describe, alter = settings.describe, settings.alter
     alter("nothing, so all goes back", *topic)
-    describe("after all went back", topic, keys=written)
+    describe("after all went back", topic, keys=list(WRITTEN))
     alter("validated", *topic, ("flush.ms", "5"), validate_only=True)
     alter("a setting twice", *topic, ("flush.ms", "5"), ("flush.ms", "6"))
     alter("a topic without a name", TOPIC, "", ("flush.ms", "5"))
@@ -529,7 +556,11 @@ def storing(talk):
 SCRIPT = (
     creating,
     growing,
-    configuring,
+    describing,
+    changing_lists,
+    changing,
+    changing_what_cannot_be,
+    altering,
     telling,
     deleting,
     offsets,
