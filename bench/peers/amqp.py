@@ -5,9 +5,11 @@ of a channel from 1, chunks have one size, so a tag names its chunk.
 """
 
 import struct
+from collections import Counter
 
+from bench.peers.senders import PeerSender
 from trimaran.bench.errors import BenchError
-from trimaran.bench.sockets import SocketSender, connected
+from trimaran.bench.sockets import connected
 
 ANSWER_S = 10.0
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
@@ -28,7 +30,6 @@ BASIC = 60
 DURABLE = 0b10
 DELIVERY_MODE = 0x1000
 PERSISTENT = 2
-IN_FLIGHT_EVENTS = 4_096
 
 
 def short(value: str) -> bytes:
@@ -107,7 +108,7 @@ class Talk:
         return data
 
 
-class AmqpSender(SocketSender):
+class AmqpSender(PeerSender):
     """The raw producer."""
 
     def connect(self) -> None:
@@ -116,7 +117,7 @@ class AmqpSender(SocketSender):
         talk.ask(1, SELECT, b"\0", SELECT_OK)
         talk.socket.settimeout(None)
         self.sockets = [talk.socket]
-        self.chunks_max = max(1, IN_FLIGHT_EVENTS // self.task.chunk)
+        self.limit()
         target = struct.pack(">H", 0) + short("") + short(self.task.topic) + b"\0"
         publish = method(1, PUBLISH, target)
         self._events = [publish + _content(value) for value in self.payloads]
@@ -135,30 +136,32 @@ class AmqpSender(SocketSender):
     def take(self, place: int, buffer: bytearray) -> int:
         """Count every confirmed tag."""
         used = 0
+        counts: Counter[tuple[int, str | None]] = Counter()
         while len(buffer) - used >= 8:
             kind, _channel, size = struct.unpack_from(">BHI", buffer, used)
             end = used + 8 + size
             if end > len(buffer):
                 break
             if kind == METHOD:
-                self._confirm(bytes(buffer[used + 7 : end - 1]))
+                self._confirm(bytes(buffer[used + 7 : end - 1]), counts)
             used = end
+        self.answered_many(counts)
         return used
 
-    def _confirm(self, body: bytes) -> None:
+    def _confirm(self, body: bytes, counts: Counter[tuple[int, str | None]]) -> None:
         name = struct.unpack_from(">HH", body)
         if name not in (ACK, NACK):
             raise BenchError(f"RabbitMQ: expected a confirm, found method {name}: {body!r}")
         tag, bits = struct.unpack_from(">QB", body, 4)
         error = None if name == ACK else "nack"
-        tags = range(self._settled + 1, tag + 1) if bits & 1 else (tag,)
-        for one in tags:
-            if one not in self._early:
-                self._early.add(one)
-                self.answered((one - 1) // self._size, events=1, error=error)
-        while self._settled + 1 in self._early:
+        early, size = self._early, self._size
+        for one in range(self._settled + 1, tag + 1) if bits & 1 else (tag,):
+            if one not in early:
+                early.add(one)
+                counts[(one - 1) // size, error] += 1
+        while self._settled + 1 in early:
             self._settled += 1
-            self._early.discard(self._settled)
+            early.discard(self._settled)
 
 
 def _content(value: bytes) -> bytes:

@@ -12,17 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bench.peers.nats import leader
-from bench.peers.redis import REPLICAS_WAITED, WAIT_MS
+from bench.peers.redis import CONNECTIONS, REPLICAS_WAITED, WAIT_MS
+from bench.peers.senders import IN_FLIGHT_EVENTS, PeerSender
 from trimaran.bench.errors import BenchError
-from trimaran.bench.sockets import SocketSender
 
 CONNECT_S = 15.0
-IN_FLIGHT_EVENTS = 4_096
-CONNECTIONS = 4
-"""Of the Redis library, which waits for each pipeline: so many chunks are under way."""
 
 
-class LibrarySender(SocketSender):
+class LibrarySender(PeerSender):
     """Takes outcomes from a queue instead of sockets."""
 
     def connect(self) -> None:
@@ -54,7 +51,7 @@ class NatsLibrary(LibrarySender):
         """Connect to the stream's leader in a loop of its own."""
         found = str(self.task.settings["bootstrap.servers"]).split(",")
         ports = {f"n{number}": int(port) for number, port in enumerate(found, 1)}
-        self.chunks_max = max(1, IN_FLIGHT_EVENTS // self.task.chunk)
+        self.limit()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         opened = self._open(f"nats://127.0.0.1:{leader(ports, self.task.topic)}")

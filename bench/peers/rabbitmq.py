@@ -1,7 +1,8 @@
 """RabbitMQ: three nodes; a stream over the stream protocol, a quorum queue over AMQP 0.9.1.
 
 Debian's package. Publishers connect to the leader, as Kafka's clients do; events carry the envelope
-that RabbitMQ's own clients would put around them.
+that RabbitMQ's own clients would put around them. Both kinds run on the same nodes, the plugin for
+streams enabled.
 """
 
 import contextlib
@@ -11,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.peers import amqp, rabbitmq_stream
-from bench.peers.peer import OpenPeer, Peer
+from bench.peers.peer import NODES, OpenPeer, Peer
 from bench.peers.processes import free_ports, listens, servers
 from trimaran.bench.target import Target
 
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-NODES = 3
 START_S = 120.0
 SETTINGS = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -126,17 +126,27 @@ def _missing() -> str | None:
     return None if found else "install rabbitmq-server"
 
 
+def _version() -> str:
+    plugins = PROGRAM.parents[1].glob("**/plugins/rabbit-*")
+    names = sorted(path.name.removesuffix(".ez").partition("-")[2] for path in plugins)
+    return f"RabbitMQ {names[-1]}" if names else "RabbitMQ"
+
+
 STREAM = Peer(
     name="rabbitmq-stream",
-    durability="a majority has written it; the operating system syncs when it likes",
+    durability="a majority has written it (page cache); the operating system syncs when it likes",
+    synced="no",
     missing=_missing,
+    version=_version,
     open=opener(lambda _, streams: str(streams[0]), _stream),
     sender="bench.peers.rabbitmq_stream:StreamSender",
 )
 QUORUM = Peer(
     name="rabbitmq-quorum",
     durability="quorum queue, confirms: a majority has synced it",
+    synced="a majority",
     missing=_missing,
+    version=_version,
     open=opener(lambda listeners, _: str(listeners[0]), _queue),
     sender="bench.peers.amqp:AmqpSender",
 )

@@ -7,9 +7,11 @@ number above 20 bits that count its events.
 
 import socket
 import struct
+from collections import Counter
 
+from bench.peers.senders import PeerSender
 from trimaran.bench.errors import BenchError
-from trimaran.bench.sockets import SocketSender, connected
+from trimaran.bench.sockets import connected
 
 ANSWER_S = 10.0
 OK = 1
@@ -26,7 +28,6 @@ PROPERTIES, HANDSHAKE, AUTHENTICATE, TUNE, OPEN, HEARTBEAT = 17, 18, 19, 20, 21,
 HEAD = struct.Struct(">HH")
 PUBLISHER = 0
 EVENT_BITS = 20
-IN_FLIGHT_EVENTS = 4_096
 
 
 class RefusedError(Exception):
@@ -133,7 +134,7 @@ class Talk:
         return data
 
 
-class StreamSender(SocketSender):
+class StreamSender(PeerSender):
     """The raw producer."""
 
     def connect(self) -> None:
@@ -145,7 +146,7 @@ class StreamSender(SocketSender):
         talk.declare_publisher(self.task.topic)
         self.sockets: list[socket.socket] = [talk.socket]
         talk.socket.settimeout(None)
-        self.chunks_max = max(1, IN_FLIGHT_EVENTS // self.task.chunk)
+        self.limit()
         self._bodies = [_message(value) for value in self.payloads]
 
     def write_chunk(self, number: int, size: int) -> None:
@@ -160,6 +161,7 @@ class StreamSender(SocketSender):
     def take(self, place: int, buffer: bytearray) -> int:
         """Count every confirmed id."""
         used = 0
+        counts: Counter[tuple[int, str | None]] = Counter()
         while len(buffer) - used >= 4:
             (size,) = struct.unpack_from(">I", buffer, used)
             end = used + 4 + size
@@ -168,11 +170,12 @@ class StreamSender(SocketSender):
             command, _version = HEAD.unpack_from(buffer, used + 4)
             if command == CONFIRM:
                 (count,) = struct.unpack_from(">I", buffer, used + 9)
-                for number in struct.unpack_from(f">{count}Q", buffer, used + 13):
-                    self.answered(number >> EVENT_BITS, events=1)
+                numbers = struct.unpack_from(f">{count}Q", buffer, used + 13)
+                counts.update((number >> EVENT_BITS, None) for number in numbers)
             elif command == PUBLISH_ERROR:
                 raise BenchError(f"RabbitMQ refused events: {bytes(buffer[used:end])!r}")
             used = end
+        self.answered_many(counts)
         return used
 
 

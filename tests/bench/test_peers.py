@@ -4,15 +4,11 @@ import json
 import struct
 
 import pytest
-from bench.peers import amqp, loads, nats, rabbitmq_stream, redis
+from bench.peers import amqp, loads, nats, rabbitmq_stream, redis, senders
 from bench.peers.__main__ import PEERS
 from bench.peers.peer import Peer
-from bench.peers.report import grouped, markdown, plots
 
 from trimaran.bench.errors import BenchError
-from trimaran.bench.filesystem import DiskFigures
-from trimaran.bench.machine import describe
-from trimaran.bench.results import Report, Row
 from trimaran.bench.task import Task
 
 
@@ -26,12 +22,12 @@ class Wire:
         self.sent += data
 
 
-def sender(kind, **attributes):
+def sender(kind, *, connections=1, **attributes):
     """Return a sender that believes to be connected."""
 
     class Offline(kind):
         def connect(self):
-            self.sockets = [Wire()]
+            self.sockets = [Wire() for _ in range(connections)]
             for name, value in attributes.items():
                 setattr(self, name, value)
 
@@ -39,13 +35,16 @@ def sender(kind, **attributes):
     return Offline(task, [b"abcd", b"efgh"])
 
 
-def feed(one, data, *, piece=7):
+def feed(one, data, *, piece=7, place=0):
     """Give `data` in small pieces, as a network may."""
     buffer = bytearray()
     for at in range(0, len(data), piece):
         buffer += data[at : at + piece]
-        del buffer[: one.take(0, buffer)]
+        del buffer[: one.take(place, buffer)]
     assert not buffer
+
+
+PIECES = pytest.mark.parametrize("piece", [1, 2, 7, 13, 1_000])
 
 
 def counted(one, chunks, size):
@@ -56,24 +55,51 @@ def counted(one, chunks, size):
     return outcomes
 
 
-def test_nats_acknowledges_each_event_by_the_chunks_reply_subject() -> None:
+@PIECES
+def test_nats_acknowledges_each_event_by_the_chunks_reply_subject(piece: int) -> None:
     tails = [b" 4\r\nabcd\r\n", b" 4\r\nefgh\r\n"]
     one = sender(nats.NatsSender, _tails=tails, _subject=b"PUB t " + nats.INBOX + b".")
-    outcomes = counted(one, 2, 2)
+    outcomes = counted(one, 3, 2)
     good = json.dumps({"stream": "t", "seq": 1}).encode()
-    bad = json.dumps({"error": {"code": 503}}).encode()
+    again = json.dumps({"stream": "t", "seq": 1, "duplicate": False}).encode()
+    bad = json.dumps({"error": {"code": 503}, "stream": "t", "seq": 0}).encode()
 
-    answers = [(1, good), (0, good), (0, bad), (1, good)]
-    said = b"PING\r\n" + b"".join(
+    answers = [(1, good), (0, good), (0, bad), (1, again), (2, good), (2, good)]
+    said = b"INFO {}\r\n" + b"".join(
         b"MSG %b.%d 1 %d\r\n%b\r\n" % (nats.INBOX, number, len(body), body)
         for number, body in answers
     )
-    feed(one, said)
+    feed(one, said, piece=piece)
 
-    assert outcomes == {0: [None, bad.decode()], 1: [None, None]}
+    assert outcomes == {0: [None, bad.decode()], 1: [None, None], 2: [None, None]}
     assert not one.open
     assert one.sockets[0].sent.startswith(b"PUB t %b.0 4\r\nabcd\r\nPUB t" % nats.INBOX)
-    assert one.sockets[0].sent.endswith(b"PONG\r\n")
+
+
+@PIECES
+def test_nats_refusal_in_a_header_or_an_empty_answer_is_no_acknowledgement(piece: int) -> None:
+    one = sender(nats.NatsSender, _tails=[b" 4\r\nabcd\r\n"], _subject=b"PUB t x.")
+    outcomes = counted(one, 1, 3)
+
+    status = b"NATS/1.0 429 Too Many Requests\r\n\r\n"
+    good = b'{"stream":"t", "seq":2}'
+    said = b"HMSG %b.0 1 %d %d\r\n%b\r\n" % (nats.INBOX, len(status), len(status), status)
+    said += b"MSG %b.0 1 0\r\n\r\n" % nats.INBOX
+    said += b"MSG %b.0 1 %d\r\n%b\r\n" % (nats.INBOX, len(good), good)
+    feed(one, said, piece=piece)
+
+    assert outcomes == {0: ["NATS/1.0 429 Too Many Requests", "an empty answer", None]}
+    assert b'"headers": true' in nats.hello(), "without it a refusal has no header"
+
+
+def test_nats_is_answered_its_ping_between_chunks_never_amid_one() -> None:
+    one = sender(nats.NatsSender, _tails=[b" 4\r\nabcd\r\n"], _subject=b"PUB t x.")
+    feed(one, b"PING\r\n")
+
+    assert one.sockets[0].sent == b"", "another thread may be writing"
+    counted(one, 2, 1)
+
+    assert one.sockets[0].sent == b"PONG\r\nPUB t x.0 4\r\nabcd\r\nPUB t x.1 4\r\nabcd\r\n"
 
 
 def test_nats_error_line_ends_the_run() -> None:
@@ -83,20 +109,36 @@ def test_nats_error_line_ends_the_run() -> None:
         feed(one, b"-ERR 'Permissions Violation'\r\n", piece=100)
 
 
-def test_redis_settles_the_oldest_chunk_with_each_wait() -> None:
+@PIECES
+def test_redis_settles_the_oldest_chunk_with_each_wait(piece: int) -> None:
     adds = [redis.command(b"XADD", b"t", b"*", b"v", b"abcd")]
     wait = redis.command(b"WAIT", b"1", b"10000")
-    one = sender(redis.RedisSender, _adds=adds, _wait=wait, _sent=[])
+    one = sender(redis.RedisSender, _adds=adds, _wait=wait)
+    one.start_empty()
     outcomes = counted(one, 3, 2)
 
     added = b"$3\r\n1-0\r\n$3\r\n1-1\r\n"
-    feed(one, added + b":1\r\n" + b"$3\r\n1-2\r\n-OOM\r\n:1\r\n" + added + b":0\r\n")
+    said = added + b":1\r\n" + b"$3\r\n1-2\r\n-OOM\r\n:1\r\n" + added + b":0\r\n"
+    feed(one, said, piece=piece)
 
     assert outcomes == {
         0: [None, None],
         1: ["-OOM", "-OOM"],
         2: ["no replica answered", "no replica answered"],
     }
+
+
+def test_redis_chunks_take_turns_on_the_connections() -> None:
+    adds = [redis.command(b"XADD", b"t", b"*", b"v", b"abcd")]
+    one = sender(redis.RedisSender, connections=2, _adds=adds, _wait=b"W")
+    one.start_empty()
+    outcomes = counted(one, 3, 1)
+
+    feed(one, b"$3\r\n1-0\r\n:1\r\n", place=1)
+    assert outcomes == {0: [], 1: [None], 2: []}
+    one.send_chunk(3, 1, lambda error, _message: outcomes[1].append(error))
+
+    assert [wire.sent.count(b"XADD") for wire in one.sockets] == [2, 2]
 
 
 def test_stream_confirms_name_their_chunk() -> None:
@@ -139,32 +181,28 @@ def test_every_system_gets_the_same_events_and_rates(peer: Peer) -> None:
     assert peer.durability
 
 
-def test_table_and_plots_are_made_from_the_rows(tmp_path) -> None:
-    disk = DiskFigures(fdatasync_p50_ms=0.1, fdatasync_p99_ms=0.2, sequential_mb_per_s=1_000.0)
-    rows = [
-        Row(
-            scenario=plan.scenario, target="trimaran", load=plan.in_words, offered_per_s=None,
-            answered_per_s=1_000.0 * number, mb_per_s=1.0, failed={}, unanswered=0, latency=None,
-            batch_latency=None, batch_events_mean=1.0, client_cores=0.1, queue_full=0, nodes=[],
-            disk_before=disk, disk_after=disk, repeat=number, client=plan.client.rpartition(":")[2],
-        )
-        for number in (1, 2, 3)
-        for plan in loads.plans(PEERS["trimaran"], seconds=1, warm_up_s=1)
-    ]  # fmt: skip
-    report = Report(machine=describe(["peers"]), file_system="ext4", rows=rows)
-
-    text = markdown(report, {"trimaran": "synced"})
-    plots(report, tmp_path)
-
-    assert len(grouped(report)) == 8, "four loads, by two clients"
-    assert "| most 100 B | trimaran | raw | 2,000 (1,000 to 3,000) |" in text
-    assert "| trimaran | synced |" in text
-    assert "2,000" in (tmp_path / "most-100-B.svg").read_text()
-
-
 def test_sender_takes_no_more_chunks_once_answers_have_ended() -> None:
     one = sender(nats.NatsSender, _tails=[b" 4\r\nabcd\r\n"], _subject=b"PUB t x.")
     one.failure = ConnectionError("gone")
 
     with pytest.raises(BenchError, match="gone"):
         one.send_chunk(0, 2, lambda _error, _message: None)
+
+
+def test_what_is_never_answered_has_failed() -> None:
+    one = sender(nats.NatsSender, _tails=[b" 4\r\nabcd\r\n"], _subject=b"PUB t x.")
+    outcomes = counted(one, 1, 2)
+
+    assert one.flush(0.0) == 1
+    assert outcomes == {0: [senders.NOT_ANSWERED, senders.NOT_ANSWERED]}
+
+
+@pytest.mark.parametrize(("load", "chunks"), [("at_most", 4_096), ("paced", 1_024)])
+def test_all_producers_together_have_one_limit_of_what_is_under_way(load, chunks) -> None:
+    task = Task(settings={}, topic="t", partitions=1, load=load, event_bytes=4, chunk=2)
+
+    class Offline(senders.PeerSender):
+        def connect(self):
+            self.limit()
+
+    assert Offline(task, []).chunks_max == chunks
