@@ -173,6 +173,29 @@ def test_retention_gives_the_space_back_on_every_node(cluster, admin):
     assert first_read(cluster, topic, 8_000)[0] == 8_000
 
 
+def test_an_idempotent_producer_goes_on_in_a_topic_made_again(cluster, admin):
+    topic = created(admin, "made-again")
+    producer = Producer(
+        {"bootstrap.servers": cluster.bootstrap_servers, "enable.idempotence": True}
+    )
+    offsets = []
+
+    def send():
+        producer.produce(
+            topic, b"x", partition=0, on_delivery=lambda error, it: offsets.append(it.offset())
+        )
+        assert producer.flush(WAIT_S) == 0
+
+    for _ in range(3):
+        send()
+    admin.delete_topics([topic], operation_timeout=WAIT_S)[topic].result(WAIT_S)
+    created(admin, topic)
+    for _ in range(3):
+        send()
+
+    assert offsets == [0, 1, 2] * 2
+
+
 def test_settings_are_set_appended_to_and_put_back(cluster, admin):
     topic = created(admin, "settings")
 

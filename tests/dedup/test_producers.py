@@ -71,6 +71,16 @@ def test_unknown_producer_starts_at_zero_on_a_partition_that_was_never_written()
     assert log.refusal(7, 0, 3) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
 
+def test_unknown_producer_starts_anywhere_on_a_topic_made_again():
+    log = Log(table=ProducerTable(is_successor=True))
+
+    assert log.judge(7, 0, 41, 2) == Accept()
+    log.table = log.table.copy()
+    assert log.judge(7, 0, 41, 2) == Accept()
+    log.append(7, 0, 41, count=2)
+    assert log.refusal(7, 0, 44) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
 def test_unknown_producer_starts_anywhere_on_a_partition_that_was_written():
     log = Log(end=1)
 

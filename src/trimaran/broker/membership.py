@@ -41,6 +41,7 @@ from trimaran.ids import (
     split_group_id,
 )
 from trimaran.metadata.image import Image
+from trimaran.metadata.limits import DELETED_TOPICS_MAX
 from trimaran.metadata.results import (
     PartitionsCreated,
     Result,
@@ -102,6 +103,8 @@ class Membership:
         """Groups on their way: None until their files are there."""
         self._deleted: dict[GroupId, None] = {}
         """Groups whose topic was deleted while they were being made."""
+        self._deleted_names: dict[str, None] = {}
+        """Topics deleted while this node ran, the latest: their producers may go on in new ones."""
         self._install: Callable[[GroupId], None] = _nothing_to_install
         self._metadata_installed: asyncio.Future[None] | None = None
         self._image = Image()
@@ -315,7 +318,8 @@ class Membership:
                 self._take_up_coordinator(created, GroupTable(), is_new=True)
             else:
                 now = image.topic_by_id(topic.topic_id) or topic  # settings may have changed
-                self._take_up(created, now, ProducerTable(), StoredRules(), EventIds(), is_new=True)
+                producers = ProducerTable(is_successor=topic.name in self._deleted_names)
+                self._take_up(created, now, producers, StoredRules(), EventIds(), is_new=True)
         self._made.set()
 
     def _is_foreign(self, image: Image) -> bool:
@@ -497,6 +501,9 @@ class Membership:
                 partition.settings = settings
 
     def _delete(self, topic: Topic) -> None:
+        self._deleted_names[topic.name] = None
+        if len(self._deleted_names) > DELETED_TOPICS_MAX:
+            del self._deleted_names[next(iter(self._deleted_names))]
         for number in range(len(topic.partitions)):
             group = topic.group(number)
             self._partitions.pop(group, None)

@@ -114,6 +114,7 @@ class ProducerTable:
     __slots__ = (
         "_eldest_log_time_ms",
         "_expiration_ms",
+        "_is_successor",
         "_last_index",
         "_producers",
         "_producers_max",
@@ -124,8 +125,13 @@ class ProducerTable:
         *,
         expiration_ms: int = PRODUCER_EXPIRATION_MS,
         producers_max: int = PRODUCERS_MAX,
+        is_successor: bool = False,
     ) -> None:
-        """Begin empty. Both limits must be the same on all replicas of the partition."""
+        """Begin empty. Both limits must be the same on all replicas of the partition.
+
+        `is_successor`: a topic of its name was deleted, whose producers may go on. Only judging
+        depends on it, so replicas may differ.
+        """
         assert expiration_ms > 0
         assert producers_max > FORGOTTEN_PER_FOLD_MAX
         self._producers: dict[int, _Producer] = {}
@@ -135,6 +141,7 @@ class ProducerTable:
         self._eldest_log_time_ms = 0
         self._expiration_ms = expiration_ms
         self._producers_max = producers_max
+        self._is_successor = is_successor
 
     def __len__(self) -> int:
         """Return how many producers are held, expired ones that nobody missed yet included."""
@@ -160,7 +167,8 @@ class ProducerTable:
         The order of the checks is Kafka's (UnifiedLog.analyzeAndValidateProducerState): duplicate,
         then epoch, then sequence. An unknown producer may start anywhere, but on a partition that
         was never written (`log_end` 0) only at 0 (KAFKA-15591): there the first batches of a
-        producer could otherwise overtake each other.
+        producer could otherwise overtake each other. Not so where the topic was made again: its
+        producers count on, and a refusal ends librdkafka's and aiokafka's for good.
 
         Args:
             producer_id: from 0; batches without a producer are not judged.
@@ -182,7 +190,7 @@ class ProducerTable:
             )
         producer = self._producers.get(producer_id)
         if producer is None or self._is_expired(producer, log_time_ms):
-            if first_sequence != 0 and log_end == 0:
+            if first_sequence != 0 and log_end == 0 and not self._is_successor:
                 raise _out_of_order(producer_id, epoch, 0, first_sequence)
             return _ACCEPT
 
@@ -284,7 +292,11 @@ class ProducerTable:
 
     def copy(self) -> "ProducerTable":
         """Return a table of the same state that goes its own way; may be encoded off the loop."""
-        other = ProducerTable(expiration_ms=self._expiration_ms, producers_max=self._producers_max)
+        other = ProducerTable(
+            expiration_ms=self._expiration_ms,
+            producers_max=self._producers_max,
+            is_successor=self._is_successor,
+        )
         other._producers = self._producers.copy()
         other._last_index = self._last_index
         other._eldest_log_time_ms = self._eldest_log_time_ms
