@@ -172,9 +172,8 @@ def test_an_event_of_the_tail_is_shown_in_every_view(visit, api):
     page = visit("/topics/departures")
     page.wait_for_selector("[data-row]")
     page.get_by_role("button", name="Pause").click()
-    row = page.locator("[data-row]").first
-    place = row.get_attribute("data-row")
-    row.click()
+    place = page.locator("[data-row]").first.get_attribute("data-row")
+    page.locator(f'[data-row="{place}"]').click()  # another may be the first by now
     partition, offset = place.split(":")
     event = api.get(f"/v1/topics/departures/partitions/{partition}/events/{offset}")
     shown = page.locator('[data-panel="event"]')
@@ -341,6 +340,11 @@ def test_json_is_published_as_it_was_typed_though_its_numbers_are_large(visit, a
     partition, offset = place.split(":")
     path = f"/v1/topics/departures/partitions/{partition}/events/{offset}?view=text"
     assert api.get(path)["value"]["data"] == typed
+    page.locator('[data-outcome="stored"] a').click()
+    shown = page.locator('[data-panel="event"]')
+    expect(shown.get_by_text("12345678901234567891", exact=True)).to_be_visible()
+    row = page.locator(f'[data-row="{place}"]')
+    expect(row).to_contain_text('"number":12345678901234567891')
 
 
 def test_a_page_that_came_over_plain_http_from_elsewhere_publishes_too(visit):

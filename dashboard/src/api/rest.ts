@@ -1,4 +1,5 @@
 // One request and its answer, typed by path; what goes wrong is a problem document.
+import { parse } from "../lib/exact";
 import { addresses, currentBase } from "./bases";
 import type { Problem, Reads, Writes } from "./types";
 
@@ -49,7 +50,7 @@ async function ask(method: string, target: string, body?: unknown): Promise<unkn
   const init: RequestInit = { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
   const answer = await reach(target, init, method === "GET");
   if (answer.status === 204) return undefined;
-  const found: unknown = await answer.json().catch(() => null);
+  const found: unknown = await answer.text().then(parse).catch(() => null);
   if (found === null || (!answer.ok && typeof (found as Problem).detail !== "string"))
     throw new ApiError(problem("No answer of a node", answer.status, target, "what came is not from a node: is there a proxy between?"));
   if (!answer.ok) throw new ApiError(found as Problem);

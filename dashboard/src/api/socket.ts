@@ -1,5 +1,6 @@
 // The one WebSocket of the page: subscriptions are shared, survive a reconnect, and move to another
 // node when the one that served the page dies, freezes or is cut off.
+import { parse } from "../lib/exact";
 import { addresses, currentBase, nextBase } from "./bases";
 import type { FromNode, Problem, Subscribe } from "./types";
 
@@ -71,7 +72,7 @@ class Live {
     this.socket = socket;
     this.heardAt = performance.now();
     socket.onmessage = (event) => {
-      if (this.socket === socket) this.receive(JSON.parse(event.data as string) as FromNode);
+      if (this.socket === socket) this.receive(parse(event.data as string) as FromNode);
     };
     socket.onclose = () => {
       if (this.socket === socket) this.lose();

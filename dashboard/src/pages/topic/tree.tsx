@@ -1,5 +1,6 @@
 // JSON as a tree whose branches fold.
 import { useState } from "react";
+import { isLong } from "../../lib/exact";
 
 const OPEN_DEPTH = 3;
 const SHOWN = 200;
@@ -11,8 +12,10 @@ export const Tree = ({ value }: { value: unknown }) => (
 function Branch({ name, value, depth }: { name?: string; value: unknown; depth: number }) {
   const [isOpen, setIsOpen] = useState(depth < OPEN_DEPTH);
   const label = name === undefined ? null : <span className="tree-key">{name}: </span>;
-  if (value === null || typeof value !== "object")
-    return <div className="tree-leaf">{label}<span className={`tree-${value === null ? "null" : typeof value}`}>{JSON.stringify(value)}</span></div>;
+  if (value === null || typeof value !== "object" || isLong(value)) {
+    const kind = value === null ? "null" : isLong(value) ? "number" : typeof value;
+    return <div className="tree-leaf">{label}<span className={`tree-${kind}`}>{JSON.stringify(value)}</span></div>;
+  }
   const isList = Array.isArray(value);
   const entries = Object.entries(value);
   const size = isList ? `[${entries.length}]` : `{${entries.length}}`;
