@@ -167,7 +167,7 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=_seconds, default=6.0, help="measured, of each run")
     parser.add_argument("--warm-up", type=_seconds, default=2.0, help="before that, of each run")
     parser.add_argument(
-        "--warming", type=_seconds, help="of light load after each start; default: 5, Kafka 45"
+        "--warming", type=_seconds, help="of light load after each start; default: 5, Kafka 50"
     )
     parser.add_argument("--load", action="append", choices=LOADS, help="one of them; may be said "
                         "several times")  # fmt: skip

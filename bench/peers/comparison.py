@@ -28,7 +28,7 @@ BYTES_PER_S = 100_000_000
 """Of values, the most that a load is expected to store."""
 COPIES = 2
 """On each node: a journal and its segments, a log and its rewriting."""
-BESIDE_S = 6.0
+BESIDE_S = 3.0
 """What a run takes beyond its load, about: connecting, measuring the disk."""
 START_S = 12.0
 

@@ -31,7 +31,7 @@ JARS = Path(__file__).resolve().parents[2] / "build" / "peers" / "kafka"
 NAMES = Path(__file__).with_name("kafka-pom.xml")
 MAVEN_S = 540.0
 START_S = 90.0
-WARMING_S = 45.0
+WARMING_S = 50.0
 """Its JVM compiles meanwhile: cold, it answers several times as slowly."""
 JAVA_SINCE = 17
 """What brokers of version 4 need."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.peers.peer import NODES, Peer
+from bench.peers.processes import servers
 from bench.peers.topics import BATCH_BYTES, with_proof
 from trimaran import __version__
 from trimaran.bench.target import Target, local_cluster
@@ -12,7 +13,10 @@ from trimaran.bench.target import Target, local_cluster
 
 @contextlib.contextmanager
 def _open(base: Path) -> Iterator[Target]:
-    with local_cluster(NODES, directory=base) as target:
+    with (
+        servers("trimaran", base) as own,
+        local_cluster(NODES, directory=own.directory) as target,
+    ):
         yield with_proof(target)
 
 

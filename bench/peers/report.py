@@ -69,8 +69,10 @@ def markdown(comparison: Comparison) -> str:
         "",
         f"Median of {comparison.rounds} rounds (lowest to highest). *x of y/s*: the offered rate "
         "was not reached, so its latencies only say how long the run was. †: the client used "
-        f"{CLIENT_CORES} of a core or more and may be the limit. *Fdatasync* is the disk's own, "
-        "before each run.",
+        f"{CLIENT_CORES} of a core or more and may be the limit. Latencies are from each event's "
+        "intended send time, its wait for the 63 others of its batch included (up to 12.8 ms); "
+        "*batch* is from the moment its batch was due. *Node MB*: the highest RSS of a node. "
+        "*Fdatasync* is the disk's own, before each run.",
         "",
         "| system | version | an acknowledgement means |",
         "|---|---|---|",
@@ -87,7 +89,8 @@ def markdown(comparison: Comparison) -> str:
 def _figures(comparison: Comparison) -> list[str]:
     names = (
         "load", "system", "synced before", "client", "runs", "events/s", "MB/s", "p50 ms", "p99 ms",
-        "p99.9 ms", "node cores", "node MB", "client cores", "fdatasync p99 ms", "failed",
+        "p99.9 ms", "batch p50 ms", "batch p99 ms", "node cores", "node MB", "client cores",
+        "fdatasync p99 ms", "failed",
     )  # fmt: skip
     synced = {one.name: one.synced for one in comparison.systems}
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
@@ -103,6 +106,10 @@ def _figures(comparison: Comparison) -> list[str]:
             *(
                 _range([getattr(row.latency, name) for row in rows if row.latency], 2)
                 for name in ("p50_ms", "p99_ms", "p999_ms")
+            ),
+            *(
+                _range([getattr(row.batch_latency, name) for row in rows if row.batch_latency], 2)
+                for name in ("p50_ms", "p99_ms")
             ),
             _range([sum(node.cpu_cores for node in row.nodes) for row in rows], 2),
             _range([max((node.rss_max_mb for node in row.nodes), default=0) for row in rows], 0),
@@ -180,8 +187,8 @@ def _p50(row: Row) -> float:
     return row.latency.p50_ms if row.latency else 0.0
 
 
-def _p99(row: Row) -> float:
-    return row.latency.p99_ms if row.latency else 0.0
+def _batch_p99(row: Row) -> float:
+    return row.batch_latency.p99_ms if row.batch_latency else 0.0
 
 
 def _answered(row: Row) -> float:
@@ -190,7 +197,7 @@ def _answered(row: Row) -> float:
 
 _FIGURES: dict[str, tuple[str, Figure]] = {
     ONE_IN_FLIGHT: ("p50, ms (less is better)", _p50),
-    STEADY: ("p99, ms (less is better)", _p99),
+    STEADY: ("batch p99, ms (less is better)", _batch_p99),
     MOST_SMALL: ("events/s (more is better)", _answered),
     MOST_LARGE: ("events/s (more is better)", _answered),
 }

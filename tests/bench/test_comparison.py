@@ -193,7 +193,7 @@ def test_interrupted_it_ends_every_process_and_shows_what_it_has(
     run_once = comparison.run_once
 
     def interrupted(plan, target, **words):
-        if (target.name, plan.scenario) == ("b", loads.STEADY):
+        if (target.name, plan.scenario) == ("b", loads.MOST_SMALL):
             os.kill(os.getpid(), number)
         return run_once(plan, target, **words)
 
@@ -206,7 +206,7 @@ def test_interrupted_it_ends_every_process_and_shows_what_it_has(
     assert not list(measured.out.parent.glob("peer-b-*"))
     kept = results(measured.out)
     assert kept.interrupted
-    assert [row.scenario for row in kept.rows if row.target == "b"] == [loads.ONE_IN_FLIGHT]
+    assert [row.scenario for row in kept.rows if row.target == "b"] == [loads.STEADY]
     assert "**Interrupted**" in capsys.readouterr().out
 
 
@@ -301,6 +301,32 @@ def test_tables_of_several_files_are_one(measured, capsys) -> None:
     shown = capsys.readouterr().out
     assert "| a | a 1 | none |" in shown
     assert "| b | b 1 | none |" in shown
+
+
+def test_a_jvm_is_warmed_for_longer_by_requests_to_every_node_before_it_is_measured(
+    measured, monkeypatch
+) -> None:
+    warmed: dict[str, object] = {}
+    run_once = comparison.run_once
+
+    def noting(plan, target, **words):
+        if plan.scenario == loads.WARMING:
+            warmed[target.name] = plan
+        return run_once(plan, target, **words)
+
+    monkeypatch.setattr(comparison, "run_once", noting)
+    real = command.PEERS["a"].warming_s
+    measured.peers["b"] = peer("b", sender="", warming_s=10 * real)
+
+    assert measured.main("--rounds", "1") == command.OK
+    assert {name: plan.seconds for name, plan in warmed.items()} == {
+        "a": real,
+        "b": 10 * real,
+        "c": real,
+    }
+    assert warmed["b"].partitions == 3
+    assert warmed["b"].client == loads.RAW_KAFKA
+    assert (warmed["b"].load, warmed["b"].chunk) == ("paced", loads.WARMING_CHUNK)
 
 
 def plan_of(name: str, of: Peer, client: str):
