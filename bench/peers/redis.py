@@ -159,8 +159,8 @@ AS_SHIPPED = Peer(
 WITH_SYNC = replace(
     AS_SHIPPED,
     name="redis-fsync",
-    durability="AOF always, WAIT 1: the primary has synced it, a replica has it in memory (it syncs "
-    "too, but WAIT does not say so)",
+    durability="AOF always, WAIT 1: the primary has synced it, a replica has it in memory (it "
+    "syncs too, but WAIT does not say so)",
     synced="the primary",
     open=opener("always"),
 )
