@@ -40,8 +40,8 @@ class Starvation:
         holds = self.holds(now_s)
         if holds and not self._told:
             log.warning(
-                "processor time is short: %d ticks were %.0f ms late effect=a node counts as silent "
-                "%.1f s later than usual do=give the nodes a share of their own",
+                "processor time is short: %d ticks were %.0f ms late effect=a node counts as "
+                "silent %.1f s later than usual do=give the nodes a share of their own",
                 *(COUNT, LATE_S * 1000, PATIENCE_S),
             )
         elif self._told and not holds:
