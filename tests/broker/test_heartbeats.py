@@ -23,7 +23,7 @@ from trimaran.broker.peer_frames import (
     Refusal,
     read_frame,
 )
-from trimaran.broker.starvation import PATIENCE_S, WINDOW_S
+from trimaran.broker.starvation import PATIENCE_S, SETTLED_S, WINDOW_S
 from trimaran.config.replication import ReplicationSection
 from trimaran.ids import GroupId, Index, NodeId, Term
 
@@ -358,6 +358,9 @@ class Ticks:
         self.now_s = self.loop.time()
         monkeypatch.setattr(self.loop, "time", lambda: self.now_s)
         self.bench.heartbeats.start()
+        for _ in range(int(SETTLED_S / TICK_S) + 1):
+            self.heard()
+            self.tick()
 
     def tick(self, late_s=0.0):
         """Run the next tick so late; return what was sent."""
@@ -392,6 +395,22 @@ async def test_a_node_that_is_late_again_and_again_says_so_and_is_patient(monkey
     assert ticks.tick(0.05).is_starved
     ticks.heard()
     assert USUAL_S + PATIENCE_S < ticks.until_silent_s() < USUAL_S + PATIENCE_S + 2 * TICK_S
+
+
+@pytest.mark.asyncio
+async def test_a_node_that_is_late_because_it_loads_is_not_starved(monkeypatch):
+    bench = leading()
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: begun_s)
+    bench.heartbeats.start()
+    for _ in range(3):
+        late_s = bench.heartbeats._due_s + 0.05
+        monkeypatch.setattr(loop, "time", lambda late_s=late_s: late_s)
+        bench.heartbeats._tick()
+    bench.heartbeats.stop()
+
+    assert not bench.peer.beats[-1].is_starved
 
 
 @pytest.mark.asyncio

@@ -126,7 +126,7 @@ class Heartbeats:
         self._led: dict[GroupId, Replica] = {}
         self._reading: dict[GroupId, Replica] = {}
         self._confirmations = Confirmations(self._loop)
-        self._starvation = Starvation()
+        self._starvation = Starvation(self._begun_s)
         self._number = 0
         self._is_confirm_due = False
         self._due_s = 0.0

@@ -3,7 +3,7 @@
 Beside busy processes a loop that needs a tenth of a core may wait for half a second before it runs:
 then a leader is silent for longer than any time-out for a dead one, again and again, and each
 election stops a stream that would have gone on by itself. Such a machine shows before: ticks are
-late by tens of milliseconds once a second. One long stall (a frozen process) is not that.
+late by tens of milliseconds about once a second. One long stall (a frozen process) is not that.
 
 Does not: measure ticks, or decide what follows (`heartbeats`).
 """
@@ -14,8 +14,10 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-LATE_S: Final = 0.02
-"""A tick so late is one of those that count."""
+LATE_S: Final = 0.03
+"""A tick so late is one of those that count,"""
+SETTLED_S: Final = 3.0
+"""but for those of a node that started so short a time ago: it is late because it loads."""
 COUNT: Final = 3
 WINDOW_S: Final = 10.0
 """So many of them within so long: the node is starved, and stays so until the window is over."""
@@ -26,16 +28,17 @@ PATIENCE_S: Final = 0.8
 class Starvation:
     """The late ticks of one node."""
 
-    __slots__ = ("_late_at_s", "_told")
+    __slots__ = ("_begun_s", "_late_at_s", "_told")
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: float) -> None:
         """Begin as one that runs on time."""
+        self._begun_s = now_s
         self._late_at_s: deque[float] = deque(maxlen=COUNT)
         self._told = False
 
     def ticked(self, late_s: float, now_s: float) -> None:
         """A tick ran `late_s` after it was due."""
-        if late_s >= LATE_S:
+        if late_s >= LATE_S and now_s - self._begun_s > SETTLED_S:
             self._late_at_s.append(now_s)
         holds = self.holds(now_s)
         if holds and not self._told:
