@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-
 from tests.broker.test_heartbeats import leading
+
 from trimaran.broker.peer_frames import Heartbeat
 from trimaran.broker.starvation import PATIENCE_S, SETTLED_S, WINDOW_S
 from trimaran.config.replication import ReplicationSection
