@@ -482,7 +482,7 @@ class Heartbeats:
             if pulse.told is not None and now - pulse.heard_s > GIVEN_UP_S:
                 self._peers[node].abort()
             self._send(node, pulse)
-            silence_s = self._silence_s + self._patience_s(pulse, now)
+            silence_s = self._silence_s + self._patience_s(pulse)
             if not pulse.is_silent and now - pulse.heard_s > silence_s:
                 pulse.is_silent = True
                 self._in_sync.away(node, self._led_with(node))
@@ -490,9 +490,9 @@ class Heartbeats:
         self.tell_behind()
         self._check_quorum(now)
 
-    def _patience_s(self, pulse: PeerPulse, now: float) -> float:
+    def _patience_s(self, pulse: PeerPulse) -> float:
         """Return by how much longer than usual a node may be silent."""
-        return PATIENCE_S if pulse.is_starved or self._starvation.holds(now) else 0.0
+        return PATIENCE_S if pulse.is_starved or self._starvation.holds else 0.0
 
     def tell_behind(self) -> None:
         """Tell all nodes which followers came out of sync, or into it, since the last time."""
@@ -538,7 +538,7 @@ class Heartbeats:
         if len(pulse.sent_s) > UNANSWERED_MAX:
             del pulse.sent_s[next(iter(pulse.sent_s))]
         wall_ms, has_room = self._clock.wall_ms(), self._owner.can_store()
-        is_starved = self._starvation.holds(now)
+        is_starved = self._starvation.holds
         beat = Heartbeat(number, wall_ms, full, claims, dropped, has_room, is_starved)
         peer.send(PeerLane.CONTROL, write_heartbeat(beat))
 
@@ -547,7 +547,7 @@ class Heartbeats:
         absent = {
             node: None
             for node, pulse in self._pulses.items()
-            if now - pulse.answered_sent_s > self._quorum_lost_s + self._patience_s(pulse, now)
+            if now - pulse.answered_sent_s > self._quorum_lost_s + self._patience_s(pulse)
             or not self._peers[node].counts
         }
         if not absent and not any(pulse.excepted_since_s for pulse in self._pulses.values()):

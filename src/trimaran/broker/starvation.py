@@ -14,13 +14,15 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-LATE_S: Final = 0.03
+LATE_S: Final = 0.02
 """A tick so late is one of those that count,"""
 SETTLED_S: Final = 3.0
 """but for those of a node that started so short a time ago: it is late because it loads."""
 COUNT: Final = 3
 WINDOW_S: Final = 10.0
-"""So many of them within so long: the node is starved, and stays so until the window is over."""
+"""So many of them within so long: the node is starved,"""
+OVER_S: Final = 30.0
+"""until no tick was late for so long: busy machines have calm moments."""
 PATIENCE_S: Final = 0.8
 """By how much longer a starved node may be silent, and a node that judges while it is starved."""
 
@@ -28,29 +30,34 @@ PATIENCE_S: Final = 0.8
 class Starvation:
     """The late ticks of one node."""
 
-    __slots__ = ("_begun_s", "_late_at_s", "_told")
+    __slots__ = ("_begun_s", "_holds", "_late_at_s")
 
     def __init__(self, now_s: float) -> None:
         """Begin as one that runs on time."""
         self._begun_s = now_s
         self._late_at_s: deque[float] = deque(maxlen=COUNT)
-        self._told = False
+        self._holds = False
 
     def ticked(self, late_s: float, now_s: float) -> None:
         """A tick ran `late_s` after it was due."""
         if late_s >= LATE_S and now_s - self._begun_s > SETTLED_S:
             self._late_at_s.append(now_s)
-        holds = self.holds(now_s)
-        if holds and not self._told:
+            if now_s - self._late_at_s[0] < WINDOW_S and len(self._late_at_s) == COUNT:
+                self._begin()
+        if self._holds and now_s - self._late_at_s[-1] > OVER_S:
+            self._holds = False
+            log.info("processor time is there again")
+
+    def _begin(self) -> None:
+        if not self._holds:
+            self._holds = True
             log.warning(
                 "processor time is short: %d ticks were %.0f ms late effect=a node counts as "
                 "silent %.1f s later than usual do=give the nodes a share of their own",
                 *(COUNT, LATE_S * 1000, PATIENCE_S),
             )
-        elif self._told and not holds:
-            log.info("processor time is there again")
-        self._told = holds
 
-    def holds(self, now_s: float) -> bool:
+    @property
+    def holds(self) -> bool:
         """Whether the node is starved."""
-        return len(self._late_at_s) == COUNT and now_s - self._late_at_s[0] < WINDOW_S
+        return self._holds
