@@ -8,19 +8,7 @@ import sys
 import pytest
 
 from trimaran import __version__
-from trimaran.cli.main import NOUNS, main
-
-
-@pytest.fixture
-def run(capsys):
-    def run_words(*words):
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        out = capsys.readouterr()
-        code = ended.value.code
-        return (0 if code is None else code), out.out, out.err
-
-    return run_words
+from trimaran.cli.main import NOUNS
 
 
 def test_help_names_every_noun(run):

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from trimaran.cli.contexts import path_of_contexts
-from trimaran.cli.main import main
 from trimaran.cli.output import Format, show_document
 
 
@@ -17,17 +16,6 @@ from trimaran.cli.output import Format, show_document
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("TRIMARAN_CONTEXT", raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    def run_words(*words):
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        out = capsys.readouterr()
-        return ended.value.code or 0, out.out, out.err
-
-    return run_words
 
 
 def test_the_first_context_is_used_until_another_is_chosen(run):

@@ -1,11 +1,11 @@
 """`trimaran format`: the first directories of a cluster, and a new disk for one."""
 
 import json
+from functools import partial
 
 import pytest
 import yaml
 
-from trimaran.cli.main import main
 from trimaran.storage.files import RealFiles
 from trimaran.storage.identity import read_identity
 
@@ -23,14 +23,8 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-def run(capsys):
-    def run_words(*words):
-        with pytest.raises(SystemExit) as ended:
-            main(["format", *words])
-        out = capsys.readouterr()
-        return ended.value.code or 0, out.out, out.err
-
-    return run_words
+def run(run):
+    return partial(run, "format")
 
 
 def test_the_second_node_is_formatted_with_the_first_ones_cluster_id(run, settings, tmp_path):

@@ -9,19 +9,7 @@ from confluent_kafka import Producer
 
 from trimaran.cli.bundle import without_secrets
 from trimaran.cli.http_client import problem_text
-from trimaran.cli.main import main
 from trimaran.testing import Cluster
-
-
-@pytest.fixture
-def run(capsys):
-    def run_words(*words):
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        out = capsys.readouterr()
-        return ended.value.code or 0, out.out, out.err
-
-    return run_words
 
 
 def test_problem_document_names_field_and_what_is_allowed() -> None:

@@ -19,7 +19,6 @@ from trimaran.cli.bundle import without_secrets
 from trimaran.cli.doctor_checks import Severity
 from trimaran.cli.doctor_cluster import judge_clocks, judge_versions
 from trimaran.cli.exits import CommandError
-from trimaran.cli.main import main
 
 HEALTH = {
     "status": "ok",
@@ -32,17 +31,6 @@ HEALTH = {
     "problems": [],
 }
 SILENT = CommandError("no node answers HTTP at here\nis the cluster up?")
-
-
-@pytest.fixture
-def run(capsys):
-    def run_words(*words):
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        out = capsys.readouterr()
-        return ended.value.code or 0, out.out, out.err
-
-    return run_words
 
 
 class Node(http.server.BaseHTTPRequestHandler):
