@@ -19,6 +19,7 @@ from trimaran.broker.counters import PartitionCounters
 from trimaran.broker.dispatch import Dispatcher
 from trimaran.broker.fetch_sessions import FetchSessions
 from trimaran.broker.group_topics import GroupTopics
+from trimaran.broker.near_reads import Stay
 from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadlines
 from trimaran.errors import ErrorCode, RequestError
@@ -468,6 +469,7 @@ class Client:
         self.closed = []
         self.sent_away = []
         self.noted = []
+        self.stay = Stay()
 
     def send(self, key: ApiKey, version: int, request):
         """Dispatch a request; returns the call, whose answer `answer_of` has."""

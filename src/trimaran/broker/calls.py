@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from trimaran.broker.api import Broker
+from trimaran.broker.near_reads import Stay
 from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadlines
 from trimaran.errors import RequestError
@@ -31,6 +32,10 @@ def told(error: RequestError) -> str:
 
 class CallOwner(Protocol):
     """The client session that a call came in on."""
+
+    @property
+    def stay(self) -> Stay:
+        """How long its reader has been reading here what it could read nearer by."""
 
     def finish(self, call: "Call", response: object | None) -> None:
         """Queue the answer in the call's place; None: no answer is sent for it."""

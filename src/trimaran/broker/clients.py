@@ -25,6 +25,7 @@ from trimaran.broker.api import Broker
 from trimaran.broker.calls import Call
 from trimaran.broker.client_limits import AddressCounts, RequestMemory
 from trimaran.broker.dispatch import Dispatcher
+from trimaran.broker.near_reads import Stay
 from trimaran.broker.observations import Observations
 from trimaran.broker.topic_parts import TopicParts
 from trimaran.broker.waiting import Deadline, Deadlines
@@ -168,6 +169,7 @@ class ClientSession(asyncio.Protocol):
         self._frame_begun_s: float | None = None
         self._stuck_since_s: float | None = None
         self._advised_s: float | None = None
+        self.stay = Stay()
 
     @property
     def open_count(self) -> int:

@@ -240,10 +240,17 @@ class FetchWait:
         if offset > partition.log_end:
             return True
         if slot.rack and slot.size == 0:
-            slot.nearer = nearer_replica(self._call.broker, partition, slot.rack)
+            slot.nearer = self._nearer(partition, slot.rack)
             if slot.nearer is not None:
                 return False
         return partition.leader_ready and offset < partition.high_watermark
+
+    def _nearer(self, partition: Partition, rack: str) -> NodeId | None:
+        """Return where the reader is sent to; None: it reads here, for now at least."""
+        nearer = nearer_replica(self._call.broker, partition, rack)
+        if nearer is None or not self._call.owner.stay.is_over(self._call.deadlines.now_s()):
+            return None
+        return nearer
 
     def _is_readable_near(self, partition: Partition, slot: FetchSlot) -> bool:
         """The same at a follower, which never says that an offset lies past the end."""
@@ -336,6 +343,8 @@ class FetchWait:
 
     def _end(self) -> None:
         self._let_go()
+        if any(slot.nearer is not None for slot in self.slots):
+            self._call.owner.stay.end()
         for slot in self.slots:
             if slot.is_settled or slot.partition is None:
                 continue

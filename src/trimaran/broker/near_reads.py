@@ -1,7 +1,11 @@
 """Readers in a follower's rack (KIP-392): whom a leader sends there, and what they get there.
 
 A reader that names its rack is sent by the leader to a follower in that rack that lives and is in
-sync, unless the leader stands there itself. A follower serves only readers of its own rack, only
+sync, unless the leader stands there itself. It is served by the leader for two seconds before, for
+it may come because that follower died a moment ago, which the leader cannot know yet; librdkafka,
+sent to a dead node while it refreshes its metadata, may wait there until that node is back.
+
+A follower serves only readers of its own rack, only
 while it follows a leader, and only what it knows to be committed: a reader never sees more than at
 the leader, only later. One that is further than this replica waits for it; if its time ends before,
 it is told OFFSET_NOT_AVAILABLE, upon which clients go back to the leader.
@@ -11,6 +15,28 @@ Does not: send anybody anywhere by distance; equal names of racks are all that c
 from trimaran.broker.api import Broker, Partition
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, Offset
+
+SETTLE_S = 2.0
+"""How long a reader stays before it is sent on: longer than a node's death goes unnoticed."""
+
+
+class Stay:
+    """One connection's reader at leaders that are not the nearest replica to it."""
+
+    __slots__ = ("_since_s",)
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether the reader may be sent on; the first question begins its stay."""
+        if self._since_s is None:
+            self._since_s = now_s
+        return now_s - self._since_s >= SETTLE_S
+
+    def end(self) -> None:
+        """Note that it was sent on: should it come back, another stay begins."""
+        self._since_s = None
 
 
 def nearer_replica(broker: Broker, partition: Partition, rack: str) -> NodeId | None:

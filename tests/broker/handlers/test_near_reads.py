@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from trimaran.broker.near_reads import SETTLE_S
 from trimaran.errors import ErrorCode
 from trimaran.ids import NodeId, Offset
 from trimaran.protocol.api import ApiKey
@@ -45,27 +46,63 @@ def fetch(client):
     return send
 
 
+@pytest.fixture
+def settled(client, clock):
+    """A reader that has been reading here for as long as it stays."""
+    assert not client.stay.is_over(client.deadlines.now_s())
+    clock.advance(SETTLE_S)
+
+
 def only(client, call):
     ((data,),) = [topic.partitions for topic in client.answer_of(call).responses]
     return data
 
 
 @pytest.mark.parametrize(("rack", "node"), [("middle", 2), ("east", 3)])
-def test_a_leader_sends_a_reader_to_the_follower_in_its_rack(client, fetch, flights, rack, node):
+def test_a_leader_sends_a_reader_to_the_follower_in_its_rack(
+    client, fetch, flights, settled, rack, node
+):
     data = only(client, fetch(0, rack))
 
     assert (data.error_code, data.preferred_read_replica) == (ErrorCode.NONE, node)
     assert (list(data.records), data.high_watermark) == ([], 6)
 
 
+def test_a_reader_that_comes_is_served_for_a_while_before_it_is_sent_on(
+    client, fetch, flights, clock
+):
+    answers = []
+    for _ in range(4):
+        answers.append(only(client, fetch(0, "east")).preferred_read_replica)
+        clock.advance(SETTLE_S / 2)
+
+    assert answers == [NOWHERE, NOWHERE, 3, NOWHERE]
+
+
+def test_a_reader_that_comes_back_from_a_dead_follower_is_not_sent_there_again(
+    client, fetch, flights, settled, clock, broker
+):
+    assert only(client, fetch(0, "east")).preferred_read_replica == 3
+
+    back = only(client, fetch(0, "east"))  # it met a dead node, of which nobody here knows yet
+    clock.advance(SETTLE_S)
+    broker.dead[NodeId(3)] = None
+    later = only(client, fetch(0, "east"))
+
+    assert [len(data.records) for data in (back, later)] == [3, 3]
+    assert back.preferred_read_replica == later.preferred_read_replica == NOWHERE
+
+
 @pytest.mark.parametrize("rack", ["west", "nowhere", ""])
-def test_a_leader_serves_a_reader_whom_nobody_else_is_nearer_to(client, fetch, flights, rack):
+def test_a_leader_serves_a_reader_whom_nobody_else_is_nearer_to(
+    client, fetch, flights, settled, rack
+):
     data = only(client, fetch(0, rack))
 
     assert (data.preferred_read_replica, len(data.records)) == (NOWHERE, 3)
 
 
-def test_a_follower_that_is_behind_is_not_named(client, fetch, flights, broker):
+def test_a_follower_that_is_behind_is_not_named(client, fetch, flights, settled, broker):
     broker.behind_rows[flights.group] = (NodeId(3),)
 
     data = only(client, fetch(0, "east"))
@@ -73,7 +110,7 @@ def test_a_follower_that_is_behind_is_not_named(client, fetch, flights, broker):
     assert (data.preferred_read_replica, len(data.records)) == (NOWHERE, 3)
 
 
-def test_a_follower_that_does_not_answer_is_not_named(client, fetch, flights, broker):
+def test_a_follower_that_does_not_answer_is_not_named(client, fetch, flights, settled, broker):
     broker.dead[NodeId(3)] = None
 
     data = only(client, fetch(0, "east"))
@@ -83,7 +120,7 @@ def test_a_follower_that_does_not_answer_is_not_named(client, fetch, flights, br
 
 @pytest.mark.asyncio
 async def test_an_offset_past_the_end_is_judged_before_anybody_is_sent_away(
-    client, fetch, flights, settle
+    client, fetch, flights, settled, settle
 ):
     call = fetch(7, "east")
     await settle(lambda: client.has_answered(call))
@@ -95,7 +132,7 @@ async def test_an_offset_past_the_end_is_judged_before_anybody_is_sent_away(
     )
 
 
-def test_a_session_tells_where_to_read_even_without_other_news(client, fetch, flights, broker):
+def test_a_session_tells_where_to_read_even_without_other_news(client, fetch, flights, settled):
     opened = client.answer_of(fetch(6, "west", max_wait_ms=0, session_epoch=0))
 
     moved = fetch(6, "east", session_id=opened.session_id, session_epoch=1)
