@@ -175,6 +175,15 @@ def test_what_was_measured_while_a_node_ended_is_no_figure(measured, monkeypatch
     assert (measured.out / "logs" / "1-b" / "log-2").read_text() == "out of memory"
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, also where this run is a job in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_ends_every_process_and_shows_what_it_has(
     measured, monkeypatch, capsys, number
