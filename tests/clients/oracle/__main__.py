@@ -17,15 +17,15 @@ from pathlib import Path
 from tests.clients.oracle import (
     administration_script,
     apache_kafka,
+    compaction_script,
     groups_script,
     limits_script,
     records_script,
     sessions_script,
     topics_script,
 )
+from tests.clients.oracle.quick_cluster import QuickCluster
 from tests.clients.oracle.talk import Talk, flat
-
-from trimaran.testing import Cluster
 
 HERE = Path(__file__).parent
 ABSENT = "(absent)"
@@ -36,6 +36,7 @@ SCRIPTS = (
     *groups_script.SCRIPT,
     *administration_script.SCRIPT,
     *limits_script.SCRIPT,
+    *compaction_script.SCRIPT,
 )
 
 
@@ -93,7 +94,7 @@ def main():
         return 0
     with apache_kafka.apache_kafka() as address:
         theirs = conversation(address)
-    with Cluster(nodes=1) as cluster:
+    with QuickCluster(nodes=1) as cluster:
         ours = conversation(cluster.bootstrap_servers)
     if show:
         print(json.dumps({"kafka": theirs, "trimaran": ours}, indent=1))

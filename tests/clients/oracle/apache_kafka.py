@@ -2,7 +2,7 @@
 
 Its jars come from Maven through `drivers/build.sh jars`. Settings are chosen to be like a cluster
 of one Trimaran node where Kafka's defaults have another purpose: four partitions, an initial
-rebalance delay of 0, one partition for offsets.
+rebalance delay of 0, one partition for offsets, compaction that begins at once.
 Does not: keep anything.
 """
 
@@ -41,6 +41,7 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+log.cleaner.backoff.ms=100
 """
 
 
