@@ -3,14 +3,12 @@
 import contextlib
 import json
 import time
-from pathlib import Path
 
 import pytest
-import yaml
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from trimaran.testing import Cluster
+from tests.clients.changed_cluster import ChangedCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.clients]
 
@@ -18,16 +16,11 @@ READ_S = 30.0
 RACKS = {1: "west", 2: "middle", 3: "east"}
 
 
-class Racked(Cluster):
+class Racked(ChangedCluster):
     """A cluster whose nodes stand in racks."""
 
-    def _arrange(self, founded):
-        for number, place in founded.nodes.items():
-            path = Path(f"{place.data}.yaml")
-            settings = yaml.safe_load(path.read_text())
-            settings["node"]["rack"] = RACKS[number]
-            path.write_text(yaml.safe_dump(settings))
-        return founded
+    def settings_of(self, number):
+        return {"node": {"rack": RACKS[number]}}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from tests.clients.changed_cluster import ChangedCluster
 from tests.clients.oracle import (
     administration_script,
     apache_kafka,
@@ -24,7 +25,6 @@ from tests.clients.oracle import (
     sessions_script,
     topics_script,
 )
-from tests.clients.oracle.quick_cluster import QuickCluster
 from tests.clients.oracle.talk import Talk, flat
 
 HERE = Path(__file__).parent
@@ -38,6 +38,13 @@ SCRIPTS = (
     *limits_script.SCRIPT,
     *compaction_script.SCRIPT,
 )
+
+
+class QuickCluster(ChangedCluster):
+    """Retention and compaction begin within a tenth of a second, as `apache_kafka` is told to."""
+
+    def settings_of(self, _number):
+        return {"storage": {"retention_interval_ms": 100, "compaction_interval_ms": 100}}
 
 
 def conversation(address):

@@ -57,14 +57,18 @@ def make_topic(talk, name, **settings):
     talk.ask(ApiKey.CREATE_TOPICS, 7, CreateTopicsRequest(topics=[topic], timeout_ms=10_000))
 
 
-def produce(talk, name, batch, *, topic="events", partition=0, acks=-1, version=9, more=()):
+def produce_request(batch, *, topic="events", partition=0, acks=-1, more=()):
     data = [PartitionProduceData(index=partition, records=bytes(batch)), *more]
-    request = ProduceRequest(
+    return ProduceRequest(
         transactional_id=None,
         acks=acks,
         timeout_ms=10_000,
         topic_data=[TopicProduceData(name=topic, partition_data=data)],
     )
+
+
+def produce(talk, name, batch, *, version=9, **words):
+    request = produce_request(batch, **words)
     return talk.step(f"produce: {name}", ApiKey.PRODUCE, version, request)
 
 
