@@ -146,6 +146,8 @@ def _decode_record(head: RoundHead, area: memoryview, at: int) -> tuple[Record, 
     try:
         kind, flags, length, group = RECORD_HEAD.unpack_from(area, at)
         end = at + length
+        if length < RECORD_HEAD.size + CHECKSUM.size or end > len(area):
+            raise ValueError(f"a record head of {length} bytes does not fit into its round")
         body = bytes(area[at + RECORD_HEAD.size : end - CHECKSUM.size])
         record = Record(
             type=RecordType(kind),
