@@ -402,15 +402,20 @@ def _place(error: BaseException) -> str:
 
 @contextmanager
 def _quiet_collector() -> Iterator[None]:
-    """Keep the garbage collector from running finalizers at moments that differ next time."""
+    """Keep the garbage collector from running finalizers at moments that differ next time.
+
+    What was there before is frozen meanwhile: the collection at the end looks at this run's alone.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:
+        gc.collect()
+        gc.unfreeze()
         if was_enabled:
             gc.enable()
-        gc.collect()
 
 
 class _IntoTrace(logging.Handler):
