@@ -140,9 +140,14 @@ def test_a_boundary_that_does_not_add_up_is_refused(kit):
             decode_boundary(kit.GROUP, encoded[:size])
     with pytest.raises(ValueError, match="do not fit"):
         decode_boundary(kit.GROUP, encoded + b"x")
-    late_start = encoded[:28] + bytes(7) + b"\x02" + encoded[36:]
-    with pytest.raises(ValueError, match="do not fit"):
-        decode_boundary(kit.GROUP, late_start)
+    late_index = encoded[:28] + bytes(7) + b"\x02" + encoded[36:]
+    late_offset = encoded[:36] + bytes(7) + b"\x01" + encoded[44:]
+    for late_start in (late_index, late_offset):
+        with pytest.raises(ValueError, match="log start is not in its log"):
+            decode_boundary(kit.GROUP, late_start)
+    nameless = encoded[:46] + b"\0" + encoded[52:]
+    with pytest.raises(ValueError, match="name of 0 bytes"):
+        decode_boundary(kit.GROUP, nameless)
 
 
 def test_a_long_reason_for_damage_is_cut_between_characters():

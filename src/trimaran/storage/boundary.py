@@ -102,13 +102,17 @@ def decode_boundary(group: GroupId, body: bytes) -> Boundary:
         state_files = []
         for _ in range(names):
             end = at + 1 + body[at]
+            if not 0 < body[at] <= NAME_BYTES_MAX:
+                raise ValueError(f"a state file's name of {body[at]} bytes")
             size, checksum = STATE_FILE_TAIL.unpack_from(body, end)
             state_files.append((body[at + 1 : end].decode("ascii"), size, checksum))
             at = end + STATE_FILE_TAIL.size
     except (struct.error, IndexError) as error:
         raise ValueError(f"the boundary is too short: {error}") from error
-    if at != len(body) or not 1 <= start_index <= index + 1:
-        raise ValueError("the boundary's lengths or log start do not fit")
+    if at != len(body) or voters > VOTERS_MAX:
+        raise ValueError("the boundary's lengths do not fit")
+    if not 1 <= start_index <= index + 1 or not 0 <= start_offset <= next_offset:
+        raise ValueError("the boundary's log start is not in its log")
     return Boundary(
         group=group,
         position=LogPosition(

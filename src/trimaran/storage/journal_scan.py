@@ -114,11 +114,11 @@ class _Window:
         return self._view[at : at + length]
 
     def has_zero_sector(self, start: int, end: int) -> bool:
-        """Whether a sector that [start, end) touches reads as zeros."""
+        """Whether a sector that [start, end) touches reads as zeros; past the file's end none does."""
         first = start // SECTOR_BYTES * SECTOR_BYTES
         return any(
             self.read(sector, SECTOR_BYTES) == ZERO_SECTOR
-            for sector in range(first, end, SECTOR_BYTES)
+            for sector in range(first, min(end, self.size), SECTOR_BYTES)
         )
 
 

@@ -108,6 +108,8 @@ def _recover_segments(shared: LogFiles, boundary: Boundary, found: LogRecovery) 
             raise CorruptionError(segment.path, 0, "the next segment starts at another offset")
         if segments and segments[-1].last != segment.base:
             raise CorruptionError(segment.path, 0, "it does not follow the segment before")
+        if last.term < segment.base.term or last.next_offset < segment.base.next_offset:
+            raise CorruptionError(segment.paths[2], 0, "it ends before it begins")
         if following is None and last != end:
             raise CorruptionError(segment.path, 0, f"expected to end at {end}, found {last}")
         if following is None:
@@ -282,16 +284,22 @@ def _size(files: OpenFiles, path: str, serial: int) -> int:
 
 def _add_epochs(files: OpenFiles, segment: Segment, epochs: LeaderEpochs) -> None:
     """Find where terms start, looking at few rows: terms ascend, so each start is searched for."""
-    if not epochs.starts:
-        first = read_row(files, segment, 0)
-        epochs.add(first.term, first.offset)
-    known = epochs.starts[-1][0]
     number = 0
-    while known < segment.last.term:
+    if not epochs.starts:
+        _add_epoch(files, segment, number, epochs)
+    while (known := epochs.starts[-1][0]) < segment.last.term:
         number = find_row(files, segment, _IsLater(known), number)
-        row = read_row(files, segment, number)
-        epochs.add(row.term, row.offset)
-        known = row.term
+        _add_epoch(files, segment, number, epochs)
+
+
+def _add_epoch(files: OpenFiles, segment: Segment, number: int, epochs: LeaderEpochs) -> None:
+    """Note where the term of row `number` starts. Raises CorruptionError: it cannot be there."""
+    row = read_row(files, segment, number)
+    start = epochs.starts[-1][1] if epochs.starts else segment.base.next_offset
+    if row.term > segment.last.term or not start <= row.offset <= segment.last.next_offset:
+        text = f"term {row.term} at offset {row.offset} does not fit between its neighbours"
+        raise CorruptionError(segment.paths[2], row_position(number), text)
+    epochs.add(row.term, row.offset)
 
 
 class _IsLater:
