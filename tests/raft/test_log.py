@@ -1,5 +1,8 @@
 """The in-memory tail, checked against a plain list."""
 
+import tracemalloc
+from collections import deque
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -31,6 +34,22 @@ def test_a_log_that_starts_after_a_boundary_knows_the_boundarys_term() -> None:
     assert [log.term_at(index) for index in (40, 41, 42, 43)] == [None, 3, 4, None]
     assert log.position_at(41) is boundary
     assert log.position_at(42) == LogPosition(index=42, term=4, next_offset=101, log_time_ms=420)
+
+
+def test_small_entries_count_for_about_what_they_take_in_memory() -> None:
+    """In the log, and in the flusher's list of what may leave memory."""
+    log, tail = RaftLog(), deque()
+    tracemalloc.start()
+    try:
+        for index in range(1, 5_001):
+            log.append(record(index, 3, 1_000 + index, size=170))
+            tail.append((log, log.last_index, log.entry(index).size))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert len(tail) == 5_000
+    assert 0.75 * taken < log.bytes < 1.5 * taken
 
 
 def test_a_slice_holds_what_the_byte_limit_allows_yet_at_least_one_entry(entries) -> None:
@@ -141,7 +160,7 @@ class LogMachine(RuleBasedStateMachine):
         self.released = max(self.released, up_to)
         self.log.release(up_to)
 
-    @rule(start=st.floats(0, 1), bytes_max=st.integers(0, 300))
+    @rule(start=st.floats(0, 1), bytes_max=st.integers(0, 1_500))
     def slice(self, start: float, bytes_max: int) -> None:
         first = self.released + int(start * (len(self.model) - self.released))
         expected: list[Entry] = []

@@ -1,7 +1,7 @@
 """What a log entry counts for."""
 
 from trimaran.ids import Index, Offset, Term
-from trimaran.records.entry import Entry, EntryKind
+from trimaran.records.entry import ENTRY_OVERHEAD_BYTES, Entry, EntryKind
 
 
 def entry(kind: EntryKind, offset_count: int, payload: bytes, event_ids: bytes = b"") -> Entry:
@@ -22,5 +22,5 @@ def test_records_take_offsets_and_control_entries_none() -> None:
     assert entry(EntryKind.LEADER_START, 0, b"").next_offset == 40
 
 
-def test_the_size_counts_payload_ids_and_header() -> None:
-    assert entry(EntryKind.RECORDS, 1, b"x" * 10, bytes(16)).size == 10 + 16 + 64
+def test_the_size_counts_payload_ids_and_what_an_entry_takes_beside() -> None:
+    assert entry(EntryKind.RECORDS, 1, b"x" * 10, bytes(16)).size == 10 + 16 + ENTRY_OVERHEAD_BYTES
