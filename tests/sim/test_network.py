@@ -355,6 +355,54 @@ def test_a_one_way_partition_lets_the_other_way_pass_up_to_the_window():
     world.loop.close()
 
 
+def _dialled_twice(world):
+    """Return clients and accepted ends of two connections between the same machines."""
+    first = world.pair()
+    peer, task = world.dial()
+    world.loop.run_until_complete(task)
+    world.run(0.1)
+    return [first, (peer, world.accepted[1])]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_two_connections_one_may_be_stuck_until_it_is_let_go(seed):
+    world = World(seed)
+    pairs = _dialled_twice(world)
+    stuck = world.network.stick("c", "s")
+    for client, server in pairs:
+        client.transport.write(b"ping")
+        server.transport.write(b"pong")
+    world.run(3)
+    arrived = [peer.data for pair in pairs for peer in pair]
+    assert arrived.count(b"") == len(stuck) in (1, 2), "the directions that are stuck"
+    assert any((client.data, server.data) == (b"pong", b"ping") for client, server in pairs)
+
+    world.network.unstick(stuck)
+    world.run(1)
+    assert all((client.data, server.data) == (b"pong", b"ping") for client, server in pairs)
+    world.loop.close()
+
+
+@pytest.mark.parametrize("among", [None, ["s", "c"]])
+def test_a_heal_lets_stuck_connections_go_too(world, among):
+    client, server = world.pair()
+    assert world.network.stick("c", "s")
+    world.network.cut(["s"], ["c"])
+    client.transport.write(b"ping")
+    server.transport.write(b"pong")
+    world.network.mend_all(among=["c", "other"])
+    world.run(1)
+    assert b"" in (client.data, server.data)
+
+    world.network.mend_all(among=among)
+    world.run(1)
+    assert (client.data, server.data) == (b"pong", b"ping")
+
+
+def test_where_no_connection_is_none_can_be_stuck(world):
+    assert world.network.stick("c", "s") == []
+
+
 def test_bytes_held_for_too_long_end_the_connection_of_who_sent_them():
     world = World(limits=NetworkLimits(stall_timeout_s=10))
     client, server = world.pair()

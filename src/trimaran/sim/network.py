@@ -187,6 +187,38 @@ class SimNetwork:
         for link in self._links.values():
             if among is None or (link.source in among and link.target in among):
                 link.cuts = 0
+        for pipe in self._pipes():
+            if among is None or (pipe.link.source in among and pipe.link.target in among):
+                pipe.stuck = False
+        self._release_unblocked()
+
+    def stick(self, one: str, other: str) -> list[Pipe]:
+        """Let one connection between two machines pass nothing; return its directions, if any.
+
+        What else they have, and connections made anew, work as before: a box in the middle lost
+        this one, or lost it one way only.
+        """
+        ends = [
+            end
+            for end in self._transports
+            if end.process.host == one and end.outgoing.target.process.host == other
+        ]
+        if not ends:
+            return []
+        end = self.chance.choice(ends)
+        pipes = self.chance.choice(
+            ([end.outgoing], [end.incoming], [end.outgoing, end.incoming]),
+        )
+        for pipe in pipes:
+            pipe.stuck = True
+        self.log_connection(end.outgoing.name, f"stuck, {len(pipes)} ways")
+        self._hold_blocked()
+        return pipes
+
+    def unstick(self, pipes: Iterable[Pipe]) -> None:
+        """Let what `stick` returned pass bytes again."""
+        for pipe in pipes:
+            pipe.stuck = False
         self._release_unblocked()
 
     def reset(self, one: str, other: str) -> int:
@@ -422,13 +454,13 @@ class SimNetwork:
 
     def _hold_blocked(self) -> None:
         for pipe in self._pipes():
-            if pipe.link.blocked and not pipe.held:
+            if pipe.blocked and not pipe.held:
                 pipe.hold()
                 self.note("held connection")
 
     def _release_unblocked(self) -> None:
         for pipe in self._pipes():
-            if pipe.held and not pipe.link.blocked:
+            if pipe.held and not pipe.blocked:
                 pipe.release(self.chance.uniform(0.0, 2 * RETRANSMISSION_S))
         for pipe in self._pipes():
             if not pipe.link.reverse().blocked:

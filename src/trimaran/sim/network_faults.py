@@ -1,4 +1,4 @@
-"""Faults of the network: partitions of every shape, flapping and clogged links, slow ones, resets.
+"""Faults of the network: partitions, flapping, clogged and slow links; resets, stuck connections.
 
 Loss and reordering cannot be seen inside a TCP connection: they show as delay, as connections that
 break, and as messages of an old connection that arrive after those of a new one.
@@ -7,6 +7,7 @@ Does not: know how a link works (`network` does).
 """
 
 import asyncio
+from functools import partial
 from random import Random
 
 from trimaran.sim.network import LinkConditions
@@ -16,6 +17,7 @@ CUT_S = (0.2, 4.0)
 FLAP_S = (0.03, 0.4)
 CLOG_S = (0.05, 1.5)
 SLOW_S = (0.5, 4.0)
+STUCK_S = (0.3, 8.0)
 
 
 def isolate(site: Site, chance: Random) -> bool:
@@ -176,6 +178,19 @@ def reset_connections(site: Site, chance: Random) -> bool:
     return site.cluster.network.reset(victim.name, other) > 0
 
 
+def stuck_connections(site: Site, chance: Random) -> bool:
+    """Let single connections of one node pass nothing, while others beside them work."""
+    victim = site.victim(chance)
+    others = [name for name in site.machines if name != victim.name]
+    network = site.cluster.network
+    count = 0
+    for _ in range(chance.randint(1, 3)):
+        pipes = network.stick(victim.name, chance.choice(others))
+        site.later(chance.uniform(*STUCK_S), partial(network.unstick, pipes))
+        count += len(pipes)
+    return count > 0
+
+
 NETWORK_FAULTS: dict[str, Strike] = {
     "isolate": isolate,
     "isolate from peers": isolate_from_peers,
@@ -189,4 +204,5 @@ NETWORK_FAULTS: dict[str, Strike] = {
     "slow links": slow_links,
     "lossy links": lossy_links,
     "reset connections": reset_connections,
+    "stuck connections": stuck_connections,
 }

@@ -49,6 +49,7 @@ class Pipe:
         "name",
         "source",
         "stall_watched",
+        "stuck",
         "target",
         "unacked_bytes",
         "unsent",
@@ -82,7 +83,14 @@ class Pipe:
         self.held = link.blocked
         self.hold_count = 0
         self.stall_watched = False
+        self.stuck = False
+        """This connection alone passes nothing, whatever its link does."""
         self.ended: End | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing passes now."""
+        return self.stuck or self.link.blocked
 
     def send(self, chunk: bytes) -> None:
         """Take bytes from the sending process."""

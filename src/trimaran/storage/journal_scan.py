@@ -114,7 +114,7 @@ class _Window:
         return self._view[at : at + length]
 
     def has_zero_sector(self, start: int, end: int) -> bool:
-        """Whether a sector that [start, end) touches reads as zeros; past the file's end none does."""
+        """Whether a sector of the file that [start, end) touches reads as zeros."""
         first = start // SECTOR_BYTES * SECTOR_BYTES
         return any(
             self.read(sector, SECTOR_BYTES) == ZERO_SECTOR
