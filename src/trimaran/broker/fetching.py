@@ -343,16 +343,19 @@ class FetchWait:
 
     def _end(self) -> None:
         self._let_go()
-        if any(slot.nearer is not None for slot in self.slots):
-            self._call.owner.stay.end()
         for slot in self.slots:
-            if slot.is_settled or slot.partition is None:
-                continue
-            if slot.rack and serves(self._call.broker, slot.partition, slot.rack):
-                slot.error = not_here_yet(slot.partition, slot.next_offset)
-            else:
-                slot.error = _not_to_be_believed(slot.partition)
+            if slot.nearer is not None:
+                self._call.owner.stay.end()
+            elif slot.error is None:
+                slot.error = self._last_word(slot)
         self._done()
+
+    def _last_word(self, slot: FetchSlot) -> RequestError | None:
+        """Return what is told of a partition whose high watermark the reader must not believe."""
+        assert slot.partition is not None
+        if slot.rack and serves(self._call.broker, slot.partition, slot.rack):
+            return not_here_yet(slot.partition, slot.next_offset)
+        return _not_to_be_believed(slot.partition)
 
     def _let_go(self) -> None:
         """Watch nothing, wait for nothing; what was read stays in the slots."""

@@ -5,10 +5,10 @@ sync, unless the leader stands there itself. It is served by the leader for two 
 it may come because that follower died a moment ago, which the leader cannot know yet; librdkafka,
 sent to a dead node while it refreshes its metadata, may wait there until that node is back.
 
-A follower serves only readers of its own rack, only
-while it follows a leader, and only what it knows to be committed: a reader never sees more than at
-the leader, only later. One that is further than this replica waits for it; if its time ends before,
-it is told OFFSET_NOT_AVAILABLE, upon which clients go back to the leader.
+A follower serves only readers of its own rack, only while it follows a leader, and only what it
+knows to be committed: a reader never sees more than at the leader, only later. One that is further
+than this replica waits for it; if its time ends before, it is told OFFSET_NOT_AVAILABLE, upon which
+clients go back to the leader.
 Does not: send anybody anywhere by distance; equal names of racks are all that counts.
 """
 
