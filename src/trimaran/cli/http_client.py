@@ -13,10 +13,9 @@ import typer
 
 from trimaran.cli.contexts import address_or_context
 from trimaran.cli.exits import USAGE, CommandError
+from trimaran.server.http.headers import NODE_HEADER
 
 DEFAULT_HTTP = "127.0.0.1:8080"
-NODE_HEADER = "trimaran-node"
-"""In every answer of a node."""
 
 HttpOption = Annotated[
     str,

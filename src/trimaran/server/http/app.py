@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from trimaran.server.http import files, problems
 from trimaran.server.http.context import NodeContext
-from trimaran.server.http.endpoint import NODE_HEADER, Endpoint, problem_response, respond
+from trimaran.server.http.endpoint import Endpoint, problem_response, respond
+from trimaran.server.http.headers import NODE_HEADER, TOKEN_HEADER
 from trimaran.server.http.openapi import document
 from trimaran.server.http.origins import check_origin, is_ours
 from trimaran.server.http.problems import ProblemError
@@ -27,7 +28,7 @@ from trimaran.server.http.table import ENDPOINTS
 READS = ("GET", "HEAD")
 RECEIVE_S = 30.0
 """For the head of a request to arrive, and again for its body: as long as Kafka clients have."""
-ALLOWED_HEADERS = "content-type, idempotency-key, trimaran-token"
+ALLOWED_HEADERS = f"content-type, idempotency-key, {TOKEN_HEADER}"
 DOCS = ("docs.html", "docs.js", "docs.css")
 
 

@@ -26,9 +26,10 @@ from trimaran.server.http import problems
 from trimaran.server.http.app import RECEIVE_S, build_app
 from trimaran.server.http.context import NodeContext
 from trimaran.server.http.controls import LocalControl
-from trimaran.server.http.endpoint import NODE_HEADER, problem_response
+from trimaran.server.http.endpoint import problem_response
 from trimaran.server.http.fellows import Fellows
 from trimaran.server.http.filters import Filters
+from trimaran.server.http.headers import NODE_HEADER
 from trimaran.server.http.kafka.client import Address, KafkaClient, reachable
 from trimaran.server.http.kafka.publishing import Publisher
 from trimaran.server.http.lag_watch import LagWatch

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from trimaran.errors import ProtocolError, RequestError
 from trimaran.server.http import problems
 from trimaran.server.http.context import NodeContext
+from trimaran.server.http.headers import NODE_HEADER
 from trimaran.server.http.kafka.client import NotSentError, told
 from trimaran.server.http.models.base import (
     Body,
@@ -42,7 +43,6 @@ PATH_TYPES: dict[str, Any] = {
     "node": NodeNumber,
     "group": GroupName,
 }
-NODE_HEADER = "trimaran-node"
 QUERY_CHARACTERS_MAX = 16_384
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from trimaran.server.http.context import NodeContext
-from trimaran.server.http.endpoint import NODE_HEADER, problem_response
+from trimaran.server.http.endpoint import problem_response
+from trimaran.server.http.headers import NODE_HEADER
 from trimaran.server.http.origins import addresses
 from trimaran.server.http.problems import METHOD, ProblemError, not_found
 

@@ -15,6 +15,7 @@ from trimaran.ids import NodeId
 from trimaran.server.http.context import NodeContext
 from trimaran.server.http.controls import LocalNodePlace
 from trimaran.server.http.endpoint import Asked, Endpoint, Reply, get
+from trimaran.server.http.headers import TOKEN_HEADER
 from trimaran.server.http.models.base import NoBody, NoQuery
 from trimaran.server.http.models.local import (
     Action,
@@ -31,8 +32,6 @@ from trimaran.server.http.problems import (
     not_found,
     unavailable,
 )
-
-TOKEN_HEADER = "trimaran-token"
 
 
 async def local(asked: Asked[NoQuery, NoBody]) -> LocalAnswer:
