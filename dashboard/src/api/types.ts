@@ -154,7 +154,6 @@ export interface EventList {
   items: Event[];
   next: Record<string, number>;
   scanned: number;
-  skipped_bytes: number;
   more: boolean;
   high_watermarks: Record<string, number>;
   log_starts: Record<string, number>;
@@ -640,7 +639,6 @@ export interface Published {
   timestamp_ms: number;
   id: string | null;
   duplicate_of: Place | null;
-  error: FieldProblem | null;
 }
 
 export interface ReadyAnswer {

@@ -129,6 +129,18 @@ def test_a_raw_body_is_the_value_of_one_event(api):
     assert [row["value"]["data"] for row in found] == ["hello", {"a": 1}]
 
 
+def test_whatever_became_of_an_event_is_told_whole(api):
+    api.create("told", partitions=1, config={"event.dedup.enable": "true"})
+    event = {"value": 1, "id": "a", "timestamp_ms": 7}
+    stored = {"index": 0, "partition": 0, "offset": 0, "timestamp_ms": 7, "id": "a"}
+
+    (first,) = api.publish("told", event).body["items"]
+    (again,) = api.publish("told", event).body["items"]
+
+    assert first == {**stored, "duplicate_of": None}
+    assert again == {**stored, "duplicate_of": {"partition": 0, "offset": 0}}
+
+
 def test_reading_from_an_offset_a_time_and_the_end(api):
     api.create("where", partitions=1)
     rows = [{"value": number, "timestamp_ms": 1_000 * number} for number in range(1, 21)]

@@ -76,9 +76,9 @@ export function Publish({ topic }: { topic: TopicAnswer }) {
         ) : (
           <ul className="sent">
             {sent.map(({ row, took, at }, number) => (
-              <li key={sent.length - number} className="row wrap" data-outcome={row.error ? "error" : row.duplicate_of ? "duplicate" : "stored"}>
+              <li key={sent.length - number} className="row wrap" data-outcome={row.duplicate_of ? "duplicate" : "stored"}>
                 <span className="mono dim">{clock(at, true)}</span>
-                {row.error ? <Chip tone="bad">{row.error.detail}</Chip> : row.duplicate_of ? <Chip tone="warn">duplicate</Chip> : <Chip tone="good">stored</Chip>}
+                {row.duplicate_of ? <Chip tone="warn">duplicate</Chip> : <Chip tone="good">stored</Chip>}
                 <Where topic={topic.name} row={row} />
                 <span className="dim">{ms(took)}</span>
                 {row.id !== null && <code className="dim">{row.id}</code>}

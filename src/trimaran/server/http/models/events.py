@@ -10,7 +10,6 @@ import msgspec
 from trimaran.server.http.models.base import (
     Answer,
     Body,
-    FieldProblem,
     Limit,
     OffsetNumber,
     PartitionNumber,
@@ -100,7 +99,6 @@ class EventList(Answer, frozen=True, kw_only=True):
     items: list[Event]
     next: dict[str, int]
     scanned: int
-    skipped_bytes: int
     more: bool
     high_watermarks: dict[str, int]
     log_starts: dict[str, int]
@@ -156,7 +154,7 @@ class Place(Answer, frozen=True, kw_only=True):
 
 
 class Published(Answer, frozen=True, kw_only=True):
-    """What became of one event."""
+    """Where an event is. What could not be stored makes the whole answer a problem."""
 
     index: int
     partition: int
@@ -164,7 +162,6 @@ class Published(Answer, frozen=True, kw_only=True):
     timestamp_ms: int
     id: str | None
     duplicate_of: Place | None
-    error: FieldProblem | None
 
 
 class PublishAnswer(Answer, frozen=True, kw_only=True):

@@ -70,7 +70,6 @@ async def read(asked: Asked[EventsQuery, NoBody]) -> EventList:
         items=items,
         next={str(part.partition): part.next for part in reads},
         scanned=sum(part.scanned for part in reads),
-        skipped_bytes=0,
         more=more,
         high_watermarks={str(part.partition): part.high_watermark for part in reads},
         log_starts={str(part.partition): part.log_start for part in reads},
@@ -238,7 +237,6 @@ def _published(row: ToStore, number: int, stored: Stored) -> Published:
         timestamp_ms=row.record.timestamp_ms,
         id=row.event_id,
         duplicate_of=original,
-        error=None,
     )
 
 
