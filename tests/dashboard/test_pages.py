@@ -190,6 +190,36 @@ def test_an_event_of_the_tail_is_shown_in_every_view(visit, api):
     expect(page.locator('[data-panel="event"]')).to_contain_text("source")
 
 
+SAID = """() => {
+    window.said = [];
+    const note = () => window.said.push(...[...document.querySelectorAll("[data-empty] strong")]
+        .map((one) => one.textContent));
+    new MutationObserver(note).observe(document.body, {childList: true, subtree: true});
+}"""
+"""Keeps what was ever shown in place of rows."""
+
+
+@pytest.mark.parametrize("query", ["", "?offset=0", "?filter=value.number%20%3E%200"])
+def test_a_topic_is_not_called_empty_before_a_node_said_so(visit, query):
+    page = visit("/topics")
+    page.wait_for_selector('[data-topic="departures"]')
+    page.evaluate(SAID)
+    page.evaluate("(path) => { history.pushState(null, '', path); }", f"/topics/departures{query}")
+    page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+    page.wait_for_selector("[data-row]")
+    assert set(page.evaluate("window.said")) <= {"Looking for departures…", "Reading…"}
+
+
+def test_a_topic_without_events_is_called_empty_once_a_node_said_so(visit, api):
+    api.post("/v1/topics", {"name": "silent", "partitions": 1})
+    page = visit("/topics/silent")
+    expect(page.get_by_text("No events yet")).to_be_visible()
+    page.get_by_label("Filter").fill("value.number >")
+    page.get_by_label("Filter").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("filter")
+    assert page.locator("[data-empty]").count() == 0
+
+
 def test_a_filter_is_applied_by_the_node_and_a_wrong_one_is_told(visit):
     page = visit("/topics/departures?filter=value.number%20%25%2010%20%3D%3D%200")
     page.wait_for_selector("[data-row]")

@@ -23,7 +23,7 @@ export function Events({ topic }: { topic: TopicAnswer }) {
   const tail = useTail(isLive ? topic.name : null, number, filter);
   const browse = useBrowse(isLive ? null : topic.name, { partition: number, from, offset, filter });
   const problem = isLive ? tail.problem : browse.problem;
-  const rows = isLive ? tail.rows : browse.rows;
+  const { rows, isReading } = isLive ? tail : browse;
   const selected = url.query.get("event");
   return (
     <>
@@ -43,15 +43,15 @@ export function Events({ topic }: { topic: TopicAnswer }) {
           <Bar topic={topic} />
           <div className="pad"><ProblemNote problem={problem} /></div>
           {rows.length === 0 ? (
-            <Nothing topic={topic.name} isLive={isLive} isFiltered={filter !== null} isBusy={browse.isBusy} />
+            problem === null && <Nothing topic={topic.name} isLive={isLive} isFiltered={filter !== null} isReading={isReading} />
           ) : (
             <Rows label="Events" rows={rows} keyOf={placeOf} columns={COLUMNS} rowHeight={32} maxHeight={480} selected={selected}
               onSelect={(event) => url.set({ event: placeOf(event) === selected ? null : placeOf(event) }, { push: true })} />
           )}
           {!isLive && (
             <div className="pad row">
-              <button type="button" className="button small" disabled={browse.isBusy || !browse.more} onClick={browse.next}>Later events</button>
-              <span className="dim">{plural(rows.length, "event")}, {whole(browse.scanned)} looked at{browse.more ? "" : "; this is the end"}</span>
+              <button type="button" className="button small" disabled={browse.isReading || !browse.more} onClick={browse.next}>Later events</button>
+              <span className="dim">{plural(rows.length, "event")}, {whole(browse.scanned)} looked at{browse.more || isReading ? "" : "; this is the end"}</span>
             </div>
           )}
         </Panel>
@@ -78,8 +78,8 @@ const COLUMNS: Column<Event>[] = [
   { name: "Value", width: "minmax(120px, 4fr)", show: (row) => <span className="mono">{preview(row.value)}</span> },
 ];
 
-function Nothing({ topic, isLive, isFiltered, isBusy }: { topic: string; isLive: boolean; isFiltered: boolean; isBusy: boolean }) {
-  if (isBusy) return <Empty title="Reading…" />;
+function Nothing({ topic, isLive, isFiltered, isReading }: { topic: string; isLive: boolean; isFiltered: boolean; isReading: boolean }) {
+  if (isReading) return <Empty title="Reading…" />;
   if (isFiltered) return <Empty title="No event passes the filter">Filters are CEL: <code>value.delay &gt; 60 &amp;&amp; key.startsWith("UA")</code></Empty>;
   return (
     <Empty title={isLive ? "No events yet" : "No events from there on"} command={`echo '{"delay": 12}' | trimaran produce ${topic} --key UA1`}>

@@ -16,6 +16,7 @@ export function useTail(topic: string | null, partition: number | null, filter: 
   const [missed, setMissed] = useState(0);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [isPaused, setIsPaused] = useState(false);
+  const [answered, setAnswered] = useState<Ask | null>(null);
   const ask = useMemo<Ask | null>(
     () =>
       topic === null
@@ -32,6 +33,7 @@ export function useTail(topic: string | null, partition: number | null, filter: 
     return live.subscribe(ask, (message) => {
       if (message.type === "error") setProblem(message.problem);
       if (message.type !== "events") return;
+      setAnswered(ask);
       setMissed(message.missed_total);
       if (message.items.length === 0) return;
       setRows((now) => merged(message.items, now));
@@ -42,7 +44,7 @@ export function useTail(topic: string | null, partition: number | null, filter: 
     live.send(ask, { type: isPaused ? "resume" : "pause" });
     setIsPaused(!isPaused);
   }, [ask, isPaused]);
-  return { rows, missed, problem, isPaused, toggle };
+  return { rows, missed, problem, isPaused, isReading: answered !== ask, toggle };
 }
 
 /** Newest first, each once: after a reconnect the last ones come again. */
@@ -61,6 +63,8 @@ export function useBrowse(topic: string | null, place: Place) {
   const next = useRef<Record<string, number> | null>(null);
   const [more, setMore] = useState(false);
   const { partition, from, offset, filter } = place;
+  const asked = JSON.stringify([topic, partition, from, offset, filter]);
+  const [answered, setAnswered] = useState("");
   const load = useCallback(
     async (isFirst: boolean) => {
       if (topic === null) return;
@@ -88,15 +92,16 @@ export function useBrowse(topic: string | null, place: Place) {
         setProblem(error.problem);
       } finally {
         setIsBusy(false);
+        setAnswered(asked);
       }
     },
-    [topic, partition, from, offset, filter],
+    [topic, partition, from, offset, filter, asked],
   );
   useEffect(() => {
     setRows([]);
     void load(true);
   }, [load]);
-  return { rows, problem, isBusy, scanned, more, next: () => void load(false) };
+  return { rows, problem, isReading: isBusy || answered !== asked, scanned, more, next: () => void load(false) };
 }
 
 const start = (partition: number | null, from: number | null, offset: string | null) => ({
