@@ -247,6 +247,34 @@ def test_logging_is_set_by_level_and_format():
     assert described["logging.level"].bounds == "debug, info, warning or error"
 
 
+def test_origins_are_allowed_by_the_file_or_the_environment():
+    both = ("https://events.example", "http://10.0.0.9:8080")
+    listed = load_config(MINIMAL + f"http: {{allowed_origins: {list(both)}}}\n", {})
+    given = {"TRIMARAN_HTTP_ALLOWED_ORIGINS": f"[{', '.join(both)}]"}
+
+    assert listed.http.allowed_origins == both
+    assert load_config(MINIMAL, given).http.allowed_origins == both
+    assert load_config(to_yaml(listed), {}) == listed
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "events.example",
+        "https://events.example/",
+        "ftp://events.example",
+        "https://",
+        "*",
+        "http://a:b",
+    ],
+)
+def test_what_is_no_origin_cannot_be_allowed(origin):
+    assert problems(MINIMAL + f"http: {{allowed_origins: ['{origin}']}}\n") == [
+        "http.allowed_origins: expected http://HOST[:PORT] or https://HOST[:PORT],"
+        f" found {origin!r}"
+    ]
+
+
 def test_limits_of_all_clients_together_are_set():
     text = MINIMAL + "kafka: {connections_max_per_address: 20, node_inflight_bytes_max: 1048576}\n"
 

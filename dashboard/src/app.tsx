@@ -15,7 +15,7 @@ import { TopicPage } from "./pages/topic/page";
 import { TopicsPage } from "./pages/topics/page";
 import { Boundary } from "./ui/boundary";
 import { Icon, type IconName, Logo } from "./ui/icons";
-import { Chip, Empty, Link, type Tone } from "./ui/parts";
+import { Chip, Empty, Link, ProblemNote, type Tone } from "./ui/parts";
 
 const PAGES: readonly (readonly [string, string, IconName])[] = [
   ["", "Cluster", "cluster"],
@@ -55,12 +55,18 @@ export function App() {
         <Foot />
       </div>
       <main id="main" tabIndex={-1}>
+        <Refused />
         <Boundary key={parts.join("/")}>
           <Page first={first} second={parts[1]} />
         </Boundary>
       </main>
     </div>
   );
+}
+
+/** Why nothing comes, where a node says so: such as when it does not know this address as its own. */
+function Refused() {
+  return <ProblemNote problem={useConnection().problem} />;
 }
 
 function Page({ first, second }: { first: string; second: string | undefined }) {

@@ -394,6 +394,14 @@ def test_a_topic_of_many_partitions_has_its_events_over_time(visit, api):
     assert page.get_by_role("alert").count() == 0
 
 
+def test_a_page_by_a_name_that_no_node_knows_tells_the_setting(visit):
+    page = visit("/topics")
+    page.goto(page.url.replace("127.0.0.1", "stranger.example"))
+    told = page.get_by_role("alert").first
+    expect(told).to_contain_text("stranger.example")
+    assert "http.allowed_origins" in told.inner_text()
+
+
 def test_an_address_that_is_none_is_told_in_its_place(visit):
     page = visit("/topics/%25zz")
     expect(page.get_by_text("trimaran topic create")).to_be_visible()

@@ -6,7 +6,8 @@ import type { FromNode, Problem, Subscribe } from "./types";
 
 export type Ask = Omit<Subscribe, "type" | "id">;
 export type Listener = (message: FromNode) => void;
-export type Connection = { state: "connecting" | "open" | "lost"; node: number | null };
+/** `problem`: why the last node that was asked serves nobody from this address. */
+export type Connection = { state: "connecting" | "open" | "lost"; node: number | null; problem: Problem | null };
 
 const SILENCE_MS = 3_500;
 const RETRY_MS = 300;
@@ -27,7 +28,7 @@ class Live {
   private count = 0;
   private heardAt = 0;
   private listeners = new Set<() => void>();
-  connection: Connection = { state: "connecting", node: null };
+  connection: Connection = { state: "connecting", node: null, problem: null };
 
   start(): void {
     this.connect();
@@ -84,7 +85,7 @@ class Live {
     this.socket = null;
     socket?.close();
     for (const feed of this.feeds.values()) feed.isTold = false;
-    this.become({ state: "lost", node: null });
+    this.become({ state: "lost", node: null, problem: this.connection.problem });
     nextBase();
     window.setTimeout(() => this.connect(), addresses().length > 1 ? RETRY_MS / 2 : RETRY_MS);
   }
@@ -96,10 +97,12 @@ class Live {
   private receive(message: FromNode): void {
     this.heardAt = performance.now();
     if (message.type === "hello") {
-      this.become({ state: "open", node: message.served_by });
+      this.become({ state: "open", node: message.served_by, problem: null });
       for (const feed of this.feeds.values()) this.tell(feed);
       return;
     }
+    if (message.type === "error" && this.connection.state !== "open")
+      this.become({ ...this.connection, problem: message.problem });
     const id = "id" in message ? message.id : null;
     const feed = id === null ? undefined : this.byId.get(id);
     if (!feed) return;

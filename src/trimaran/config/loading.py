@@ -138,6 +138,8 @@ def _is_meant_for_us(variable: str, known: Iterable[str]) -> bool:
 
 def _is_text(annotation: object) -> bool:
     parts = get_args(annotation)
+    if get_origin(annotation) is tuple:
+        return False
     is_choice = get_origin(annotation) is Literal
     return annotation in (str, ClusterId) or is_choice or any(_is_text(part) for part in parts)
 

@@ -6,6 +6,7 @@ sections must be to each other. A check names the field first, one line for each
 Does not: read YAML or the environment (`loading` does).
 """
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,6 +16,8 @@ from trimaran.config.section import GIB, KIB, MIB, Section
 from trimaran.ids import ClusterId, NodeId
 
 _ANY_ADDRESS = ("0.0.0.0", "::")
+_ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?")
+"""As a browser names the place that a page is from."""
 
 _Port = Annotated[int, Field(ge=1, le=65_535)]
 _PortOrAny = Annotated[int, Field(ge=0, le=65_535)]
@@ -190,6 +193,19 @@ class HttpSection(Section):
     streams_max: int = Field(
         default=256, ge=1, le=10_000, description="Open WebSockets; more are closed."
     )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        min_length=0,
+        max_length=32,
+        description="Whose pages may write, besides the nodes': such as a proxy's, https://HOST.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        expected = "expected http://HOST[:PORT] or https://HOST[:PORT]"
+        wrong = (origin for origin in self.allowed_origins if not _ORIGIN.fullmatch(origin))
+        return self._checked([f"allowed_origins: {expected}, found {each!r}" for each in wrong])
 
 
 class JournalSection(Section):

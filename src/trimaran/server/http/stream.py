@@ -76,8 +76,8 @@ class Streams:
         """Serve a client until it goes; a stranger's page, or one too many, is closed."""
         try:
             check_origin(self._node, websocket.headers)
-        except ProblemError:
-            await websocket.close(REFUSED)
+        except ProblemError as error:
+            await self._refuse(websocket, error)
             return
         if len(self._open) >= self._node.config.http.streams_max:
             await websocket.close(REFUSED)
@@ -88,6 +88,13 @@ class Streams:
             await stream.run()
         finally:
             del self._open[id(stream)]
+
+    async def _refuse(self, websocket: WebSocket, error: ProblemError) -> None:
+        """Say why, and close. To say it the node accepts: browsers tell no page a refusal."""
+        with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):
+            await websocket.accept()
+            await websocket.send_text(encoded(problem_message(self._node, None, error)))
+            await websocket.close(REFUSED)
 
     async def close(self) -> None:
         """The node stops."""
@@ -137,7 +144,7 @@ class Stream:
 
     async def send(self, message: msgspec.Struct) -> None:
         """Send one message; returns when the client has room for the next."""
-        text = msgspec.json.encode(message).decode()
+        text = encoded(message)
         async with self._turn:
             await self._websocket.send_text(text)
 
@@ -236,5 +243,14 @@ class Stream:
             await self._tell_problem(name, error)
 
     async def _tell_problem(self, name: str | None, error: ProblemError) -> None:
-        problem = error.document(instance=PATH, served_by=self._node.node_id)
-        await self.send(StreamError(id=name, problem=problem))
+        await self.send(problem_message(self._node, name, error))
+
+
+def problem_message(node: NodeContext, name: str | None, error: ProblemError) -> StreamError:
+    """Return what a client is told of a problem; `name`: of a subscription."""
+    return StreamError(id=name, problem=error.document(instance=PATH, served_by=node.node_id))
+
+
+def encoded(message: msgspec.Struct) -> str:
+    """Return a message as it is sent."""
+    return msgspec.json.encode(message).decode()
