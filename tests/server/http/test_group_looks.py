@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from trimaran.errors import ErrorCode, ProtocolError, RequestError
-from trimaran.server.http import grouping, lag_watch, topic_rows
-from trimaran.server.http.describing import Described
+from trimaran.server.http import group_lags, grouping, lag_watch, topic_rows
+from trimaran.server.http.describing import Described, Standing
 from trimaran.server.http.lag_watch import LagWatch, rest_after
 from trimaran.server.http.models.groups import GroupDetail, GroupPartition
 from trimaran.server.http.recently import Shared
@@ -54,7 +54,7 @@ async def test_a_coordinator_that_froze_is_not_waited_for_when_it_has_a_successo
         asked.append(group_id)
         if len(asked) == 1:
             await for_ever()
-        return grouping.Standing(described=DESCRIBED, coordinator=2)
+        return Standing(described=DESCRIBED, coordinator=2)
 
     monkeypatch.setattr(grouping, "_standing", standing)
     monkeypatch.setattr(grouping, "ATTEMPT_S", 0.01)
@@ -95,22 +95,20 @@ async def test_one_silent_group_hides_no_other_of_its_topic(monkeypatch):
 
 
 async def test_the_partitions_that_are_furthest_behind_are_looked_up(monkeypatch):
-    places = [("t", number) for number in range(grouping.LAG_READS_MAX + 6)]
+    places = [("t", number) for number in range(group_lags.LAG_READS_MAX + 6)]
     looked_up = []
 
-    async def ends(node, name, number):
-        return 0, 10 + number
+    async def log_ends(node, wanted):
+        return {(name, number): (0, 10 + number) for name, number in wanted}
 
     async def age_s(node, place, offset):
         looked_up.append(place[1])
         return float(place[1])
 
-    monkeypatch.setattr(grouping, "_ends", ends)
-    monkeypatch.setattr(grouping, "_age_s", age_s)
-    found = grouping.Standing(
-        described=DESCRIBED, coordinator=1, committed=dict.fromkeys(places, (5, None))
-    )
-    rows = await grouping._rows(None, places, found, {})
+    monkeypatch.setattr(group_lags, "log_ends", log_ends)
+    monkeypatch.setattr(group_lags, "_age_s", age_s)
+    found = Standing(described=DESCRIBED, coordinator=1, committed=dict.fromkeys(places, (5, None)))
+    rows = (await group_lags.details(None, {"g": found}))["g"].partitions
     assert min(looked_up) == 6
     assert rows[-1].lag_s == float(len(places) - 1)
     assert rows[0].lag_s is None

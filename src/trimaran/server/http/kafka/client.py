@@ -292,10 +292,18 @@ def checked(code: int, message: str | None = None) -> None:
     Raises:
         RequestError: with that code.
     """
-    if code != ErrorCode.NONE:
-        known = code in ErrorCode._value2member_map_
-        found = ErrorCode(code) if known else ErrorCode.UNKNOWN_SERVER_ERROR
-        raise RequestError(found, message or ("" if known else f"code {code}"))
+    error = refusal(code, message)
+    if error is not None:
+        raise error
+
+
+def refusal(code: int, message: str | None = None) -> RequestError | None:
+    """Return the error that an answer's code says; None if it is none."""
+    if code == ErrorCode.NONE:
+        return None
+    known = code in ErrorCode._value2member_map_
+    found = ErrorCode(code) if known else ErrorCode.UNKNOWN_SERVER_ERROR
+    return RequestError(found, message or ("" if known else f"code {code}"))
 
 
 def reachable(host: str) -> str:

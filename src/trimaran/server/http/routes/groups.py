@@ -3,14 +3,14 @@
 Does not: speak with coordinators (`grouping`).
 """
 
-import asyncio
 from typing import Any
 
-from trimaran.errors import RequestError
+from trimaran.ids import NodeId
 from trimaran.metadata.topology import Topic
 from trimaran.server.http import grouping
 from trimaran.server.http.context import NodeContext
 from trimaran.server.http.endpoint import Asked, Endpoint, Reply, get
+from trimaran.server.http.group_pages import many_details
 from trimaran.server.http.kafka.asking import EARLIEST, LATEST, list_offset, offsets_of
 from trimaran.server.http.models.base import NoBody, NoQuery, SearchQuery
 from trimaran.server.http.models.groups import (
@@ -44,28 +44,29 @@ async def groups(asked: Asked[SearchQuery, NoBody]) -> GroupPage:
         limit=asked.query.limit,
         after=asked.query.after,
     )
+    found = await many_details(node, {row.group_id: number for row, number in page.items})
+    items = [
+        grouping.summary(found[row.group_id])
+        if row.group_id in found
+        else _unknown(row.group_id, number)
+        for row, number in page.items
+    ]
+    return GroupPage(items=items, next=page.next, total=page.total, served_by=node.node_id)
 
-    gate = asyncio.Semaphore(16)
 
-    async def one(group_id: str, coordinator: int) -> Group:
-        async with gate:
-            try:
-                return grouping.summary(await grouping.detail(node, group_id))
-            except (RequestError, ProblemError, OSError):
-                return Group(
-                    group_id=group_id,
-                    state="unknown",
-                    protocol_type="",
-                    protocol="",
-                    coordinator=coordinator,
-                    members=0,
-                    lag_events=None,
-                    lag_s=None,
-                    topics=[],
-                )
-
-    items = await asyncio.gather(*(one(row.group_id, number) for row, number in page.items))
-    return GroupPage(items=list(items), next=page.next, total=page.total, served_by=node.node_id)
+def _unknown(group_id: str, coordinator: NodeId) -> Group:
+    """Return the row of a group that was listed, and of which its coordinator does not tell."""
+    return Group(
+        group_id=group_id,
+        state="unknown",
+        protocol_type="",
+        protocol="",
+        coordinator=coordinator,
+        members=0,
+        lag_events=None,
+        lag_s=None,
+        topics=[],
+    )
 
 
 async def one_group(asked: Asked[NoQuery, NoBody]) -> GroupAnswer:
