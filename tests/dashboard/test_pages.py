@@ -1,6 +1,7 @@
 """Every page against a real cluster: numbers, plots, accessibility, a phone, first paint."""
 
 import json
+import re
 import time
 
 import pytest
@@ -208,6 +209,27 @@ def test_a_topic_is_not_called_empty_before_a_node_said_so(visit, query):
     page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
     page.wait_for_selector("[data-row]")
     assert set(page.evaluate("window.said")) <= {"Looking for departures…", "Reading…"}
+
+
+def test_an_answer_that_comes_late_does_not_replace_what_was_asked_since(visit, api):
+    """The node's answer to the first question is held back until the second one is on the page."""
+    api.post("/v1/topics", {"name": "browsed", "partitions": 1})
+    api.post("/v1/topics/browsed/events", {"events": [{"value": number} for number in range(5)]})
+    page = visit("/topics/browsed?offset=0")
+    rows = page.locator("[data-row]")
+    expect(rows).to_have_count(5)
+    held = []
+    page.route(re.compile(r"/events\?.*offset=1(&|$)"), lambda route: held.append(route))
+    for offset in (1, 3):
+        page.evaluate("(path) => { history.pushState(null, '', path); }", f"?offset={offset}")
+        page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+    expect(rows).to_have_count(2)
+
+    assert len(held) == 1
+    with page.expect_response(lambda answer: "offset=1" in answer.url):
+        held[0].continue_()
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert rows.count() == 2
 
 
 def test_a_topic_without_events_is_called_empty_once_a_node_said_so(visit, api):

@@ -65,9 +65,11 @@ export function useBrowse(topic: string | null, place: Place) {
   const { partition, from, offset, filter } = place;
   const asked = JSON.stringify([topic, partition, from, offset, filter]);
   const [answered, setAnswered] = useState("");
+  const asks = useRef(0);
   const load = useCallback(
     async (isFirst: boolean) => {
       if (topic === null) return;
+      const ask = ++asks.current;
       setIsBusy(true);
       try {
         const shared = { limit: PAGE, ...(filter && { filter }) };
@@ -79,6 +81,7 @@ export function useBrowse(topic: string | null, place: Place) {
                 read("/v1/topics/{topic}/events", { topic }, { ...shared, partition: number, offset: at }),
               ),
         );
+        if (ask !== asks.current) return; // something else is on the page by now
         const ends = Object.assign({}, ...answers.map((one) => one.high_watermarks)) as Record<string, number>;
         const found = answers.flatMap((one) => one.items).sort((one, other) => newestFirst(other, one));
         const shown = found.slice(0, PAGE);
@@ -89,10 +92,12 @@ export function useBrowse(topic: string | null, place: Place) {
         setProblem(null);
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        setProblem(error.problem);
+        if (ask === asks.current) setProblem(error.problem);
       } finally {
-        setIsBusy(false);
-        setAnswered(asked);
+        if (ask === asks.current) {
+          setIsBusy(false);
+          setAnswered(asked);
+        }
       }
     },
     [topic, partition, from, offset, filter, asked],
