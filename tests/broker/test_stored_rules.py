@@ -2,6 +2,7 @@
 
 import pytest
 
+from trimaran.broker.deduplication import EventIds
 from trimaran.broker.keyed_batches import require_keys
 from trimaran.broker.stored_rules import StoredRules
 from trimaran.dedup.id_scan import RecordError
@@ -73,6 +74,11 @@ def test_a_restart_goes_on_from_the_state_files():
     }
     with pytest.raises(CorruptionError, match="compaction-3"):
         rules.restore(("compaction-3", 1, 1), b"x")
+
+
+def test_event_ids_by_a_name_that_no_flush_gives_are_damage():
+    with pytest.raises(CorruptionError, match="event-ids-x"):
+        EventIds.restore([(("event-ids-x", 0, 0), b"")])
 
 
 def test_a_batch_for_a_compacted_topic_has_keys():

@@ -205,7 +205,7 @@ def _resumed(path: Path, argv: list[str]) -> Results:
         return Results(source=source, machine=describe(["trials", *argv]))
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Results)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} holds no results of trials: {error}") from error
     if found.source != source:
         raise BenchError(f"{path} has results of another source of the package: move it away")

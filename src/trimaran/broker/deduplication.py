@@ -18,6 +18,7 @@ from trimaran.dedup.id_pieces import Piece, decode_piece
 from trimaran.dedup.id_window import EventIdStatistics, EventIdWindow
 from trimaran.dedup.marks import DedupMark, decode_mark, encode_mark
 from trimaran.dedup.producers import ProducerTable
+from trimaran.errors import CorruptionError
 from trimaran.ids import Index, Offset
 from trimaran.metadata.topic_settings import TopicSettings
 from trimaran.records.batch import BatchHeader
@@ -70,8 +71,10 @@ class EventIds:
         ids = cls()
         pieces: list[tuple[int, str, Piece]] = []
         for file, content in files:
-            number = int(file[0].rpartition("-")[2])
-            pieces.append((number, file[0], decode_piece(content, source=file[0])))
+            _, _, number = file[0].rpartition("-")
+            if not number.isdecimal():
+                raise CorruptionError(file[0], 0, "a file of event ids is named after an entry")
+            pieces.append((int(number), file[0], decode_piece(content, source=file[0])))
             ids._files[file[0]] = file
         pieces.sort(key=_number)
         ids.window = EventIdWindow.restore((name, piece) for _, name, piece in pieces)

@@ -133,7 +133,7 @@ def decode_settings(payload: Payload) -> StoredSettings:
         raise ProtocolError(f"{len(payload)} bytes are no settings of version {FORMAT_VERSION}")
     try:
         return _DECODER.decode(memoryview(payload)[1:])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"no settings: {error}") from error
 
 
@@ -152,7 +152,7 @@ def decode_compaction(payload: Payload) -> Compaction:
         raise ProtocolError(f"{len(payload)} bytes are no compaction of version {FORMAT_VERSION}")
     try:
         found = _COMPACTION_DECODER.decode(memoryview(payload)[1:])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"no compaction: {error}") from error
     starts = found.starts
     ascend = all(starts[at] < starts[at + 1] for at in range(len(starts) - 1))

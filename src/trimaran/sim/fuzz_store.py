@@ -8,12 +8,17 @@ Does not: judge what is found; that damage is never silent is the storage tests'
 
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 
 from trimaran.errors import CorruptionError
 from trimaran.ids import ClusterId, DiskId, GroupId, Index, NodeId, Offset, Term, TopicId, group_id
+from trimaran.records.batch import stamp
+from trimaran.records.building import build_batch
 from trimaran.records.checksum import crc32c
+from trimaran.records.control import Compaction
 from trimaran.records.entry import Entry, EntryKind, HardState
+from trimaran.records.iteration import Record
 from trimaran.sim.disk import Disk
 from trimaran.sim.files import SimFiles
 from trimaran.sim.trace import EventLog
@@ -35,7 +40,7 @@ from trimaran.storage.journal_format import (
 )
 from trimaran.storage.log_reads import SegmentsMovedError
 from trimaran.storage.partition_log import PartitionLog
-from trimaran.storage.recovery import Store, StoreSettings, open_store
+from trimaran.storage.recovery import RecoveredGroup, Store, StoreSettings, open_store
 from trimaran.storage.sidecar import ROW, ROW_BYTES, ROWS_HEAD, row_seed
 from trimaran.storage.verify import verify_store
 
@@ -47,12 +52,16 @@ SETTINGS = StoreSettings(
     open_files_max=4,
 )
 READ_BYTES = 1_000
+KEYS_BYTES = 1 << 20
 ENTRY_COUNT = 12
 FLUSHED_COUNT = 8
 
 
 def store_samples() -> dict[str, bytes]:
-    """Return the files of a data directory: two groups, segments, states, two journal files."""
+    """Return the files of a data directory: two groups, segments, states, two journal files.
+
+    The first group's finished segments are compacted.
+    """
     files = _empty_files()
     format_store(files, IDENTITY)
     store = open_store(files, identity=IDENTITY, settings=SETTINGS)
@@ -64,7 +73,7 @@ def store_samples() -> dict[str, bytes]:
         state = HardState(term=Term(2), vote=NodeId(2))
         _round(store, RoundContent(boundaries=[boundary], hard_states=[(group, state)]))
     for group in GROUPS:
-        entries = [_entry(index) for index in range(1, ENTRY_COUNT + 1)]
+        entries = [_entry(index, group) for index in range(1, ENTRY_COUNT + 1)]
         found = store.groups[group]
         for entry in entries:
             before = Term(1 if entry.index == 2 else 2 if entry.index > 2 else 0)
@@ -82,10 +91,13 @@ def store_samples() -> dict[str, bytes]:
         )
         _round(store, RoundContent(boundaries=[found.boundary]))
         found.entries = entries[FLUSHED_COUNT:]
+    _compact(store, store.groups[GROUPS[0]])
     _round(store, RoundContent(damaged=[(GROUPS[1], Damage(kind=DamageKind.GAP, text="a gap"))]))
     _round(store, RoundContent(repaired=[GROUPS[1]]))
     _roll_over(store)
-    _round(store, RoundContent(entries=[(GROUPS[0], Term(2), [_entry(ENTRY_COUNT + 1)])]))
+    _round(
+        store, RoundContent(entries=[(GROUPS[0], Term(2), [_entry(ENTRY_COUNT + 1, GROUPS[0])])])
+    )
     store.close()
     return _contents(files)
 
@@ -142,8 +154,35 @@ def _roll_over(store: Store) -> None:
     write.finish()
 
 
-def _entry(index: int) -> Entry:
+def _compact(store: Store, found: RecoveredGroup) -> None:
+    """Write the finished segments again, two of them as one, as the flusher does."""
+    finished = found.log.segments[:-1]
+    wanted = Compaction(
+        generation=1,
+        end=finished[-1].last.index,
+        starts=tuple(segment.first_index for segment in finished[::2]),
+        tombstones=0,
+        passes=(),
+    )
+    work = found.log.plan_compaction(wanted, keys_bytes_max=KEYS_BYTES)
+    assert work is not None
+    while not work.done:
+        work.plan_step().run()
+    swap = found.log.plan_swap(work)
+    assert swap is not None
+    swap.run()
+    assert swap.state_file is not None
+    files = (*found.boundary.state_files, swap.state_file)
+    found.boundary = replace(found.boundary, state_files=files)
+    _round(store, RoundContent(boundaries=[found.boundary]))
+    found.log.swapped(swap).run()
+
+
+def _entry(index: int, group: GroupId) -> Entry:
     chance = Random(index)
+    payload = chance.randbytes(chance.randint(61, 300))
+    if group == GROUPS[0]:
+        payload = _keyed(index, payload)
     return Entry(
         index=Index(index),
         term=Term(1 if index == 1 else 2),
@@ -151,9 +190,16 @@ def _entry(index: int) -> Entry:
         offset=Offset(max(0, index - 3)),
         offset_count=0 if index <= 2 else 1,
         log_time_ms=1_000 + index,
-        payload=b"" if index <= 2 else chance.randbytes(chance.randint(61, 300)),
+        payload=b"" if index <= 2 else payload,
         event_ids=b"" if index % 4 else bytes(range(16)),
     )
+
+
+def _keyed(index: int, value: bytes) -> bytes:
+    """Return a batch of one event, as the log holds it; every third one has the same key."""
+    batch = build_batch([Record(value, b"key-%d" % (index % 3), (), 1_000 + index)])
+    stamp(batch, base_offset=Offset(max(0, index - 3)), leader_epoch=Term(2))
+    return bytes(batch)
 
 
 def _empty_files() -> SimFiles:

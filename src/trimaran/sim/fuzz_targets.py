@@ -51,12 +51,8 @@ from trimaran.broker.repair_frames import (
     encode_manifest,
     encode_status,
 )
-from trimaran.dedup.marks import DedupMark, decode_mark, encode_mark
-from trimaran.dedup.producers import ProducerTable
 from trimaran.errors import CorruptionError, PeerError, ProtocolError, RequestError, StorageError
 from trimaran.ids import BootId, ClusterId, DiskId, Index, NodeId, Offset, Term, TopicId, group_id
-from trimaran.metadata.commands import CreateTopic, decode_command, encode_command
-from trimaran.metadata.image import Image
 from trimaran.protocol import messages
 from trimaran.protocol.api import APIS
 from trimaran.protocol.client_codec import encode_request
@@ -77,17 +73,10 @@ from trimaran.raft.messages import (
 from trimaran.records.batch import HEADER_BYTES, Codec, renew_crc, validate
 from trimaran.records.building import build_batch
 from trimaran.records.checksum import crc32c
-from trimaran.records.control import (
-    LogStart,
-    StoredSettings,
-    decode_log_start,
-    decode_settings,
-    encode_log_start,
-    encode_settings,
-)
 from trimaran.records.entry import Entry, EntryKind, LogPosition
 from trimaran.records.iteration import Record, iterate_records
 from trimaran.sim.fuzz import Target
+from trimaran.sim.fuzz_states import State, all_states
 from trimaran.sim.fuzz_store import repair_store_file, store_reader, store_samples
 from trimaran.storage.boundary import Boundary, decode_boundary, encode_boundary
 from trimaran.storage.damage import DamageKind
@@ -242,52 +231,19 @@ def sample_boundary() -> Boundary:
 
 def states() -> Target:
     """Return the target of boundaries, state files and control entries, without their frames."""
-    table = ProducerTable()
-    for index in range(1, 8):
-        table.fold(
-            producer_id=index % 3,
-            epoch=0,
-            first_sequence=index,
-            last_sequence=index,
-            base_offset=Offset(index),
-            last_offset=Offset(index),
-            entry_index=Index(index),
-            log_time_ms=index,
-        )
-    create = CreateTopic(
-        name="topic",
-        topic_id=TopicId(b"topic-0-topic-00"),
-        assignments=((NodeId(1), NodeId(2), NodeId(3)),),
-        settings={"retention.ms": "1000"},
-    )
-    mark = DedupMark(
-        producer_id=1,
-        epoch=0,
-        first_sequence=3,
-        last_sequence=4,
-        original_offset=Offset(9),
-    )
-    image = Image()
-    image.apply(create, Index(1))
-    samples = {
-        "boundary": encode_boundary(sample_boundary()),
-        "producers": table.encode(),
-        "image": image.encode(),
-        "command": encode_command(create),
-        "log start": encode_log_start(LogStart(index=Index(2), offset=Offset(3))),
-        "settings": encode_settings(StoredSettings(segment_bytes=1 << 20)),
-        "mark": encode_mark(mark),
-    }
-    readers: dict[str, Callable[[bytes], object]] = {
-        "boundary": lambda data: decode_boundary(GROUP, data),
-        "producers": ProducerTable.decode,
-        "image": Image.decode,
-        "command": decode_command,
-        "log start": decode_log_start,
-        "settings": decode_settings,
-        "mark": decode_mark,
-    }
-    return _plain("states", samples, readers, (CorruptionError, ProtocolError, ValueError))
+    boundary = State(sample=encode_boundary(sample_boundary()), read=_read_boundary)
+    every = {"boundary": boundary, **all_states()}
+    samples = {name: state.sample for name, state in every.items()}
+    readers = {name: state.read for name, state in every.items()}
+    return _plain("states", samples, readers, (CorruptionError, ProtocolError))
+
+
+def _read_boundary(data: bytes) -> Boundary:
+    """Decode it; that it is none has no class of its own, for journal and peers name the place."""
+    try:
+        return decode_boundary(GROUP, data)
+    except ValueError as error:
+        raise CorruptionError("boundary", 0, str(error)) from error
 
 
 def _plain(

@@ -99,7 +99,7 @@ def decode_compacted(content: bytes, *, source: str) -> tuple[CompactedSegment, 
         raise CorruptionError(source, 0, f"no list of compacted segments, version {FORMAT_VERSION}")
     try:
         rows = _DECODER.decode(memoryview(content)[1:])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CorruptionError(source, 1, str(error)) from error
     if any(before.last_index > after.base_index for before, after in pairwise(rows)):
         raise CorruptionError(source, 1, "compacted segments overlap")
