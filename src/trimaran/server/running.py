@@ -101,7 +101,7 @@ def running_pid(data: Path) -> int | None:
         if try_lock(descriptor, fcntl.LOCK_SH):
             return None
         text = lock_text(descriptor)
-        return int(text) if text.isdigit() else None
+        return int(text) if text.isdecimal() else None
     finally:
         os.close(descriptor)
 
