@@ -18,7 +18,7 @@ from trimaran.sim.fuzz_targets import all_targets
 
 SEED = 1
 FACTOR = int(os.environ.get("TRIMARAN_FUZZ_INPUTS", "1"))
-INPUTS = {"journal": 100, "segments": 100}
+INPUTS = {"journal": 1_500, "segments": 1_500}
 INPUTS_ELSEWHERE = 3_000
 SAMPLES_MIN = 3
 

@@ -56,6 +56,13 @@ def test_every_planted_bug_still_fits_the_package(bugs):
         assert bug.planted(text) != text
 
 
+def test_the_page_on_testing_says_how_many_are_planted_and_how_they_are_found(bugs, record):
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    general = sum(row.is_general for row in record.values())
+    assert f"| {len(bugs)} small changes of the package" in page
+    assert f"all are caught, {general} of them by general checkers" in page
+
+
 def test_enough_bugs_are_planted_and_most_are_found_by_checks_not_written_for_them(bugs, record):
     general = [row for row in record.values() if row.is_general]
 
