@@ -34,6 +34,7 @@ from trimaran.broker.peer_frames import (
     write_propose_answer,
     write_refused,
 )
+from trimaran.broker.peer_messages import TERM_MAX
 from trimaran.errors import PeerError
 from trimaran.ids import BootId, ClusterId, DiskId, GroupId, Index, NodeId, Offset, Term
 from trimaran.raft.messages import (
@@ -41,6 +42,7 @@ from trimaran.raft.messages import (
     AppendEntries,
     InstallAnswer,
     InstallBoundary,
+    Message,
     PreVote,
     PreVoteAnswer,
     RequestVote,
@@ -49,16 +51,16 @@ from trimaran.raft.messages import (
 )
 from trimaran.records.entry import Entry, EntryKind, LogPosition
 
-U64 = st.integers(0, 2**63)
+U64 = st.integers(0, 2**63 - 1)
 GROUPS = st.binary(min_size=20, max_size=20).map(GroupId)
 NODES = st.integers(1, 2**31 - 1).map(NodeId)
-TERMS = U64.map(Term)
+TERMS = st.integers(0, TERM_MAX).map(Term)
 INDEXES = U64.map(Index)
 
 ENTRY_FIELDS = st.tuples(
-    TERMS,
+    st.integers(0, TERM_MAX // 8),
     st.sampled_from(EntryKind),
-    U64.map(Offset),
+    st.integers(0, 2**60),
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**60),
     st.binary(max_size=200),
@@ -69,11 +71,31 @@ ENTRY_FIELDS = st.tuples(
 @st.composite
 def appends(draw: st.DrawFn) -> AppendEntries:
     prev = draw(st.integers(0, 2**60))
-    fields = draw(st.lists(ENTRY_FIELDS, max_size=4))
-    entries = [Entry(Index(prev + 1 + number), *field) for number, field in enumerate(fields)]
+    prev_term = term = draw(st.integers(0, TERM_MAX // 8))
+    offset = 0
+    entries = []
+    for number, field in enumerate(draw(st.lists(ENTRY_FIELDS, max_size=4))):
+        more_terms, kind, gap, count, *rest = field
+        term, offset = term + more_terms, offset + gap
+        entry = Entry(Index(prev + 1 + number), Term(term), kind, Offset(offset), count, *rest)
+        entries.append(entry)
+        offset += count
+    leaders = Term(draw(st.integers(term, TERM_MAX)))
     return AppendEntries(
-        draw(TERMS), Index(prev), draw(TERMS), draw(INDEXES), entries, draw(INDEXES)
+        leaders, Index(prev), Term(prev_term), draw(INDEXES), entries, draw(INDEXES)
     )
+
+
+@st.composite
+def installs(draw: st.DrawFn) -> InstallBoundary:
+    term = draw(TERMS)
+    boundary = LogPosition(
+        index=draw(INDEXES),
+        term=Term(draw(st.integers(0, term))),
+        next_offset=Offset(draw(U64)),
+        log_time_ms=draw(st.integers(0, 2**60)),
+    )
+    return InstallBoundary(term=term, boundary=boundary)
 
 
 MESSAGES = st.one_of(
@@ -83,17 +105,7 @@ MESSAGES = st.one_of(
     st.builds(PreVoteAnswer, term=TERMS, granted=st.booleans()),
     st.builds(RequestVote, term=TERMS, last_index=INDEXES, last_term=TERMS, transfer=st.booleans()),
     st.builds(VoteAnswer, term=TERMS, granted=st.booleans()),
-    st.builds(
-        InstallBoundary,
-        term=TERMS,
-        boundary=st.builds(
-            LogPosition,
-            index=INDEXES,
-            term=TERMS,
-            next_offset=U64.map(Offset),
-            log_time_ms=st.integers(0, 2**60),
-        ),
-    ),
+    installs(),
     st.builds(InstallAnswer, term=TERMS, success=st.booleans(), index=INDEXES),
     st.builds(TimeoutNow, term=TERMS),
 )
@@ -207,6 +219,46 @@ def test_frames_are_found_wherever_the_stream_is_cut(frames: list[bytes], cuts: 
 def test_a_length_that_no_frame_has_is_refused_before_anything_is_kept(length: int) -> None:
     with pytest.raises(PeerError, match="frame length"):
         FrameBuffer().feed(length.to_bytes(4, "big"))
+
+
+def entry_at(index: int, term: int, offset: int) -> Entry:
+    return Entry(Index(index), Term(term), EntryKind.RECORDS, Offset(offset), 1, 0, b"x", b"")
+
+
+def append_of(*entries: Entry, term: int = 5, prev_index: int = 7) -> AppendEntries:
+    return AppendEntries(Term(term), Index(prev_index), Term(3), Index(0), list(entries))
+
+
+def install_at(index: int, term: int, next_offset: int) -> InstallBoundary:
+    boundary = LogPosition(
+        index=Index(index), term=Term(term), next_offset=Offset(next_offset), log_time_ms=0
+    )
+    return InstallBoundary(term=Term(5), boundary=boundary)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        append_of(entry_at(9, 3, 0)),
+        append_of(entry_at(8, 2, 0)),
+        append_of(entry_at(8, 4, 0), entry_at(9, 3, 1)),
+        append_of(entry_at(8, 3, 6), entry_at(9, 3, 6)),
+        append_of(entry_at(8, 6, 0)),
+        append_of(entry_at(8, 3, 2**63 - 1)),
+        append_of(entry_at(2**63, 3, 0), prev_index=2**63 - 1),
+        append_of(term=2),
+        append_of(term=TERM_MAX + 1),
+        TimeoutNow(term=Term(2**32)),
+        install_at(2**63, 3, 0),
+        install_at(8, 3, 2**63),
+        install_at(8, 6, 0),
+    ],
+    ids=repr,
+)
+def test_what_could_not_be_stored_or_follow_is_refused(message: Message) -> None:
+    (body,) = FrameBuffer().feed(joined(write_messages([(GROUP, message)])))
+    with pytest.raises(PeerError, match="expected"):
+        read_frame(body)
 
 
 def test_messages_that_are_too_much_for_one_frame_go_in_several(

@@ -13,6 +13,9 @@
     8 InstallAnswer   u64 term, u8 success, u64 index
     9 TimeoutNow      u64 term
 
+What is read can be stored: terms fit where Kafka's leader epochs do, positions into 63 bits, and
+the entries of a message follow each other. A peer with a bug is refused; the core, which asserts
+all that, never meets it.
 Does not: copy payloads; a read entry's payload is a view on the received frame.
 """
 
@@ -45,6 +48,9 @@ _GRANT = struct.Struct(">QB")
 _INSTALL = struct.Struct(">QQQQq")
 _INSTALL_ANSWER = struct.Struct(">QBQ")
 _TERM = struct.Struct(">Q")
+
+TERM_MAX = 2**31 - 1
+POSITION_MAX = 2**63 - 1
 
 _KINDS = {kind.value: kind for kind in EntryKind}
 
@@ -135,6 +141,8 @@ def read_messages(body: memoryview) -> list[tuple[GroupId, Message]]:
         if reader is None:
             raise PeerError(f"raft message kind {kind}; expected 1 to {len(_READERS)}")
         message, position = reader(body, position + _HEAD.size)
+        if message.term > TERM_MAX:
+            raise PeerError(f"raft message of term {message.term}; expected at most {TERM_MAX}")
         messages.append((GroupId(group), message))
     if position != len(body):
         raise PeerError(f"raft messages end at byte {position} of a body of {len(body)}")
@@ -145,7 +153,8 @@ def _read_append(body: memoryview, position: int) -> tuple[Message, int]:
     term, prev_index, prev_term, commit, match, count = _APPEND.unpack_from(body, position)
     position += _APPEND.size
     entries: list[Entry] = []
-    for _ in range(count):
+    last_term, next_offset = prev_term, 0
+    for number in range(count):
         index, entry_term, kind, offset, offset_count, log_time_ms, size, ids_size = (
             _ENTRY.unpack_from(body, position)
         )
@@ -154,8 +163,13 @@ def _read_append(body: memoryview, position: int) -> tuple[Message, int]:
         end = payload_at + size
         if end > len(body):
             raise PeerError(f"entry {index} ends at byte {end} of a body of {len(body)}")
-        if index != prev_index + len(entries) + 1:
-            raise PeerError(f"entry index {index}; expected {prev_index + len(entries) + 1}")
+        if index != prev_index + number + 1 or entry_term < last_term or offset < next_offset:
+            raise PeerError(
+                f"entry {index} of term {entry_term} at offset {offset}; expected entry"
+                f" {prev_index + number + 1} of term {last_term} or above, at offset {next_offset}"
+                " or above"
+            )
+        last_term, next_offset = entry_term, offset + offset_count
         entries.append(
             Entry(
                 index,
@@ -169,6 +183,11 @@ def _read_append(body: memoryview, position: int) -> tuple[Message, int]:
             )
         )
         position = end
+    if last_term > term or next_offset > POSITION_MAX or prev_index + count > POSITION_MAX:
+        raise PeerError(
+            f"{count} entries behind {prev_index} of terms up to {last_term}, which end at offset"
+            f" {next_offset}; expected terms up to {term}, that of their leader, and 63-bit numbers"
+        )
     return AppendEntries(term, prev_index, prev_term, commit, entries, match), position
 
 
@@ -207,6 +226,11 @@ def _read_vote_answer(body: memoryview, position: int) -> tuple[Message, int]:
 
 def _read_install(body: memoryview, position: int) -> tuple[Message, int]:
     term, index, index_term, next_offset, log_time_ms = _INSTALL.unpack_from(body, position)
+    if index_term > term or max(index, next_offset) > POSITION_MAX:
+        raise PeerError(
+            f"a boundary at {index} of term {index_term}, offset {next_offset}; expected a term up"
+            f" to {term}, that of its leader, and 63-bit numbers"
+        )
     boundary = LogPosition(
         index=Index(index),
         term=Term(index_term),
