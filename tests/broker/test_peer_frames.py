@@ -261,6 +261,18 @@ def test_what_could_not_be_stored_or_follow_is_refused(message: Message) -> None
         read_frame(body)
 
 
+def test_a_heartbeat_names_no_term_that_cannot_be_stored() -> None:
+    beyond = Term(TERM_MAX + 1)
+    claim = write_heartbeat(Heartbeat(1, 2, True, [(GROUP, beyond, Index(1))], []))
+    refusal = write_heartbeat_answer(
+        HeartbeatAnswer(1, 2, [(GROUP, beyond, Refusal.NOT_FOLLOWING)])
+    )
+    for frame in (claim, refusal):
+        (body,) = FrameBuffer().feed(joined(frame))
+        with pytest.raises(PeerError, match=f"expected at most {TERM_MAX}"):
+            read_frame(body)
+
+
 def test_messages_that_are_too_much_for_one_frame_go_in_several(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -30,13 +30,13 @@ and allocates at most a constant multiple of it. Does not: know sockets, or what
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
 from trimaran.broker.in_sync import Behind
-from trimaran.broker.peer_messages import read_messages, write_message
+from trimaran.broker.peer_messages import TERM_MAX, read_messages, write_message
 from trimaran.broker.repair_frames import (
     Readmit,
     RepairAnswer,
@@ -390,6 +390,7 @@ def _read_heartbeat(body: memoryview) -> Heartbeat:
         (GroupId(group), Term(term), Index(commit))
         for group, term, commit in _CLAIM.iter_unpack(_part(body, _BEAT.size, claims_end))
     ]
+    _expect_terms(term for _, term, _ in claims)
     (dropped_count,) = _COUNT.unpack_from(body, claims_end)
     start = claims_end + _COUNT.size
     _expect_end(body, start + dropped_count * 20)
@@ -405,6 +406,7 @@ def _read_heartbeat_answer(body: memoryview) -> HeartbeatAnswer:
         (GroupId(group), Term(term), Refusal(reason))
         for group, term, reason in _EXCEPTION.iter_unpack(body[_BEAT_ANSWER.size :])
     ]
+    _expect_terms(term for _, term, _ in exceptions)
     return HeartbeatAnswer(number, wall_ms, exceptions, bulk_bytes)
 
 
@@ -449,6 +451,13 @@ def _read_behind(body: memoryview) -> BehindFacts:
         position = end
     _expect_end(body, position)
     return BehindFacts(facts)
+
+
+def _expect_terms(terms: Iterable[Term]) -> None:
+    """Refuse what no group's journal could store."""
+    highest = max(terms, default=0)
+    if highest > TERM_MAX:
+        raise PeerError(f"term {highest}; expected at most {TERM_MAX}")
 
 
 def _part(body: memoryview, start: int, end: int) -> memoryview:
