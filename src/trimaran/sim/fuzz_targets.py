@@ -379,5 +379,5 @@ def _store_target(name: str, prefixes: tuple[str, ...]) -> Target:
         repair=repair_store_file,
         bytes_base=8 << 20,
         bytes_per_byte=100,
-        measured_every=10,
+        measured_every=50,
     )
