@@ -201,7 +201,8 @@ def _check_compacted(
             f"{size} bytes and {rows_size} of rows, expected {segment.size} and {expected}",
         )
     last = read_row(shared.reads, segment, segment.row_count - 1)
-    if last.log_position != segment.last or last.end != segment.size:
+    found_end = (last.log_position, last.end, last.max_timestamp_ms)
+    if found_end != (segment.last, segment.size, segment.max_timestamp_ms):
         raise CorruptionError(rows_path, rows_size - ROW_BYTES, "the last row is another one")
     if rows_size > expected:
         found.cuts.append((rows_path, expected))
