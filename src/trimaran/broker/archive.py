@@ -165,7 +165,9 @@ def _manifest(replica: Replica, end: Index) -> bytes | None:
 
 
 def _entries_body(before: LogPosition, entries: list[Entry]) -> bytes:
+    """Return entries as an append from a leader of the last one's term would carry them."""
     buffers: list[bytes | memoryview] = [(1).to_bytes(4, "big")]
-    message = AppendEntries(before.term, before.index, before.term, before.index, entries)
+    term = entries[-1].term if entries else before.term
+    message = AppendEntries(term, before.index, before.term, before.index, entries)
     write_message(buffers, GroupId(bytes(20)), message)
     return b"".join(buffers)
