@@ -222,7 +222,7 @@ class Consensus:
 
     def group_removed(self, replica: Replica, *, starts_over: bool = False) -> None:
         """Leave a group: it was deleted, or it `starts_over` with its leader's files."""
-        replica.removed = True
+        replica.leave()
         self._owner.group_removed(replica)
         self.observations.incidents.group_removed(replica.group)
         self.elections.forget(replica.group)

@@ -199,8 +199,8 @@ class Membership:
                 replica = self._consensus.groups.remove(group)
                 del self._partitions[group]
                 if replica is not None:
-                    replica.machine.deleted()
                     self._consensus.group_removed(replica)
+                    replica.machine.deleted()
                     self._forget(group)
         self.make_missing(image)
 
@@ -509,8 +509,8 @@ class Membership:
             self._partitions.pop(group, None)
             replica = self._consensus.groups.remove(group)
             if replica is not None:
-                replica.machine.deleted()
                 self._consensus.group_removed(replica)
+                replica.machine.deleted()
             else:
                 self._consensus.inbox.forget(group)
             if group in self._making:

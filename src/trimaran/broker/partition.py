@@ -1,19 +1,17 @@
 """A partition's replica as Kafka clients meet it: append, read, watch.
 
 The leader judges a batch against its log end (producer sequences, uncommitted tail included),
-stamps it, proposes it, and files who waits under the entry's index. Readers get committed batches
-only. After losing leadership waiters stay while a newer leader is followed: the entry may still be
-committed (success); once another entry takes its place the answer is "not leader", which clients
-take as "outcome unknown".
+stamps it, proposes it, and files who waits under the entry's index (`append_waiters`). Readers get
+committed batches only.
 
 Does not: send or sync anything (rounds), or decode records.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from trimaran.broker.append_waiters import AppendWaiters
 from trimaran.broker.counters import PartitionCounters
 from trimaran.broker.deduplication import (
     EventIds,
@@ -37,6 +35,7 @@ from trimaran.broker.time_search import TimeSearch
 from trimaran.broker.timestamps import LOG_APPEND_TIME_TYPE, judge_time, stamped
 from trimaran.dedup.id_judging import AllDuplicates
 from trimaran.dedup.producers import Duplicate, KnownProducer, ProducerTable
+from trimaran.dedup.refused import RefusedBatches
 from trimaran.errors import (
     CorruptionError,
     ErrorCode,
@@ -99,6 +98,7 @@ class Partition:
         self._owner = owner
         self._workers = workers
         self._producers = producers.copy()
+        self._refused = RefusedBatches()
         self._flushed_producers = producers
         self._flushed_index = storage.last_index
         """Where `_flushed_producers` stands: ahead of the segments while they are written."""
@@ -113,9 +113,7 @@ class Partition:
         self.control_index = Index(0)
         """The last control entry proposed here."""
         self._epochs = epochs
-        self._commit_waiters: deque[PendingAppend] = deque()
-        self._sync_waiters: deque[PendingAppend] = deque()
-        self._duplicate_waiters: list[PendingAppend] = []
+        self._waiters = AppendWaiters()
         self._watchers: dict[object, Callable[[], None]] = {}
         self._reads: dict[int, asyncio.Future[Offset]] = {}
         self._read_count = 0
@@ -185,12 +183,21 @@ class Partition:
         raft = self._raft
         if not self.is_leader:
             raise RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"leader is {raft.leader}")
+        header = validate(batch, max_bytes=self.settings.max_message_bytes)
+        if self.settings.is_compacted:
+            require_keys(batch)
+        try:
+            return self._admit(batch, header, acks)
+        except RequestError as error:
+            self._note_refused(header, error)
+            raise
+
+    def _admit(
+        self, batch: memoryview, header: BatchHeader, acks: int
+    ) -> PendingAppend | LaterAppend:
         if not self._owner.can_store():
             raise RequestError(ErrorCode.KAFKA_STORAGE_ERROR, "no space left for events")
         settings = self.settings
-        header = validate(batch, max_bytes=settings.max_message_bytes)
-        if settings.is_compacted:
-            require_keys(batch)
         if self._settings_due:
             self._settle_settings()
         if settings.compression_type != "producer" or self._recompression.is_busy:
@@ -209,7 +216,18 @@ class Partition:
         """Append a batch that came some time ago and is now as it will be stored."""
         if not self.is_leader:
             raise _not_leader()
-        return self._append(batch, parse_header(batch), acks)
+        header = parse_header(batch)
+        try:
+            return self._append(batch, header, acks)
+        except RequestError as error:
+            self._note_refused(header, error)
+            raise
+
+    def _note_refused(self, header: BatchHeader, error: RequestError) -> None:
+        """What follows in the producer's sequences must not overtake it."""
+        if header.producer_id >= 0:
+            producer = header.producer_id, header.producer_epoch
+            self._refused.refused(producer, header.base_sequence, error.code)
 
     def _append(self, batch: memoryview, header: BatchHeader, acks: int) -> PendingAppend:
         raft, settings = self._raft, self.settings
@@ -245,7 +263,7 @@ class Partition:
         timing = self._observations.timing
         if timing.replica is None:
             timing.proposed(self._replica)
-        pending = self._await_entry(entry, acks)
+        pending = self._waiters.of_entry(entry, acks)
         pending.log_append_time_ms = append_time_ms
         return pending
 
@@ -343,7 +361,7 @@ class Partition:
         self._replica.proposed(entry)
         self.control_index = entry.index
         self._owner.proposed(self._replica, 1)
-        return self._await_entry(entry, acks=-1)
+        return self._waiters.of_entry(entry, acks=-1)
 
     def _decided(self, entry: Entry) -> None:
         """Apply a committed control entry."""
@@ -370,7 +388,11 @@ class Partition:
             log_time_ms=log_time_ms,
             log_end=self._raft.log.next_offset,
         )
-        return verdict if isinstance(verdict, Duplicate) else None
+        if isinstance(verdict, Duplicate):
+            return verdict
+        if self._refused:
+            self._refused.judge((header.producer_id, header.producer_epoch), header.base_sequence)
+        return None
 
     def _await_duplicate(self, duplicate: Duplicate, acks: int) -> PendingAppend:
         """The first copy is in the log: answer with its offset, once it is committed."""
@@ -380,17 +402,7 @@ class Partition:
         if acks == 0 or duplicate.index <= self._replica.applied:
             pending.finish(None)
         else:
-            self._duplicate_waiters.append(pending)
-        return pending
-
-    def _await_entry(self, entry: Entry, acks: int) -> PendingAppend:
-        pending = PendingAppend(entry.offset, entry.index, entry.term)
-        if acks == 0:
-            pending.finish(None)
-        elif acks == 1:
-            self._sync_waiters.append(pending)
-        else:
-            self._commit_waiters.append(pending)
+            self._waiters.of_duplicate(pending)
         return pending
 
     # Read
@@ -489,15 +501,7 @@ class Partition:
         for entry in kept:
             self._fold_any(self._producers, entry)
         self.event_ids.window.fold_back(start)
-        for waiters in (self._commit_waiters, self._sync_waiters):
-            while waiters and waiters[-1].index >= start:
-                waiters.pop().finish(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-        lost = [waiter for waiter in self._duplicate_waiters if waiter.index >= start]
-        self._duplicate_waiters = [
-            waiter for waiter in self._duplicate_waiters if waiter.index < start
-        ]
-        for waiter in lost:
-            waiter.finish(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        self._waiters.lost(start)
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """Answer who waited, let readers see."""
@@ -509,34 +513,19 @@ class Partition:
                 self._decided(entry)
         if self._raft.is_leader and last.term == self._raft.term:
             self.leader_ready = True
-        waiters = self._commit_waiters
-        if self._is_ack_awaited and waiters and waiters[0].index <= last.index:
+        if self._is_ack_awaited and self._waiters.is_commit_awaited(last.index):
             self._is_ack_awaited = False
             self._observations.incidents.acknowledged(self.group)
-        while waiters and waiters[0].index <= last.index:
-            waiters.popleft().finish(None)
-        if self._duplicate_waiters:
-            self._finish_duplicates(last.index)
+        self._waiters.committed(last.index)
         self._notify()
-
-    def _finish_duplicates(self, index: Index) -> None:
-        settled = [waiter for waiter in self._duplicate_waiters if waiter.index <= index]
-        self._duplicate_waiters = [
-            waiter for waiter in self._duplicate_waiters if waiter.index > index
-        ]
-        for waiter in settled:
-            waiter.finish(None)
 
     def synced(self) -> None:
         """Answer acks=1."""
-        waiters = self._sync_waiters
-        if waiters:
-            synced = self._raft.synced_index
-            while waiters and waiters[0].index <= synced:
-                waiters.popleft().finish(None)
+        self._waiters.synced(self._raft.synced_index)
 
     def role_changed(self, change: RoleChange) -> None:
         """Wake readers and waiting requests: who leads has changed."""
+        self._refused = RefusedBatches()
         self._settings_due = True
         self.leader_ready = False
         self._is_ack_awaited = self._observations.incidents.is_open
@@ -544,12 +533,7 @@ class Partition:
 
     def majority_lost(self) -> None:
         """This leader stepped down without a successor: nobody here learns how it ends."""
-        for waiters in (self._commit_waiters, self._sync_waiters):
-            while waiters:
-                waiters.popleft().finish(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-        lost, self._duplicate_waiters = self._duplicate_waiters, []
-        for waiter in lost:
-            waiter.finish(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        self._waiters.lost(Index(0))
 
     def deleted(self) -> None:
         """The topic is gone: nobody waits any longer."""

@@ -125,6 +125,15 @@ class Replica:
         self._append(inherited)
         self._commit(self.raft.commit_index)
 
+    def leave(self) -> None:
+        """Take no part any more: the core leads nobody, so nothing is proposed or read with it.
+
+        Nothing is collected from it from now on: what it took in now would never end.
+        """
+        self.removed = True
+        self.leads = False
+        self.raft.quorum_lost()
+
     def proposed(self, entry: Entry) -> None:
         """The machine itself folded `entry`, which it has just proposed."""
         assert entry.index == self.folded + 1

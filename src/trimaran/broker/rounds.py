@@ -298,7 +298,7 @@ class Rounds:
 
         What the journal holds of the group then is what its core counts as synced.
         """
-        replica.removed = True
+        replica.leave()
         self._dirty.pop(replica.group, None)
         self._next.items = [item for item in self._next.items if item[0] is not replica]
         done: asyncio.Future[None] = self._loop.create_future()

@@ -191,7 +191,7 @@ class ProducerTable:
         producer = self._producers.get(producer_id)
         if producer is None or self._is_expired(producer, log_time_ms):
             if first_sequence != 0 and log_end == 0 and not self._is_successor:
-                raise _out_of_order(producer_id, epoch, 0, first_sequence)
+                raise out_of_order(producer_id, epoch, 0, first_sequence)
             return _ACCEPT
 
         batches = producer.batches
@@ -212,7 +212,7 @@ class ProducerTable:
         else:
             expected = 0
         if first_sequence != expected:
-            raise _out_of_order(producer_id, epoch, expected, first_sequence)
+            raise out_of_order(producer_id, epoch, expected, first_sequence)
         return _ACCEPT
 
     def fold(
@@ -406,7 +406,8 @@ def _read_producer(reader: _Reader) -> tuple[int, _Producer]:
     return producer_id, _Producer(epoch, tuple(batches))
 
 
-def _out_of_order(producer_id: int, epoch: int, expected: int, found: int) -> RequestError:
+def out_of_order(producer_id: int, epoch: int, expected: int, found: int) -> RequestError:
+    """Return the refusal of a batch that comes too early, or again after too long."""
     return RequestError(
         ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
         f"producer {producer_id}, epoch {epoch}: expected sequence {expected}, found {found}",
