@@ -228,6 +228,7 @@ class Consensus:
         self.elections.forget(replica.group)
         self.heartbeats.led_changed(replica, is_leader=False)
         self.heartbeats.following_changed(replica)
+        self.mending.readmission.forget(replica)
         leader = replica.raft.leader
         if starts_over and leader is not None and leader != self.node_id:
             # The files may be here before its next heartbeat, which would then find all well.
@@ -319,8 +320,10 @@ class Consensus:
         if role is Role.LEADER:
             replica.leader_since_s = self._loop.time()
             self._announce(replica)
-        elif was_leader:
-            log.info("leadership lost group=%s term=%s", replica.group.hex(), raft.term)
+        else:
+            self.mending.readmission.forget(replica)
+            if was_leader:
+                log.info("leadership lost group=%s term=%s", replica.group.hex(), raft.term)
         self.heartbeats.led_changed(replica, is_leader=role is Role.LEADER)
         self.heartbeats.following_changed(replica)
         self.elections.role_changed(replica)

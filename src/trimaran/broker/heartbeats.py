@@ -153,10 +153,13 @@ class Heartbeats:
         All reads of a turn share one heartbeat to each node.
         """
         self._reading[replica.group] = replica
+        self._send_soon()
+        return self._number
+
+    def _send_soon(self) -> None:
         if not self._is_confirm_due:
             self._is_confirm_due = True
             self._loop.call_soon(self._send_all)
-        return self._number
 
     def _send_all(self) -> None:
         self._is_confirm_due = False
@@ -166,16 +169,15 @@ class Heartbeats:
                 self._send(node, pulse)
 
     def confirm_alive(self, nodes: Iterable[NodeId], done: Callable[[], None]) -> None:
-        """Call `done` when each of `nodes` has answered a heartbeat sent now, or is known gone.
+        """Call `done` when each of `nodes` has answered a heartbeat to come, or is known gone.
 
-        At the latest after CONFIRM_S. Called at once if there is nobody to ask.
+        At the latest after CONFIRM_S. Called at once if there is nobody to ask. All who ask in a
+        turn, and its reads, share one heartbeat to each node.
         """
-        numbers: dict[NodeId, int] = {}
-        for node in nodes:
-            if node != self._node_id and self.is_alive(node):
-                self._send(node, self._pulses[node])
-                numbers[node] = self._number
-        self._confirmations.wait(numbers, done)
+        asked = [node for node in nodes if node != self._node_id and self.is_alive(node)]
+        if asked:
+            self._send_soon()
+        self._confirmations.wait(dict.fromkeys(asked, self._number + 1), done)
 
     def is_alive(self, node: NodeId) -> bool:
         """Whether `node` was heard of lately; this node itself always is.
@@ -232,7 +234,7 @@ class Heartbeats:
 
     def gone(self, node: NodeId) -> None:
         """Those who wait for a sign of life of `node` need not: what it led is known as lost."""
-        self._confirmations.heard(node, self._number)
+        self._confirmations.heard(node, self._number + 1)
 
     # Facts about groups
 

@@ -118,16 +118,20 @@ class Installs:
             for group, due_s in list(self._due.items()):
                 if due_s > self._loop.time():
                     continue
+                # It may be wanted again while it is installed, and is installed again then.
+                del self._due[group]
                 found = self._owner.waiting(group)
-                if found is None or await self._install(found):
-                    del self._due[group]
+                again_s = None if found is None else await self._install(found)
+                if again_s is not None:
+                    self._due.setdefault(group, again_s)
             if self._due:
                 await asyncio.sleep(RETRY_S)
             else:
                 self._wanted.clear()
 
-    async def _install(self, found: RecoveredGroup) -> bool:
-        """Try every node that may lead the group; return whether it need not be tried again."""
+    async def _install(self, found: RecoveredGroup) -> float | None:
+        """Try every node that may lead the group; return from when on to do so again, if so."""
+        again_s = self._loop.time()
         leader, _ = self._leaders.hint(found.group)
         nodes = dict.fromkeys([leader] if leader is not None else [])
         nodes.update(dict.fromkeys(found.boundary.voters or self._node_ids))
@@ -142,13 +146,13 @@ class Installs:
                 )
                 is_done = False
                 if isinstance(error, DiskFullError):
-                    self._due[found.group] = self._loop.time() + FULL_RETRY_S
+                    again_s = self._loop.time() + FULL_RETRY_S
             await self._submit(self._store.plan_discard(found.group))
             if is_done:
-                return True
-            if self._due[found.group] > self._loop.time():
+                return None
+            if again_s > self._loop.time():
                 break
-        return self._owner.waiting(found.group) is not found
+        return again_s if self._owner.waiting(found.group) is found else None
 
     async def _from(self, node: NodeId, found: RecoveredGroup) -> bool:
         """Install the group from `node`; return whether it is done.

@@ -90,10 +90,19 @@ class LastResort:
     async def run(self) -> None:
         """Look for groups without leader, for ever."""
         while True:
+            self._forget_gone()
             for replica in self._owner.groups.all():
                 if self._is_leaderless(replica):
                     await self._consider(replica)
             await asyncio.sleep(LOOK_S)
+
+    def _forget_gone(self) -> None:
+        """A deleted group needs nobody."""
+        groups = self._owner.groups
+        for group in [group for group in self._leaderless_since_s if groups.get(group) is None]:
+            del self._leaderless_since_s[group]
+            self._said_s.pop(group, None)
+            self._readmission.vouch(group, ())
 
     def status(self, replica: Replica) -> MemberStatus:
         """Return what this member knows of its own log."""

@@ -196,12 +196,15 @@ class Membership:
         """Do what the commands would have led to that this node has not seen."""
         for group, partition in list(self._partitions.items()):
             if image.was_deleted(partition.topic_id):
+                self._note_deleted(partition.topic)
                 replica = self._consensus.groups.remove(group)
                 del self._partitions[group]
                 if replica is not None:
                     self._consensus.group_removed(replica)
                     replica.machine.deleted()
                     self._forget(group)
+        for topic in image.topics:
+            self._alter(topic)
         self.make_missing(image)
 
     # What the metadata says
@@ -501,9 +504,7 @@ class Membership:
                 partition.settings = settings
 
     def _delete(self, topic: Topic) -> None:
-        self._deleted_names[topic.name] = None
-        if len(self._deleted_names) > DELETED_TOPICS_MAX:
-            del self._deleted_names[next(iter(self._deleted_names))]
+        self._note_deleted(topic.name)
         for number in range(len(topic.partitions)):
             group = topic.group(number)
             self._partitions.pop(group, None)
@@ -519,6 +520,11 @@ class Membership:
                 self._forget(group)
             elif group in self._found:
                 self._remove_found(group)
+
+    def _note_deleted(self, name: str) -> None:
+        self._deleted_names[name] = None
+        if len(self._deleted_names) > DELETED_TOPICS_MAX:
+            del self._deleted_names[next(iter(self._deleted_names))]
 
     def _remove_found(self, group: GroupId) -> None:
         """Remove a group that takes no part; a crash may have kept it from being removed before."""

@@ -120,7 +120,7 @@ class Readmission:
             peer.send(PeerLane.CONTROL, write_readmit(Readmit(heard.boot_id, facts)))
 
     def forget(self, replica: Replica) -> None:
-        """The group is gone, or not led here any more."""
+        """The group is not led here any more."""
         for node in replica.node_ids:
             self._heard.pop((node, replica.group), None)
 
@@ -186,6 +186,5 @@ class Readmission:
             return
         log.warning("group repaired group=%s effect=votes again", replica.group.hex())
         self.count += 1
-        replica.raft.readmit()
         self._owner.touched(replica)
         self._readmitted(replica)

@@ -134,6 +134,15 @@ class Replica:
         self.leads = False
         self.raft.quorum_lost()
 
+    def repaired(self) -> None:
+        """The journal holds that the damage is repaired: this node votes again.
+
+        Both in one step: a core without its vote and without damage is one that finds out that its
+        disk was set back in time (`Consensus.ready_handled`).
+        """
+        self.damage = None
+        self.raft.readmit()
+
     def proposed(self, entry: Entry) -> None:
         """The machine itself folded `entry`, which it has just proposed."""
         assert entry.index == self.folded + 1

@@ -178,7 +178,7 @@ class _Round:
         # What was damaged again in the same round stays damaged: its record comes last.
         for repaired, _ in self.repaired:
             if all(group != repaired.group for group, _, _ in self.damaged):
-                repaired.damage = None
+                repaired.repaired()
         waiting = [done for _, _, done in self.boundaries] + [done for _, done in self.removed]
         waiting += [done for _, _, done in self.damaged] + [done for _, done in self.repaired]
         waiting += self.fences
@@ -316,8 +316,8 @@ class Rounds:
     def store_repaired(self, replica: Replica) -> "asyncio.Future[None]":
         """Note in the next round that the group's damage is repaired.
 
-        The future is done when that is synced; `replica` has no damage then, unless it was damaged
-        again in between.
+        The future is done when that is synced; `replica` has no damage and its vote then, unless
+        it was damaged again in between.
         """
         done: asyncio.Future[None] = self._loop.create_future()
         self._next.repaired.append((replica, done))
