@@ -117,10 +117,14 @@ def test_a_group_that_starts_over_says_so_to_the_leader_that_sent_it_there(leade
         observations=SimpleNamespace(incidents=nothing),
         elections=nothing,
         heartbeats=nothing,
+        mending=SimpleNamespace(readmission=nothing),
     )
-    replica = SimpleNamespace(group=GROUP, removed=False, raft=SimpleNamespace(leader=leader))
+    left = []
+    replica = SimpleNamespace(
+        group=GROUP, leave=lambda: left.append(True), raft=SimpleNamespace(leader=leader)
+    )
 
     Consensus.group_removed(consensus, replica, starts_over=True)
 
     assert missed == told
-    assert replica.removed
+    assert left

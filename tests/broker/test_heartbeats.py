@@ -408,6 +408,41 @@ async def test_reads_share_a_heartbeat_when_many_are_under_way():
 
 
 @pytest.mark.asyncio
+async def test_any_number_who_ask_for_a_sign_of_life_share_few_heartbeats():
+    """Each Metadata request asks: with a heartbeat each, answers over a long way came too late."""
+    bench = leading()
+    bench.beat()
+    bench.answer()
+    before = len(bench.peer.beats)
+    alive = []
+
+    for _ in range(10 * READS_UNDER_WAY_MAX):
+        for _ in range(3):
+            bench.heartbeats.confirm_alive([OTHER], lambda: alive.append(True))
+        await asyncio.sleep(0)
+    sent = bench.peer.beats[before:]
+    assert len(sent) <= READS_UNDER_WAY_MAX + 1
+
+    bench.heartbeats.receive_answer(bench.peer, HeartbeatAnswer(sent[0].number, 0, ()))
+    assert len(alive) == 3, "those who asked in its turn"
+    bench.answer()
+    bench.answer()
+    assert len(alive) == 30 * READS_UNDER_WAY_MAX
+
+
+@pytest.mark.asyncio
+async def test_who_waits_for_a_node_that_is_gone_goes_on():
+    bench = leading()
+    alive = []
+
+    bench.heartbeats.confirm_alive([OTHER], lambda: alive.append(True))
+    assert not alive
+    bench.heartbeats.gone(OTHER)
+
+    assert alive == [True]
+
+
+@pytest.mark.asyncio
 async def test_what_a_late_answer_says_of_groups_is_taken():
     """What the other side says once, it must not say in vain."""
     bench = leading()
