@@ -1,6 +1,7 @@
 """What is mended while the cluster goes on: load, deletions, settings, log starts that move."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -28,10 +29,9 @@ async def steady_load(bench):
     while True:
         leader = bench.leader()
         if leader is not None:
-            try:
-                leader.process.run(lambda at=leader: bench.replica(at).machine.append(batch, acks=-1))
-            except RequestError:
-                pass  # between two leaders
+            partition = bench.replica(leader).machine
+            with suppress(RequestError):  # between two leaders
+                leader.process.run(lambda at=partition: at.append(batch, acks=-1))
         await asyncio.sleep(APPEND_EVERY_S)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from trimaran.broker.peer_frames import PeerLane, write_repair_ask
 from trimaran.broker.peers import Peer
 from trimaran.broker.repair_frames import RepairAnswer, RepairAsk, RepairKind
-from trimaran.ids import GroupId, NodeId
+from trimaran.ids import BootId, GroupId, NodeId
 
 ANSWER_S = 5.0
 """A question that was not answered by then is not answered any more."""
@@ -18,11 +18,15 @@ ANSWER_S = 5.0
 class Asking:
     """This node's open questions."""
 
-    def __init__(self, peers: Mapping[NodeId, Peer]) -> None:
-        """`peers` are all other nodes."""
+    def __init__(self, peers: Mapping[NodeId, Peer], *, boot_id: BootId) -> None:
+        """`peers` are all other nodes.
+
+        Numbers begin anywhere (by `boot_id`): an answer to a question of an earlier life of this
+        node, which only names the number, is not taken for that to another question.
+        """
         self._peers = peers
         self._open: dict[int, tuple[NodeId, asyncio.Future[RepairAnswer]]] = {}
-        self._number = 0
+        self._number = boot_id >> 1
 
     def can_ask(self, node: NodeId) -> bool:
         """Whether there is a way to `node` now."""

@@ -114,7 +114,7 @@ class Mending:
         self._ports = ports
         self._tasks = tasks
         self._membership: Keeper | None = None
-        self.asking = Asking(owner.peers.peers)
+        self.asking = Asking(owner.peers.peers, boot_id=hello.boot_id)
         self.readmission = Readmission(
             owner=owner,
             groups=owner.groups,
