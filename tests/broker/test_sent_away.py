@@ -17,6 +17,9 @@ class Transport(asyncio.Transport):
     def set_write_buffer_limits(self, high=None, low=None):
         pass
 
+    def get_write_buffer_size(self):
+        return 0
+
     def close(self):
         self.closed = True
 

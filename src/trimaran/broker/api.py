@@ -56,7 +56,7 @@ class KafkaSettings:
     write_buffer_bytes_max: int = 8 * 1024 * 1024
     """Answers the client has not taken; beyond it the socket is not read."""
     slow_client_s: float = 30.0
-    """A client whose write buffer stays over the limit this long is closed."""
+    """A client over that limit that takes nothing for so long is closed."""
     request_receive_s: float = 30.0
     """A request must be complete this long after its first byte."""
     idle_timeout_s: float = 600.0

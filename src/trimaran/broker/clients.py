@@ -8,8 +8,9 @@ A session works on at most REQUESTS_PER_TURN requests in a turn, so that one cli
 not keep the loop from the others.
 
 Closed, each with one line in the log: frames that are none, requests that cannot be decoded, a
-request that does not become complete, a client that takes no answers, one that says nothing for
-long, and connections above the limits, of the node or of one address.
+request that does not become complete, a client that takes none of its answers (however slowly it
+takes them, it stays), one that says nothing for long, and connections above the limits, of the node
+or of one address.
 
 Does not: decode or encode (protocol.codec), frame (protocol.connection), answer (handlers).
 """
@@ -167,7 +168,11 @@ class ClientSession(asyncio.Protocol):
         self._check: Deadline | None = None
         self._heard_s = 0.0
         self._frame_begun_s: float | None = None
+        self._written_bytes = 0
         self._stuck_since_s: float | None = None
+        """Since when nothing was taken of what has to be."""
+        self._taken_bytes = 0
+        """How much of all that was written was taken by then."""
         self._advised_s: float | None = None
         self.stay = Stay()
 
@@ -218,13 +223,14 @@ class ClientSession(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not take its answers."""
         self._is_writing_paused = True
-        self._stuck_since_s = self._clients.deadlines.now_s()
+        self._expect_taking()
         self.update_reading()
 
     def resume_writing(self) -> None:
         """It has taken most of them."""
         self._is_writing_paused = False
-        self._stuck_since_s = None
+        if not self._is_closed:  # else all has to be taken
+            self._stuck_since_s = None
         self.go_on_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -276,7 +282,7 @@ class ClientSession(asyncio.Protocol):
         self._clients.closed_by_us_count += 1
         self._flush()
         self._is_closed = True
-        self._stuck_since_s = self._clients.deadlines.now_s()
+        self._expect_taking()
         self._frames.clear()
         self._frames_bytes = 0
         self._drop_all()
@@ -439,6 +445,7 @@ class ClientSession(asyncio.Protocol):
         if self._out and not self._is_closed:
             out, self._out = self._out, []
             self._counters.bytes_out += self._out_bytes
+            self._written_bytes += self._out_bytes
             self._out_bytes = 0
             self._transport.writelines(out)
 
@@ -458,6 +465,8 @@ class ClientSession(asyncio.Protocol):
         kafka = self._kafka
         now_s = self._clients.deadlines.now_s()
         self._arm_check()
+        if self._stuck_since_s is not None and self._count_taken() != self._taken_bytes:
+            self._expect_taking()  # slow it may be, as long as it goes on
         if self._stuck_since_s is not None and now_s - self._stuck_since_s >= kafka.slow_client_s:
             self.close(f"takes no answers for {kafka.slow_client_s} s", at_once=True)
             self._transport.abort()  # also when it was closed before and does not drain
@@ -470,6 +479,15 @@ class ClientSession(asyncio.Protocol):
             self.close(f"a request was not complete within {kafka.request_receive_s} s")
         elif not self._open and now_s - self._heard_s >= kafka.idle_timeout_s:
             self.close(f"idle for {kafka.idle_timeout_s} s")
+
+    def _expect_taking(self) -> None:
+        """From now on the client has to take something within `slow_client_s`."""
+        self._stuck_since_s = self._clients.deadlines.now_s()
+        self._taken_bytes = self._count_taken()
+
+    def _count_taken(self) -> int:
+        """Return how much of what was written the kernel has taken, to send when the client can."""
+        return self._written_bytes - self._transport.get_write_buffer_size()
 
 
 def is_routine(body: object) -> bool:

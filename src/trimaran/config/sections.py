@@ -132,7 +132,7 @@ class KafkaSection(Section):
         default=30_000,
         ge=100,
         le=3_600_000,
-        description="A client over that limit for so long is closed.",
+        description="A client over that limit that takes nothing for so long is closed.",
     )
     request_receive_ms: int = Field(
         default=30_000,
