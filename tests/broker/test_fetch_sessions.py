@@ -6,6 +6,7 @@ import pytest
 
 from trimaran.broker import fetch_sessions
 from trimaran.broker.fetch_sessions import FetchSessions
+from trimaran.broker.rows import ROWS_MAX
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import TopicId
 from trimaran.protocol.api import ApiKey
@@ -179,6 +180,20 @@ def test_a_session_cannot_hold_more_partitions_than_all_may(monkeypatch):
     sessions.close(small.session_id)
     assert made(sessions, 3, 1.0) is not None
     assert sessions.partition_count == 3
+
+
+@pytest.mark.parametrize("first_count", [1, ROWS_MAX + 1])
+def test_a_session_of_more_partitions_than_may_be_read_is_refused_and_not_kept(
+    broker, ask, first_count
+):
+    places = [("flights", number, 0) for number in range(ROWS_MAX + 1)]
+
+    answer = ask(*places[:first_count])
+    if first_count == 1:
+        answer = ask(*places[1:], session_id=answer.session_id, epoch=1)
+
+    assert answer.error_code == ErrorCode.INVALID_REQUEST
+    assert (len(broker.fetch_sessions), broker.fetch_sessions.partition_count) == (0, 0)
 
 
 def test_after_the_highest_epoch_comes_one():

@@ -5,7 +5,8 @@ its answer leaves out partitions without news. Epochs count the requests of a se
 lost answer is noticed: the reader then starts over with a full request.
 
 The cache is bounded. When it is full a new session takes the place of one that nobody used for a
-while; else the reader goes on without a session. (Kafka's also takes that of a smaller one.)
+while; else the reader goes on without a session. (Kafka's also takes that of a smaller one.) A
+session of more partitions than a request may name is not kept, for its reader is refused.
 
 Invariants: `partition_count` is what the sessions hold in all; a session's places are in the order
 in which the next answer looks at them.
@@ -15,6 +16,7 @@ Does not: read anything, or know who may read.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from trimaran.broker.rows import ROWS_MAX
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import TopicId
 from trimaran.protocol.messages import (
@@ -162,7 +164,8 @@ class FetchSessions:
         session.next_epoch()
         session.used_s = now_s
         self._sessions[session.session_id] = self._sessions.pop(session.session_id)
-        if not session.wanted or self.partition_count > 2 * PARTITIONS_MAX:
+        is_of_use = 0 < len(session.wanted) <= ROWS_MAX
+        if not is_of_use or self.partition_count > 2 * PARTITIONS_MAX:
             self.close(session.session_id)
         return session
 
@@ -176,7 +179,7 @@ class FetchSessions:
 
     def _has_room(self, count: int, now_s: float) -> bool:
         """Make room for a session of so many partitions, if somebody's place may be taken."""
-        if count > PARTITIONS_MAX:
+        if count > ROWS_MAX or count > PARTITIONS_MAX:
             return False
         while len(self._sessions) >= SESSIONS_MAX or self.partition_count + count > PARTITIONS_MAX:
             eldest = next(iter(self._sessions.values()))
