@@ -1,14 +1,17 @@
 """The long poll behind Fetch: read what there is, wait for what is not there yet.
 
 Partitions are visited in the order of the request and share its byte budget; the first batch found
-is returned whole even above every limit, so that a reader always advances (KIP-74). With too few
-bytes the wait watches the partitions: a wake marks one partition, and one pass in the next loop
-turn visits all that were marked, so that a round that commits in many partitions is one pass. What
-was read is kept and only continued, never read twice.
+is returned whole even above every limit, so that a reader always advances (KIP-74). A partition is
+read until the bytes suffice or it has no more. With too few bytes the wait watches the partitions:
+a wake marks one partition, and one pass in the next loop turn visits all that were marked, so that
+a round that commits in many partitions is one pass. What was read is kept and only continued, never
+read twice.
 
-The wait ends when the bytes suffice, a partition has an error, the time is over, or another answer
-of the connection is ready behind this one. A partition whose leader was lost a moment ago is no
-error: its reader waits for the successor (D7), and gets an empty answer if its time ends before.
+The wait ends when the bytes suffice, a partition has more than there is room for (batches are
+whole: a least number of bytes close to the limits might never be reached; Kafka counts bytes that
+are there to read), a partition has an error, the time is over, or another answer of the connection
+is ready behind this one. A partition whose leader was lost a moment ago is no error: its reader
+waits for the successor (D7), and gets an empty answer if its time ends before.
 A new leader's readers wait until it has committed an entry of its term: only then it knows how far
 readers were told that the log is committed. A leader says that an offset lies past its end only
 once a majority has confirmed that it still leads: a deposed one does not know the newest events,
@@ -118,6 +121,7 @@ class FetchWait:
         "_done",
         "_ended",
         "_expired",
+        "_is_full",
         "_min_bytes",
         "_park_deadline",
         "_pass_scheduled",
@@ -143,10 +147,13 @@ class FetchWait:
         self._bytes_max = bytes_max
         self._done = done
         self._size = 0
+        self._is_full = False
+        """Whether there is more to read than there is room for."""
         self._cursor = 0
         self._reading = False
         self._pass_scheduled = False
         self._wake_missed = False
+        """Whether a partition woke us during a read, or would have, had we watched it."""
         self._watching = False
         self._expired = False
         self._ended = False
@@ -188,12 +195,13 @@ class FetchWait:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Visit slots from the cursor on, until one needs a segment read or all were visited."""
+        """Visit slots from the cursor on, until one needs a segment read or none is due."""
         while self._cursor < len(self.slots):
             slot = self.slots[self._cursor]
-            if slot.is_due and not slot.is_settled and not self._visit(slot):
+            if not slot.is_due or slot.is_settled:
+                self._cursor += 1
+            elif not self._visit(slot):
                 return
-            self._cursor += 1
         self._conclude()
 
     def _visit(self, slot: FetchSlot) -> bool:
@@ -208,6 +216,7 @@ class FetchWait:
                 return self._go_on_with(partition.read_index(), self._judge_end)
             limit = min(slot.bytes_max - slot.size, self._bytes_max - self._size)
             if limit <= 0 and self._size > 0:
+                self._is_full = True
                 return True
             found = partition.read(slot.next_offset, max(limit, 1))
         except RequestError as error:
@@ -221,6 +230,7 @@ class FetchWait:
     def _go_on_with(self, found: "asyncio.Future[T]", take: Callable[[FetchSlot, T], None]) -> bool:
         """Go on with what `found` brings, which `take` gets; False, for that is later."""
         self._reading = True
+        self._wake_missed |= not self._watching
         found.add_done_callback(partial(self._came, take))
         return False
 
@@ -285,12 +295,14 @@ class FetchWait:
         if self._size > 0:
             limit = min(slot.bytes_max - slot.size, self._bytes_max - self._size)
             while size > limit and batches:
+                self._is_full = True
                 size -= len(batches[-1])
                 batches = batches[:-1]
             if not batches:
                 return
         slot.add(batches, size)
         self._size += size
+        slot.is_due = self._size < self._min_bytes and not (self._is_full or self._expired)
 
     def _came(self, take: Callable[[FetchSlot, T], None], found: "asyncio.Future[T]") -> None:
         self._reading = False
@@ -310,7 +322,6 @@ class FetchWait:
             self._let_go()
             self._call.fail(error)
             return
-        self._cursor += 1
         self._go_on()
 
     def _judge_end(self, slot: FetchSlot, _high_watermark: Offset) -> None:
@@ -320,11 +331,11 @@ class FetchWait:
             slot.error = _out_of_range(slot.partition, slot.next_offset)
         else:
             slot.is_due = True
-            self._wake_missed = True
 
     def _conclude(self) -> None:
-        enough = self._size >= self._min_bytes or self._expired or self._call.is_blocking
-        if enough or not self.slots or any(slot.is_settled for slot in self.slots):
+        enough = self._size >= self._min_bytes or self._is_full
+        ends = enough or self._expired or self._call.is_blocking
+        if ends or not self.slots or any(slot.is_settled for slot in self.slots):
             self._end()
             return
         if not self._watching:
@@ -334,12 +345,16 @@ class FetchWait:
             self.wake()
 
     def _watch(self) -> None:
-        """Ask to be woken. Only after a first pass: most fetches of a busy topic never wait."""
+        """Ask to be woken. Only after a first pass: most fetches of a busy topic never wait.
+
+        If that took loop turns, any partition may have changed meanwhile: all are due again.
+        """
         self._watching = True
         for slot in self.slots:
             assert slot.partition is not None
             slot.wait = self
             slot.handle = slot.partition.watch(slot.woken)
+            slot.is_due = self._wake_missed
 
     def _end(self) -> None:
         self._let_go()

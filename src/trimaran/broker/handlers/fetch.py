@@ -3,8 +3,8 @@
 Behavior:
   Returns committed batches, those below the high watermark, from the one that contains the asked
   offset; partitions in the order of the request within max.bytes and their own limits, the first
-  batch found always whole (KIP-74). With fewer than min.bytes it waits up to max.wait.ms, or until
-  another answer of the same connection is ready behind it.
+  batch found always whole (KIP-74). With fewer than min.bytes, and none kept out by a limit, it
+  waits up to max.wait.ms, or until another answer of the same connection is ready behind it.
   OFFSET_OUT_OF_RANGE only below the log start or above the log end: between high watermark and log
   end, and while a lost leader has no successor yet, the reader waits.
   In a fetch session (KIP-227) a request names what changed, its answer what has news; those that
