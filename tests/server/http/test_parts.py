@@ -36,16 +36,15 @@ def test_murmur2_is_that_of_other_clients(data):
 
 
 @given(st.lists(st.text(min_size=1, max_size=5), unique=True), st.integers(1, 4))
-def test_pages_hold_every_row_once_and_in_order(names, limit):
-    rows = sorted(names)
+def test_pages_hold_every_row_once_however_the_rows_come(names, limit):
     seen, after = [], None
-    for _ in range(len(rows) + 1):
-        page = page_of(rows, key=str, limit=limit, after=after)
+    for _ in range(len(names) + 1):
+        page = page_of(names, key=str, limit=limit, after=after)
         seen += page.items
         after = page.next
         if after is None:
             break
-    assert seen == rows
+    assert seen == sorted(names)
 
 
 def test_a_page_goes_on_behind_a_row_that_is_gone():

@@ -72,6 +72,25 @@ def test_long_lists_come_in_pages(api):
     assert page["total"] == 5
 
 
+def test_a_nodes_replicas_come_in_pages_though_one_topics_name_begins_anothers(api):
+    names = ("begun", "begun-dlq", "begun.retry")
+    for name in names:
+        api.create(name, partitions=4)
+
+    def listed():
+        page = api.get("/v1/node/partitions?limit=5", node=2).body
+        rows, pages_max = page["items"], page["total"]
+        while page["next"] is not None:
+            assert (pages_max := pages_max - 1) > 0, "the pages repeat"
+            page = api.get(f"/v1/node/partitions?limit=5&after={page['next']}", node=2).body
+            rows += page["items"]
+        return [(row["topic"], row["partition"]) for row in rows]
+
+    wanted = {(name, number) for name in names for number in range(4)}
+    places = api.wait(lambda: found if wanted <= set(found := listed()) else None)
+    assert len(places) == len(set(places))
+
+
 def test_partitions_tell_what_each_replica_holds(api):
     api.create("replicas", partitions=2)
     for number in range(4):

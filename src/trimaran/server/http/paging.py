@@ -1,11 +1,13 @@
 """Long lists in pages: a cursor is the last name or number of the page before.
 
-Lists are ordered by that key, so a page goes on where the one before ended, whatever came or went.
+Each list is put in the order of that key here, so a page goes on where the one before ended,
+whatever came or went: in any other order pages would repeat some rows and leave others out.
 Does not: keep anything between two requests.
 """
 
 import base64
 import binascii
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -27,16 +29,14 @@ class Page(Generic[T]):
 def page_of(
     rows: Sequence[T], *, key: Callable[[T], str], limit: int, after: str | None
 ) -> Page[T]:
-    """Return the next `limit` of `rows`, which ascend by `key`.
+    """Return the next `limit` of `rows` by `key`, of which no two are equal.
 
     Raises:
         ProblemError: `after` is no cursor of ours (422).
     """
-    begin = 0
-    if after is not None:
-        last = decode_cursor(after)
-        begin = next((at for at, row in enumerate(rows) if key(row) > last), len(rows))
-    items = rows[begin : begin + limit]
+    ordered = sorted(rows, key=key)
+    begin = 0 if after is None else bisect_right(ordered, decode_cursor(after), key=key)
+    items = ordered[begin : begin + limit]
     has_more = begin + limit < len(rows)
     return Page(items, encode_cursor(key(items[-1])) if has_more else None, len(rows))
 
