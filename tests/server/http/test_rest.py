@@ -242,6 +242,23 @@ def test_an_idempotency_key_is_the_id_of_the_event(api):
     assert [row["id"] for row in several.body["items"]] == ["order-7/0", "order-7/1"]
 
 
+def test_an_event_sent_again_without_a_key_is_stored_once_on_several_partitions(api):
+    api.create("retried", partitions=3, config={"event.dedup.enable": "true"})
+    by_key = {"idempotency-key": "payment-7"}
+    by_header = {"value": 8, "headers": [{"name": "Nats-Msg-Id", "value": "in-header"}]}
+    for node in (1, 1, 2, 3):
+        first = api.publish("retried", {"value": 7}, headers=by_key, node=node)
+    for node in (1, 1, 2, 3):
+        rows = [{"value": number, "id": f"id-{number}"} for number in range(6)]
+        second = api.publish("retried", *rows, node=node)
+    for node in (1, 1, 2, 3):
+        third = api.publish("retried", by_header, node=node)
+    assert [answer.status for answer in (first, second, third)] == [200, 200, 200]
+    found = api.get("/v1/topics/retried/events?offset=0").body["items"]
+    assert sorted(row["value"]["data"] for row in found) == [0, 1, 2, 3, 4, 5, 7, 8]
+    assert len({row["partition"] for row in found}) > 1
+
+
 def test_the_same_key_goes_where_kafka_clients_put_it(api):
     from aiokafka.partitioner import murmur2
 

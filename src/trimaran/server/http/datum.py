@@ -74,7 +74,6 @@ def event_of(
     """Return a record as it is shown."""
     size = len(record.key or b"") + len(record.value or b"")
     headers = []
-    event_id: str | None = None
     for name, value in record.headers:
         size += len(name) + len(value or b"")
         shown = "text" if view == "auto" else view
@@ -83,8 +82,7 @@ def event_of(
                 name=name.decode(errors="replace"), value=datum(value, shown, bytes_max=bytes_max)
             )
         )
-        if value is not None and event_id is None and (name == id_header or name in ID_HEADERS):
-            event_id = value.decode(errors="replace")
+    event_id = id_of(record, id_header)
     return Event(
         topic=topic,
         partition=partition,
@@ -94,10 +92,18 @@ def event_of(
         key=datum(record.key, view, bytes_max=bytes_max),
         value=datum(record.value, view, bytes_max=bytes_max),
         headers=headers,
-        event_id=event_id,
+        event_id=None if event_id is None else event_id.decode(errors="replace"),
         size_bytes=size,
         leader_epoch=leader_epoch,
     )
+
+
+def id_of(record: Record, id_header: bytes) -> bytes | None:
+    """Return the event's id, the first where it has several; None if it has none."""
+    for name, value in record.headers:
+        if value is not None and (name == id_header or name in ID_HEADERS):
+            return value
+    return None
 
 
 def filter_row(record: Record, partition: int) -> dict[str, Any]:

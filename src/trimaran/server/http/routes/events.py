@@ -14,6 +14,7 @@ from trimaran.errors import RequestError
 from trimaran.metadata.topology import Topic
 from trimaran.server.http import problems
 from trimaran.server.http.context import NodeContext, now_ms
+from trimaran.server.http.datum import id_of
 from trimaran.server.http.endpoint import Asked, Endpoint, Reply, get
 from trimaran.server.http.kafka.partitioning import partition_of_key
 from trimaran.server.http.kafka.publishing import (
@@ -131,7 +132,7 @@ async def publish(asked: Asked[PublishQuery, PublishBody]) -> Reply:
         record_of(event, at=at, id_header=id_header, now_ms=at_ms)
         for at, event in enumerate(events)
     ]
-    placed = place(topic, events, records)
+    placed = place(topic, events, records, id_header=id_header.encode())
     parts = await asyncio.gather(
         *(
             append(node, topic, number, rows, timeout_ms / 1000)
@@ -192,17 +193,21 @@ def with_ids(events: list[NewEvent], key: str | None) -> list[NewEvent]:
 
 
 def place(
-    topic: Topic, events: Sequence[NewEvent], records: Sequence[ToStore]
+    topic: Topic, events: Sequence[NewEvent], records: Sequence[ToStore], *, id_header: bytes
 ) -> dict[int, list[ToStore]]:
-    """Return what goes to which partition; what has no key goes to one, the next each time."""
+    """Return what goes to which partition: by key, else by id, the rest to the next one each time.
+
+    By id, because only the partition that has an event knows a repetition of it.
+    """
     partition_count = len(topic.partitions)
-    keyless = next(_turn) % partition_count
+    next_one = next(_turn) % partition_count
     placed: dict[int, list[ToStore]] = {}
     for event, row in zip(events, records, strict=True):
         number = event.partition
         if number is None:
             key = row.record.key
-            number = keyless if key is None else partition_of_key(key, partition_count)
+            name = id_of(row.record, id_header) if key is None else key
+            number = next_one if name is None else partition_of_key(name, partition_count)
         elif number >= partition_count:
             raise field_problem(
                 f"events[{row.index}].partition", f"{number}", f"0 to {partition_count - 1}"
