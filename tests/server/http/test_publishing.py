@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from trimaran.errors import ErrorCode, RequestError
+from trimaran.errors import ErrorCode, ProtocolError, RequestError
 from trimaran.ids import NodeId, TopicId
 from trimaran.metadata.topology import Topic
 from trimaran.protocol.api import ApiKey
@@ -53,7 +53,7 @@ class Leaders:
         name = (header.producer_id, header.base_sequence)
         self.sent.append(batch)
         step = self.script.pop(0) if self.script else "store"
-        if step in ("store", "store, then break"):
+        if step in ("store", "store, then break", "store, then garbage"):
             self.log.setdefault(name, len(self.log))
         if isinstance(step, ErrorCode):
             return answer(step)
@@ -61,6 +61,8 @@ class Leaders:
             raise NotSentError("refused")
         if step in ("break", "store, then break"):
             raise ConnectionResetError("broken")
+        if step == "store, then garbage":
+            raise ProtocolError("no answer")
         return answer(ErrorCode.NONE, self.log[name])
 
 
@@ -118,6 +120,40 @@ async def test_an_outcome_that_stays_unknown_is_told_so_and_its_producer_never_u
     first = parse_header(cluster.sent[0]).producer_id
     await append(cluster, found)
     assert parse_header(cluster.sent[-1]).producer_id != first
+
+
+@pytest.mark.parametrize("before", ["store, then break", "store, then garbage"])
+@pytest.mark.parametrize("refusal", [ErrorCode.MESSAGE_TOO_LARGE, ErrorCode.INVALID_RECORD])
+@pytest.mark.asyncio
+async def test_a_refusal_of_what_may_be_stored_leaves_the_outcome_unknown(before, refusal):
+    cluster = Leaders(before, refusal)
+    found = publisher(cluster)
+    with pytest.raises(OutcomeUnknownError, match=refusal.name):
+        await append(cluster, found)
+    (stored,) = await append(cluster, found)
+    assert stored.offset == 1, "the next event is stored, and no duplicate of the one before"
+    assert len(cluster.log) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_of_what_was_never_stored_is_told_and_its_producer_goes_on():
+    cluster = Leaders("not sent", ErrorCode.LEADER_NOT_AVAILABLE, ErrorCode.MESSAGE_TOO_LARGE)
+    found = publisher(cluster)
+    with pytest.raises(RequestError) as refused:
+        await append(cluster, found)
+    assert refused.value.code is ErrorCode.MESSAGE_TOO_LARGE
+    await append(cluster, found)
+    assert len(set(cluster.sent)) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_producer_that_is_refused_at_once_is_not_used_again():
+    cluster = Leaders(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    found = publisher(cluster)
+    with pytest.raises(RequestError):
+        await append(cluster, found)
+    await append(cluster, found)
+    assert len({parse_header(batch).producer_id for batch in cluster.sent}) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Appending through idempotent producers of the node's own: sent again, never stored twice.
 
 A batch is sent with the id and sequence of a *slot*, which no other batch uses meanwhile; a retry
-is the same bytes, so the leader, old or new, stores them once. A slot whose last batch ended for
-certain goes on with the next sequence; one whose outcome stayed unknown is thrown away.
+is the same bytes, so the leader, old or new, stores them once. A slot whose last batch surely was
+stored goes on with the next sequence, one whose batch surely was not with the same. After an
+attempt that may have stored the batch, a refusal of the next proves nothing: the outcome is
+unknown. Such a slot is thrown away, for another batch with its sequence could be taken for a
+repetition.
 
 Where a topic judges event ids, what was stored is read back: the leader stores a batch without its
 duplicates and answers with its base offset, so records that are missing there were duplicates. Each
@@ -14,7 +17,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from trimaran.errors import ErrorCode, RequestError
+from trimaran.errors import ErrorCode, ProtocolError, RequestError
 from trimaran.ids import GroupId, NodeId
 from trimaran.metadata.topology import Topic
 from trimaran.protocol.api import ApiKey
@@ -55,7 +58,7 @@ class NothingStoredError(Exception):
 
 
 class OutcomeUnknownError(Exception):
-    """Time is up, and the events may or may not be stored."""
+    """The events may or may not be stored."""
 
 
 @dataclass(slots=True)
@@ -97,7 +100,8 @@ class Publisher:
 
         Raises:
             RequestError: refused; nothing was stored.
-            NothingStoredError, OutcomeUnknownError: time is up.
+            NothingStoredError: time is up.
+            OutcomeUnknownError: time is up, or what may be stored was refused when sent again.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         base, header = await self._send(topic, partition, records, deadline)
@@ -154,9 +158,10 @@ class Publisher:
         try:
             base = await self._until_stored(topic, partition, batch, deadline)
         except RequestError as error:
-            if error.code in _FORGOTTEN and slot.sequence > 0:
+            if error.code not in _FORGOTTEN:
+                self._give_back(group, slot)
+            elif slot.sequence > 0:
                 return await self._send(topic, partition, records, deadline)
-            self._give_back(group, slot)
             raise
         except NothingStoredError:
             self._give_back(group, slot)
@@ -182,17 +187,17 @@ class Publisher:
                 return await self._client.unless_moved(group, leader, attempt, left)
             except NotSentError as error:
                 reason = str(error)
-            except OSError as error:
+            except (OSError, ProtocolError) as error:
                 may_be_stored = True
                 reason = f"node {leader} did not answer: {told(error)}"
             except RequestError as error:
+                reason = f"node {leader}: {error.code.name} {error}"
                 if error.code in _MAYBE_STORED:
                     may_be_stored = True
-                elif error.code in _FORGOTTEN and may_be_stored:
-                    break
                 elif error.code not in _AGAIN:
+                    if may_be_stored:
+                        break  # what is refused now may be in the log by an attempt before
                     raise
-                reason = f"node {leader}: {error.code.name} {error}"
             pause = min(RETRY_S, max(0.0, deadline - loop.time()))
             await self._client.wait_news(group, term, pause)
         if may_be_stored:
