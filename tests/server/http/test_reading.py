@@ -2,17 +2,21 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
 from trimaran.metadata.topology import Topic
-from trimaran.records.batch import parse_header
+from trimaran.records.batch import Codec, parse_header
 from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record
 from trimaran.server.http import reading
+from trimaran.server.http.endpoint import Asked
 from trimaran.server.http.kafka.asking import EARLIEST, Fetched, Found
+from trimaran.server.http.models.base import NoBody
 from trimaran.server.http.models.events import EventsQuery
+from trimaran.server.http.routes import events
 
 pytestmark = pytest.mark.asyncio
 
@@ -61,9 +65,9 @@ def log_of(monkeypatch):
     return make
 
 
-def batch(offset, *times, value=b"v"):
+def batch(offset, *times, value=b"v", codec=Codec.NONE):
     rows = [Record(value, timestamp_ms=time) for time in times]
-    return build_batch(rows, base_offset=offset)
+    return build_batch(rows, base_offset=offset, codec=codec)
 
 
 async def read(partitions, **query):
@@ -98,6 +102,62 @@ async def test_the_last_event_is_shown_however_large_it_is(log_of):
     log_of([batch(0, 1), batch(1, 2, value=b"x" * 100_000)])
     rows, _ = await read(1, last=True, limit=10, max_bytes=1_024)
     assert rows[-1] == (0, 1)
+
+
+LINE = b"request served in 12 ms " * 400
+
+
+def compressed(batches):
+    rows = [batch(number * 10, *range(10), value=LINE, codec=Codec.ZSTD) for number in batches]
+    assert sum(map(len, rows)) < len(LINE), "all of them are fewer bytes than one event"
+    return rows
+
+
+@pytest.mark.parametrize("max_bytes", [1_024, len(LINE) * 3, len(LINE) * 25])
+async def test_pages_of_compressed_events_are_bounded_as_decoded_and_lose_none(log_of, max_bytes):
+    log_of(compressed(range(5)), compressed(range(5)))
+    expected = max(1, max_bytes // len(LINE))
+    seen, next_offsets, pages = [], {0: 0, 1: 0}, 0
+    for number in (0, 1):
+        while next_offsets[number] < 50:
+            query = EventsQuery(offset=next_offsets[number], limit=1_000, max_bytes=max_bytes)
+            rows, (part,), more = await reading.read_events(NODE, topic(2), [number], query)
+            seen += [(row.partition, row.record.offset) for row in rows]
+            next_offsets[number] = part.next
+            assert len(rows) == min(expected, 50 - rows[0].record.offset)
+            assert more == (part.next < 50)
+            pages += 1
+    assert seen == [(number, offset) for number in (0, 1) for offset in range(50)]
+    assert pages == 2 * -(-50 // expected)
+
+
+async def test_an_answer_of_many_partitions_is_bounded_as_a_whole(log_of):
+    log_of(*(compressed([0]) for _ in range(8)))
+    rows, reads = await read(8, offset=0, limit=1_000, max_bytes=len(LINE) * 4)
+    assert len(rows) == 4
+    given = dict(rows)
+    assert [part.next for part in reads] == [given.get(number, -1) + 1 for number in range(8)]
+
+
+async def test_the_last_compressed_events_are_bounded_as_decoded(log_of):
+    log = log_of(compressed(range(10)))
+    rows, (part,) = await read(1, last=True, limit=1_000, max_bytes=len(LINE) * 12)
+    assert [offset for _, offset in rows] == list(range(88, 100))
+    assert part.next == 100
+    assert log.fetches < 40
+
+
+async def test_events_come_to_the_loop_as_json(log_of):
+    log_of([batch(0, *range(10), value=b'{"a": 1}')])
+    node = SimpleNamespace(
+        kafka=None, decoding=None, node_id=1, user_topic=lambda name: topic(partitions=1)
+    )
+    asked = Asked(
+        node=node, path={"topic": "t"}, query=EventsQuery(offset=0), body=NoBody(), headers={}
+    )
+    found = await events.read(asked)
+    assert {type(item) for item in found.items} == {msgspec.Raw}
+    assert [msgspec.json.decode(item)["offset"] for item in found.items] == list(range(10))
 
 
 async def test_the_last_events_are_found_behind_holes_that_compaction_left(log_of):

@@ -1,6 +1,8 @@
 """The reader behind tails: what it read is offered once, or read again; tails go at their pace."""
 
 import asyncio
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -8,13 +10,15 @@ import pytest
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
 from trimaran.metadata.topology import Topic
+from trimaran.records.batch import Codec, parse_header
+from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record
 from trimaran.server.http import feeds
 from trimaran.server.http.feeds import TailFeed
 from trimaran.server.http.models.stream import Subscribe
 from trimaran.server.http.problems import TOO_MANY, ProblemError
 from trimaran.server.http.reading import Seen
-from trimaran.server.http.tails import TopicTail, Watcher
+from trimaran.server.http.tails import QUEUED_BYTES_MAX, TopicTail, Watcher
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,6 +28,10 @@ TOPIC = Topic(
     partitions=((NodeId(1),), (NodeId(1),)),
     settings={},
 )
+
+
+class Shown(dict):
+    """What is shown of an event, of which it can be seen that it is let go."""
 
 
 class Reader(TopicTail):
@@ -38,7 +46,7 @@ class Reader(TopicTail):
     async def _end(self, topic, number):
         return self.ends[number]
 
-    async def _sample(self, topic, number, end, share):
+    async def _sample(self, topic, number, end, share, *, bytes_max):
         if number in self.failing:
             raise RequestError(ErrorCode.LEADER_NOT_AVAILABLE, "none")
         rows = [seen(number, at) for at in range(self._next[number], end)]
@@ -47,8 +55,8 @@ class Reader(TopicTail):
         return rows
 
 
-def seen(partition, offset):
-    return Seen(partition, Record(b"v", offset=offset), False, 1)
+def seen(partition, offset, size_bytes=1):
+    return Seen(partition, Record(b"v", offset=offset), False, 1, size_bytes)
 
 
 def places(watcher):
@@ -117,12 +125,64 @@ async def test_a_crowd_of_filters_ends_no_tail():
         async def matches(self, expression, rows):
             raise ProblemError(TOO_MANY, "too many filters run at once")
 
-    sent = []
-
-    async def send(message):
-        sent.append(message)
-
     node = SimpleNamespace(user_topic=lambda name: TOPIC, decoding=None, filters=Busy())
     asked = Subscribe(id="t", feed="tail", topic="t", filter="true")
-    await TailFeed(node, None, asked, send)._send_rows([seen(0, 1), seen(0, 2)], 3, limit=10)
-    assert (sent[0].items, sent[0].missed, sent[0].filtered) == ([], 5, 0)
+    found = await TailFeed(node, None, asked, None)._message([seen(0, 1), seen(0, 2)], 3, limit=10)
+    assert (found.items, found.missed, found.filtered) == ([], 5, 0)
+
+
+async def test_what_waits_for_a_slow_watcher_is_bounded_by_bytes_too():
+    watcher = Watcher(partition=None, is_filtered=False)
+    large = QUEUED_BYTES_MAX // 4
+    watcher.offer([seen(0, at, large) for at in range(10)], {})
+    assert places(watcher) == ([(0, at) for at in range(6, 10)], 6)
+    watcher.offer([seen(0, at, large) for at in range(10, 14)], {})
+    assert places(watcher) == ([(0, at) for at in range(10, 14)], 0)
+    watcher.offer([seen(0, 14, QUEUED_BYTES_MAX + 1)], {})
+    assert places(watcher) == ([(0, 14)], 0)
+
+
+async def test_a_reader_decodes_no_more_bytes_than_its_tick_may():
+    batches = [
+        build_batch([Record(b"x" * 1_000)] * 10, base_offset=at, codec=Codec.ZSTD)
+        for at in (0, 10, 20)
+    ]
+
+    class Replica:
+        log_start = 0
+
+        def read(self, offset, bytes_max):
+            return [batch for batch in batches if parse_header(batch).last_offset >= offset]
+
+    reader = TopicTail(
+        SimpleNamespace(replica=lambda topic, number: Replica(), decoding=None), TOPIC
+    )
+    reader._next[0] = 0
+    for bytes_max, count in ((1, 1), (4_500, 5), (12_000, 12), (1_000_000, 30)):
+        rows = await reader._sample(TOPIC, 0, 30, 30, bytes_max=bytes_max)
+        assert [row.record.offset for row in rows] == list(range(count))
+
+
+async def test_a_tail_lets_events_go_before_it_waits_for_its_client():
+    gone = asyncio.Event()
+    offered = Seen(0, Record(b"v", offset=1), False, 1, 1, Shown())
+    weakref.finalize(offered.shown, gone.set)
+
+    class Tails:
+        async def watch(self, topic, watcher):
+            nonlocal offered
+            watcher.offer([offered], {})
+            offered = None
+
+        def unwatch(self, tail, watcher):
+            pass
+
+    async def send(message):
+        gc.collect()
+        await asyncio.wait_for(gone.wait(), 1.0)
+        raise OSError("the client is gone")
+
+    node = SimpleNamespace(user_topic=lambda name: TOPIC, decoding=None)
+    feed = TailFeed(node, Tails(), Subscribe(id="t", feed="tail", topic="t"), send)
+    with pytest.raises(OSError, match="gone"):
+        await feed.run()

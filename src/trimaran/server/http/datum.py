@@ -72,10 +72,8 @@ def event_of(
     bytes_max: int = SHOWN_BYTES_MAX,
 ) -> Event:
     """Return a record as it is shown."""
-    size = len(record.key or b"") + len(record.value or b"")
     headers = []
     for name, value in record.headers:
-        size += len(name) + len(value or b"")
         shown = "text" if view == "auto" else view
         headers.append(
             Header(
@@ -93,9 +91,17 @@ def event_of(
         value=datum(record.value, view, bytes_max=bytes_max),
         headers=headers,
         event_id=None if event_id is None else event_id.decode(errors="replace"),
-        size_bytes=size,
+        size_bytes=size_of(record),
         leader_epoch=leader_epoch,
     )
+
+
+def size_of(record: Record) -> int:
+    """Return the bytes of key, value and headers."""
+    size = len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        size += len(name) + len(value or b"")
+    return size
 
 
 def id_of(record: Record, id_header: bytes) -> bytes | None:

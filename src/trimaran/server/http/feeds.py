@@ -20,7 +20,7 @@ from trimaran.server.http.context import NodeContext, now_ms
 from trimaran.server.http.datum import filter_row
 from trimaran.server.http.health import judge
 from trimaran.server.http.models.cluster import NodeFacts
-from trimaran.server.http.models.events import EventsQuery, View
+from trimaran.server.http.models.events import EventsQuery
 from trimaran.server.http.models.metrics import HappeningList, IncidentList, SeriesValues
 from trimaran.server.http.models.stream import (
     ClusterNews,
@@ -34,7 +34,7 @@ from trimaran.server.http.models.stream import (
     Subscribe,
 )
 from trimaran.server.http.problems import ProblemError, field_problem, not_found
-from trimaran.server.http.reading import Seen, in_thread, read_events, shown
+from trimaran.server.http.reading import Seen, encoded, in_thread, read_events
 from trimaran.server.http.routes.topics import partition_state
 from trimaran.server.http.tails import TICK_S, Tails, Watcher
 from trimaran.server.observing.merging import merged
@@ -82,11 +82,12 @@ class TailFeed:
         limit = max(1, round(self._asked.rate * pause_s))
         try:
             if self._asked.from_ == "last":
-                await self._send_last({at: tail.position(at) for at in self._numbers()})
+                ends = {at: tail.position(at) for at in self._numbers()}
+                await self._send(await self._last_before(ends))
             while not self.watcher.is_over:
                 await self.watcher.news.wait()
-                rows, missed = self.watcher.take()
-                await self._send_rows(rows, missed, limit=limit)
+                # No name holds the events themselves while a slow client is waited for.
+                await self._send(await self._message(*self.watcher.take(), limit=limit))
                 await asyncio.sleep(pause_s)
             raise not_found(f"topic {self._topic.name!r} was deleted")
         finally:
@@ -97,14 +98,14 @@ class TailFeed:
             return [self._asked.partition]
         return range(len(self._topic.partitions))
 
-    async def _send_last(self, ends: dict[int, int | None]) -> None:
-        """Send what was there before the reader began."""
+    async def _last_before(self, ends: dict[int, int | None]) -> Events:
+        """Return what was there before the reader began."""
         query = EventsQuery(last=True, limit=self._asked.last, filter=self._filter)
         rows, _, _ = await read_events(self._node, self._topic, list(self._numbers()), query)
         before = [row for row in rows if row.record.offset < (ends.get(row.partition) or 0)]
-        await self._send_items(before, missed=0, filtered=0)
+        return await self._events(before, missed=0, filtered=0)
 
-    async def _send_rows(self, rows: list[Seen], missed: int, *, limit: int) -> None:
+    async def _message(self, rows: list[Seen], missed: int, *, limit: int) -> Events:
         filtered = 0
         if self._filter is not None and rows:
             views = await in_thread(
@@ -125,37 +126,28 @@ class TailFeed:
             sampled = [rows[int(at * step)] for at in range(limit)]
             missed += len(rows) - len(sampled)
             rows = sampled
-        await self._send_items(rows, missed=missed, filtered=filtered)
+        return await self._events(rows, missed=missed, filtered=filtered)
 
-    async def _send_items(self, rows: list[Seen], *, missed: int, filtered: int) -> None:
+    async def _events(self, rows: list[Seen], *, missed: int, filtered: int) -> Events:
         self._missed_total += missed
         self._seen_total += len(rows) + filtered
         header = self._topic.effective_settings().event_dedup_header.encode()
         items = await in_thread(
             self._node,
-            lambda: [encoded(self._topic, row, self._asked.view, header) for row in rows],
+            lambda: [
+                encoded(self._topic, row, self._asked.view, header, bytes_max=SHOWN_BYTES)
+                for row in rows
+            ],
         )
-        await self._send(
-            Events(
-                id=self._asked.id,
-                items=items,
-                missed=missed,
-                missed_total=self._missed_total,
-                seen_total=self._seen_total,
-                filtered=filtered,
-                at_ms=now_ms(),
-            )
+        return Events(
+            id=self._asked.id,
+            items=items,
+            missed=missed,
+            missed_total=self._missed_total,
+            seen_total=self._seen_total,
+            filtered=filtered,
+            at_ms=now_ms(),
         )
-
-
-def encoded(topic: Topic, row: Seen, view: View, header: bytes) -> msgspec.Raw:
-    """Return an event as JSON, once for all who watch it the same way."""
-    key = (view, header)
-    known = row.shown.get(key)
-    if known is None:
-        event = shown(topic, row, view, header, bytes_max=SHOWN_BYTES)
-        known = row.shown[key] = msgspec.Raw(msgspec.json.encode(event))
-    return known
 
 
 async def metrics(node: NodeContext, asked: Subscribe, send: Send) -> None:

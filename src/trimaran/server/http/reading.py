@@ -1,8 +1,9 @@
 """Events out of the log: from an offset, from a time, the last ones; with a filter.
 
-Batches come from the leader through the Kafka client; they are decoded and shown in the decoding
-thread, a bounded number of them. A reader of the end goes backwards from there, in steps, and looks
-at no more events than `scan`, however long the log is.
+Batches come from the leader through the Kafka client; they are decoded and encoded as JSON in the
+decoding thread, a bounded number of them. What bounds a read counts events as they are decoded: a
+batch of a few bytes may hold megabytes. A reader of the end goes backwards from there, in steps,
+and looks at no more events than `scan`, however long the log is.
 Does not: follow (tails do).
 """
 
@@ -16,11 +17,11 @@ import msgspec
 
 from trimaran.errors import RequestError
 from trimaran.metadata.topology import Topic
-from trimaran.records.batch import parse_header
+from trimaran.records.batch import BatchHeader, parse_header
 from trimaran.records.entry import Payload
 from trimaran.records.iteration import Record, iterate_records
 from trimaran.server.http.context import NodeContext
-from trimaran.server.http.datum import SHOWN_BYTES_MAX, event_of, filter_row
+from trimaran.server.http.datum import SHOWN_BYTES_MAX, event_of, filter_row, size_of
 from trimaran.server.http.kafka.asking import (
     EARLIEST,
     LATEST,
@@ -48,8 +49,14 @@ class Seen:
     record: Record
     log_append: bool
     leader_epoch: int
+    size_bytes: int
     shown: dict[object, msgspec.Raw] = field(default_factory=dict)
     """As JSON, by how it is shown: tails show one row to many."""
+
+
+def seen_in(header: BatchHeader, record: Record, partition: int) -> Seen:
+    """Return a record of the batch with this header."""
+    return Seen(partition, record, header.is_log_append_time, header.leader_epoch, size_of(record))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +71,7 @@ class PartitionRead:
     seen: list[Seen] = field(default_factory=list)
     scanned: int = 0
     bytes: int = 0
+    """Of all that is in `seen`."""
 
     @property
     def is_at_end(self) -> bool:
@@ -87,7 +95,7 @@ async def read_partition(
     bytes_max: int,
     log_start: int,
 ) -> PartitionRead:
-    """Return up to `scan` records of [begin, end), as far as `bytes_max` reaches.
+    """Return up to `scan` records of [begin, end), the last of them the one that fills `bytes_max`.
 
     Raises:
         RequestError: there was no leader in time, or what is stored cannot be read.
@@ -116,28 +124,33 @@ async def read_partition(
             break
         for at in range(0, len(found.batches), BATCHES_OF_ONE_TURN):
             some = found.batches[at : at + BATCHES_OF_ONE_TURN]
-            await in_thread(node, partial(take, read, some, end, scan))
+            await in_thread(
+                node, partial(take, read, some, end=end, scan=scan, bytes_max=bytes_max)
+            )
     return read
 
 
-def take(read: PartitionRead, batches: Sequence[Payload], end: int, scan: int) -> None:
-    """Take in records of whole batches, from where the read stands."""
+def take(
+    read: PartitionRead, batches: Sequence[Payload], *, end: int, scan: int, bytes_max: int
+) -> None:
+    """Take in records, from where the read stands until it has enough."""
     for batch in batches:
         header = parse_header(batch)
-        if header.last_offset < read.next or read.scanned >= scan or read.next >= end:
+        if header.last_offset < read.next:
             continue
-        read.bytes += len(batch)
+        if read.next >= end or read.scanned >= scan or read.bytes >= bytes_max:
+            return
         stop = header.last_offset + 1
         for record in iterate_records(batch):
             if record.offset < read.next:
                 continue
-            if record.offset >= end or read.scanned >= scan:
+            if record.offset >= end or read.scanned >= scan or read.bytes >= bytes_max:
                 stop = record.offset
                 break
+            row = seen_in(header, record, read.partition)
             read.scanned += 1
-            read.seen.append(
-                Seen(read.partition, record, header.is_log_append_time, header.leader_epoch)
-            )
+            read.bytes += row.size_bytes
+            read.seen.append(row)
         read.next = stop
 
 
@@ -223,18 +236,31 @@ async def read_events(
     known = await bounds(node, topic, partitions)
     is_last = sum(ways) == 0 or bool(query.last)
     reads = await _read_all(node, topic, known, query, is_last=is_last)
-    seen = in_time_order(reads)
+    seen = await in_thread(node, partial(in_time_order, reads))
     if query.filter is not None:
         rows = await in_thread(
             node, lambda: [filter_row(row.record, row.partition) for row in seen]
         )
         matches = await node.filters.matches(query.filter, rows)
         seen = [row for row, holds in zip(seen, matches, strict=True) if holds]
-    cut = seen[-query.limit :] if is_last else seen[: query.limit]
+    if is_last:
+        cut = seen[len(seen) - count_within(seen[::-1], query) :]
+    else:
+        cut = seen[: count_within(seen, query)]
     if not is_last and len(cut) < len(seen):
         rewind(reads, cut)
     more = len(cut) < len(seen) or not all(read.is_at_end for read in reads)
     return cut, reads, more
+
+
+def count_within(rows: Sequence[Seen], query: EventsQuery) -> int:
+    """Return how many of `rows` one answer may hold; the first however large it is."""
+    size = 0
+    for count, row in enumerate(rows[: query.limit]):
+        size += row.size_bytes
+        if size > query.max_bytes and count > 0:
+            return count
+    return min(len(rows), query.limit)
 
 
 def in_time_order(reads: Sequence[PartitionRead]) -> list[Seen]:
@@ -320,3 +346,20 @@ def shown(
         leader_epoch=row.leader_epoch,
         bytes_max=bytes_max,
     )
+
+
+def encoded(
+    topic: Topic,
+    row: Seen,
+    view: View,
+    id_header: bytes,
+    *,
+    bytes_max: int = SHOWN_BYTES_MAX,
+) -> msgspec.Raw:
+    """Return a record as it is shown, as JSON: once for all who want it the same way."""
+    key = (view, id_header, bytes_max)
+    known = row.shown.get(key)
+    if known is None:
+        event = shown(topic, row, view, id_header, bytes_max=bytes_max)
+        known = row.shown[key] = msgspec.Raw(msgspec.json.encode(event))
+    return known

@@ -1,10 +1,11 @@
 """Following topics: one reader a topic on this node, however many people watch it.
 
 Every 100 ms the reader looks how far the replicas here have committed and takes some of what is
-new: all of it up to a budget, else a sample, and counts the rest as missed. It decodes in the
-decoding thread and hands the same rows to every watcher; a watcher that is slow loses the oldest of
-a bounded queue. So neither the number of watchers nor a slow one costs the way of an event anything
-but the sampled decoding. A topic without a replica here is read through its leaders.
+new: all of it up to a budget of events and bytes, else a sample, and counts the rest as missed. It
+decodes in the decoding thread and hands the same rows to every watcher; a watcher that is slow
+loses the oldest of a bounded queue. So neither the number of watchers nor a slow one costs the way
+of an event anything but the sampled decoding. A topic without a replica here is read through its
+leaders.
 
 Does not: filter or show (feeds do), or promise completeness: it says what it left out.
 """
@@ -23,7 +24,7 @@ from trimaran.records.entry import Payload
 from trimaran.records.iteration import iterate_records
 from trimaran.server.http.context import NodeContext
 from trimaran.server.http.kafka.asking import LATEST, fetch, gather, list_offset
-from trimaran.server.http.reading import Seen, in_thread
+from trimaran.server.http.reading import Seen, in_thread, seen_in
 
 TICK_S = 0.1
 REMOTE_TICK_S = 0.5
@@ -32,8 +33,12 @@ EVENTS_OF_A_TICK = 50
 FILTERED_EVENTS_OF_A_TICK = 200
 """Where somebody filters more are looked at, for what matches may be rare."""
 READ_BYTES = 65_536
+BYTES_OF_A_TICK = 2 * 1024 * 1024
+"""Decoded, for all watchers of a topic together; an event of each partition in any case."""
 QUEUED_MAX = 1_000
 """Rows that wait for one watcher."""
+QUEUED_BYTES_MAX = 4 * 1024 * 1024
+"""Of these rows; one waits however large it is."""
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ class Watcher:
         self.missed = 0
         self.news = asyncio.Event()
         self._rows: deque[Seen] = deque()
+        self._bytes = 0
 
     def offer(self, rows: Sequence[Seen], missed: dict[int, int]) -> None:
         """Take what belongs to this tail."""
@@ -62,8 +68,11 @@ class Watcher:
             self.missed += len(wanted)
             return
         self._rows.extend(wanted)
-        while len(self._rows) > QUEUED_MAX:
-            self._rows.popleft()
+        self._bytes += sum(row.size_bytes for row in wanted)
+        while len(self._rows) > QUEUED_MAX or (
+            self._bytes > QUEUED_BYTES_MAX and len(self._rows) > 1
+        ):
+            self._bytes -= self._rows.popleft().size_bytes
             self.missed += 1
         if wanted or self.missed:
             self.news.set()
@@ -71,7 +80,7 @@ class Watcher:
     def take(self) -> tuple[list[Seen], int]:
         """Return what came since the last call, and how many were missed."""
         rows, missed = list(self._rows), self.missed
-        self._rows.clear()
+        self._clear()
         self.missed = 0
         self.news.clear()
         return rows, missed
@@ -85,11 +94,15 @@ class Watcher:
         """Count what comes as missed."""
         self.is_paused = True
         self.missed += len(self._rows)
-        self._rows.clear()
+        self._clear()
 
     def resume(self) -> None:
         """Go on with what comes next."""
         self.is_paused = False
+
+    def _clear(self) -> None:
+        self._rows.clear()
+        self._bytes = 0
 
 
 class TopicTail:
@@ -154,12 +167,13 @@ class TopicTail:
         is_filtered = any(watcher.is_filtered for watcher in self.watchers.values())
         budget = FILTERED_EVENTS_OF_A_TICK if is_filtered else EVENTS_OF_A_TICK
         total = sum(end - self._next[number] for number, end in ends.items())
+        bytes_max = BYTES_OF_A_TICK // len(ends)
         rows: list[Seen] = []
         missed: dict[int, int] = {}
         for number, end in ends.items():
             new = end - self._next[number]
             share = new if total <= budget else max(1, budget * new // total)
-            found = await self._sample(topic, number, end, share)
+            found = await self._sample(topic, number, end, share, bytes_max=bytes_max)
             rows += found
             missed[number] = max(0, new - len(found))
         # Both at once: who begins to watch meanwhile reads the events before `position` by itself.
@@ -180,17 +194,28 @@ class TopicTail:
             return None
         return found.offset
 
-    async def _sample(self, topic: Topic, number: int, end: int, share: int) -> list[Seen]:
-        """Return `share` events at most, of the newest."""
+    async def _sample(
+        self, topic: Topic, number: int, end: int, share: int, *, bytes_max: int
+    ) -> list[Seen]:
+        """Return `share` events at most, of the newest, the last the one that fills `bytes_max`."""
         begin = max(self._next[number], end - share)
         found: list[Seen] = []
-        while begin < end and len(found) < share:
+        while begin < end and len(found) < share and bytes_max > 0:
             batches = await self._read(topic, number, begin)
             if not batches:
                 break
-            some = partial(sample, batches, number, self._next[number], end, share - len(found))
+            some = partial(
+                sample,
+                batches,
+                number,
+                begin=self._next[number],
+                end=end,
+                count=share - len(found),
+                bytes_max=bytes_max,
+            )
             rows = await in_thread(self._node, some)
             found += rows
+            bytes_max -= sum(row.size_bytes for row in rows)
             begin = parse_header(batches[-1]).last_offset + 1
         return found
 
@@ -205,18 +230,22 @@ class TopicTail:
         return await found if isinstance(found, asyncio.Future) else found
 
 
-def sample(batches: Sequence[Payload], number: int, begin: int, end: int, count: int) -> list[Seen]:
+def sample(
+    batches: Sequence[Payload], number: int, *, begin: int, end: int, count: int, bytes_max: int
+) -> list[Seen]:
     """Return up to `count` records of [begin, end): a batch is decoded no further than needed."""
     found: list[Seen] = []
     for batch in batches:
         header = parse_header(batch)
-        if len(found) >= count or header.base_offset >= end:
+        if len(found) >= count or bytes_max <= 0 or header.base_offset >= end:
             break
         for record in iterate_records(batch):
-            if record.offset >= end or len(found) >= count:
+            if record.offset >= end or len(found) >= count or bytes_max <= 0:
                 break
             if record.offset >= begin:
-                found.append(Seen(number, record, header.is_log_append_time, header.leader_epoch))
+                row = seen_in(header, record, number)
+                found.append(row)
+                bytes_max -= row.size_bytes
     return found
 
 

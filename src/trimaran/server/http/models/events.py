@@ -44,7 +44,14 @@ class EventsQuery(Body, frozen=True, kw_only=True):
     limit: Limit = 100
     filter: FilterText | None = None
     view: View = "auto"
-    max_bytes: Annotated[int, msgspec.Meta(ge=1_024, le=8_388_608)] = 1_048_576
+    max_bytes: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1_024,
+            le=8_388_608,
+            description="Of keys, values and headers without compression; one event in any case.",
+        ),
+    ] = 1_048_576
     scan: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
 
 

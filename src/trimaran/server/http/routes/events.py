@@ -1,6 +1,6 @@
 """REST: events read and published.
 
-Does not: find leaders or retry (`kafka`), or decode on the loop (`reading`).
+Does not: find leaders or retry (`kafka`), decode or encode on the loop (`reading`).
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from trimaran.errors import RequestError
 from trimaran.metadata.topology import Topic
@@ -25,6 +25,7 @@ from trimaran.server.http.kafka.publishing import (
 from trimaran.server.http.models.base import FieldProblem, NoBody
 from trimaran.server.http.models.events import (
     EVENTS_MAX,
+    Event,
     EventAnswer,
     EventList,
     EventsQuery,
@@ -37,7 +38,14 @@ from trimaran.server.http.models.events import (
     PublishQuery,
 )
 from trimaran.server.http.problems import ProblemError, field_problem, not_found
-from trimaran.server.http.reading import bounds, in_thread, read_events, read_partition, shown
+from trimaran.server.http.reading import (
+    bounds,
+    encoded,
+    in_thread,
+    read_events,
+    read_partition,
+    shown,
+)
 from trimaran.server.http.writing import ToStore, record_of
 
 PARTITIONS_READ_MAX = 256
@@ -65,10 +73,10 @@ async def read(asked: Asked[EventsQuery, NoBody]) -> EventList:
     numbers = wanted_partitions(node, topic, query.partition)
     rows, reads, more = await read_events(node, topic, numbers, query)
     header = topic.effective_settings().event_dedup_header.encode()
-    items = await in_thread(node, lambda: [shown(topic, row, query.view, header) for row in rows])
+    items = await in_thread(node, lambda: [encoded(topic, row, query.view, header) for row in rows])
     return EventList(
         topic=topic.name,
-        items=items,
+        items=cast("list[Event]", items),  # as JSON already: megabytes take long to encode
         next={str(part.partition): part.next for part in reads},
         scanned=sum(part.scanned for part in reads),
         more=more,
