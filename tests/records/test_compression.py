@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import cramjam
 import pytest
@@ -13,7 +14,13 @@ import pytest
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.records import compression
 from trimaran.records.batch import Codec
-from trimaran.records.compression import INFLATED_FREE_BYTES, compress, decompress
+from trimaran.records.compression import (
+    INFLATED_BYTES_MAX,
+    INFLATED_FREE_BYTES,
+    PARTS_MAX,
+    compress,
+    decompress,
+)
 
 PLAIN = b"".join(b"event %d, " % i for i in range(5000))
 PACKING = [Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD]
@@ -46,6 +53,54 @@ def test_gzip_of_several_members_is_read(cut: int) -> None:
     members = [gzip.compress(PLAIN[i::cut]) for i in range(cut)]
 
     assert decompress(Codec.GZIP, b"".join(members)) == b"".join(PLAIN[i::cut] for i in range(cut))
+
+
+def test_what_follows_a_gzip_member_is_not_copied_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rests = []
+
+    class Member:
+        def __init__(self, **window: int) -> None:
+            self.inner = original(**window)
+
+        def __getattr__(self, name: str) -> object:
+            found = getattr(self.inner, name)
+            if name == "unused_data":
+                rests.append(len(found))
+            return found
+
+    original = zlib.decompressobj
+    monkeypatch.setattr(compression.zlib, "decompressobj", Member)
+    members = [gzip.compress(b"%d" % number) for number in range(3000)]
+
+    plain = decompress(Codec.GZIP, b"".join(members))
+
+    assert plain == b"".join(b"%d" % number for number in range(3000))
+    assert max(rests) <= 16 * 1024
+
+
+def xerial(blocks: int) -> bytes:
+    """Return so many snappy blocks, each of one byte that says that nothing is in it."""
+    return compress(Codec.SNAPPY, b"")[:16] + b"\x00\x00\x00\x01\x00" * blocks
+
+
+@pytest.mark.parametrize(
+    ("codec", "parts"), [(Codec.GZIP, gzip.compress(b"").__mul__), (Codec.SNAPPY, xerial)]
+)
+def test_more_parts_than_clients_make_are_refused(
+    codec: Codec, parts: Callable[[int], bytes]
+) -> None:
+    assert decompress(codec, parts(PARTS_MAX)) == b""
+    assert error_of(codec, parts(PARTS_MAX + 1)) is ErrorCode.INVALID_RECORD
+
+
+def test_snappy_in_blocks_of_java_is_read_up_to_the_largest_batch() -> None:
+    plain = bytes(32 * 1024)
+    block = compress(Codec.SNAPPY, plain)
+    count = INFLATED_BYTES_MAX // len(plain)
+
+    assert len(decompress(Codec.SNAPPY, block + block[16:] * (count - 1))) == INFLATED_BYTES_MAX
 
 
 @pytest.mark.parametrize("codec", PACKING)

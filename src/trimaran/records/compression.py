@@ -26,10 +26,16 @@ INFLATED_FREE_BYTES: Final = 8 * 1024 * 1024
 """Up to here no ratio is asked for: a megabyte of equal bytes is honest and shrinks to a few."""
 RATIO_MAX: Final = 1000
 """Above `INFLATED_FREE_BYTES`, at most this many bytes out for one byte in."""
+PARTS_MAX: Final = 4096
+"""Members of a gzip batch, or blocks of a snappy one: each costs time, however little is in it.
+
+Java's snappy blocks hold 32 KiB, so that 2,048 make the largest batch; clients write one member.
+"""
 
 _GUESS_RATIO = 4
 _GUESS_BYTES_MIN = 64 * 1024
 _GZIP_WINDOW = 31
+_SLICE_BYTES = 16 * 1024
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 _XERIAL_VERSIONS = (1).to_bytes(4, "big") * 2
@@ -79,21 +85,29 @@ def compress(codec: int, plain: bytes) -> bytes:
 
 
 def _gunzip(compressed: bytes | memoryview, limit: int) -> bytes:
-    """Return one or more gzip members, inflated."""
+    """Return one or more gzip members, inflated.
+
+    They are fed in slices: what follows a member is copied with it, and the whole rest would be
+    copied for each.
+    """
     plain = bytearray()
-    rest = bytes(compressed)
-    while rest:
+    position = 0
+    for _ in range(PARTS_MAX):
         member = zlib.decompressobj(wbits=_GZIP_WINDOW)
-        try:
-            plain += member.decompress(rest, limit - len(plain) + 1)
-        except zlib.error as error:
-            raise _unusable("gzip", str(error)) from error
-        if len(plain) > limit:
-            raise _unusable("gzip", f"more than {limit} bytes inflated")
-        if not member.eof:
-            raise _unusable("gzip", "the data end early")
-        rest = member.unused_data
-    return bytes(plain)
+        while not member.eof:
+            piece = compressed[position : position + _SLICE_BYTES]
+            if not piece:
+                raise _unusable("gzip", "the data end early")
+            try:
+                plain += member.decompress(piece, limit - len(plain) + 1)
+            except zlib.error as error:
+                raise _unusable("gzip", str(error)) from error
+            if len(plain) > limit:
+                raise _unusable("gzip", f"more than {limit} bytes inflated")
+            position += len(piece) - len(member.unused_data)
+        if position == len(compressed):
+            return bytes(plain)
+    raise _unusable("gzip", f"more than {PARTS_MAX} members")
 
 
 def _unsnap(compressed: bytes, limit: int) -> bytes:
@@ -104,7 +118,11 @@ def _unsnap(compressed: bytes, limit: int) -> bytes:
         raise _unusable("snappy", "the Xerial header ends early")
     plain = bytearray()
     position = _XERIAL_HEADER_BYTES
+    blocks = 0
     while position < len(compressed):
+        blocks += 1
+        if blocks > PARTS_MAX:
+            raise _unusable("snappy", f"more than {PARTS_MAX} blocks")
         start = position + _LENGTH.size
         if start > len(compressed):
             raise _unusable("snappy", "a block's length ends early")
