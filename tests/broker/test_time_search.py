@@ -5,14 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from trimaran.broker.ports import Lane
 from trimaran.broker.time_search import TimeSearch
 from trimaran.errors import CorruptionError, ErrorCode, RequestError, StorageError
 from trimaran.ids import Index, Offset, Term
 from trimaran.raft.log import RaftLog
+from trimaran.records.batch import renew_crc
 from trimaran.records.building import build_batch
 from trimaran.records.entry import Entry, EntryKind, LogPosition
 from trimaran.records.iteration import Record
-from trimaran.storage.log_reads import SegmentsMovedError
+from trimaran.storage.log_reads import BATCHES_SEARCHED_MAX, SegmentsMovedError
 
 pytestmark = pytest.mark.asyncio
 
@@ -29,6 +31,20 @@ def entry(index, *times):
         log_time_ms=1,
         payload=bytes(batch),
     )
+
+
+def claiming(honest, timestamp_ms):
+    """Return `honest` with a header that promises a record of `timestamp_ms`."""
+    batch = bytearray(honest.payload)
+    batch[35:43] = timestamp_ms.to_bytes(8, "big")
+    renew_crc(batch)
+    return holding(honest, batch)
+
+
+def holding(before, batch):
+    """Return an entry like `before` with another batch."""
+    fields = {name: getattr(before, name) for name in before.__slots__}
+    return Entry(**fields | {"payload": bytes(batch)})
 
 
 class Work:
@@ -99,13 +115,48 @@ async def test_records_that_cannot_be_read_are_passed_over():
     good, bad = entry(3, 200), entry(4, 300)
     broken = bytearray(bad.payload)
     broken[61] ^= 0x40
-    entries = [
-        good,
-        Entry(**{name: getattr(bad, name) for name in bad.__slots__} | {"payload": bytes(broken)}),
-    ]
-    bench = Bench(None, entries=entries, applied=4)
+    entries = [good, holding(bad, broken), entry(5, 250)]
+    bench = Bench(None, None, None, entries=entries, applied=5)
 
-    assert await bench.search.latest() == (30, 200)
+    assert await bench.search.latest() == (50, 250)
+    assert await bench.search.first_since(150) == (30, 200)
+    assert await bench.search.first_since(220) == (50, 250)
+
+
+async def test_batches_in_memory_are_opened_in_the_thread_of_reads():
+    bench = Bench(None, entries=[entry(3, 200)], applied=3)
+    submit = bench.submit
+    held = []
+
+    def hold_the_second(lane, work):
+        if lane is Lane.READS and isinstance(work, Work):
+            return submit(lane, work)
+        held.append((lane, work, asyncio.get_running_loop().create_future()))
+        return held[-1][2]
+
+    bench.submit = bench.search._workers.submit = hold_the_second
+    asked = asyncio.ensure_future(bench.search.first_since(150))
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert not asked.done()
+    [(lane, work, future)] = held
+    future.set_result(work.run())
+    assert lane is Lane.READS
+    assert await asked == (30, 200)
+
+
+async def test_batches_that_promise_later_records_than_they_have_are_searched_up_to_a_limit():
+    count = BATCHES_SEARCHED_MAX
+    older = [entry(3 + number, 100) for number in range(count)]
+    lying = [claiming(one, 900) for one in older]
+    last = entry(3 + count, 900)
+
+    bench = Bench(None, entries=[older[0], *lying[1:], last], applied=last.index)
+    assert await bench.search.first_since(500) == (last.offset, 900)
+
+    bench = Bench(None, entries=[*lying, last], applied=last.index)
+    assert await bench.search.first_since(500) is None
 
 
 async def test_what_left_memory_during_a_search_is_searched_again():

@@ -1,20 +1,21 @@
 """Finding events of a partition by their timestamps: ListOffsets for a time and for the latest one.
 
-What is committed counts, from the log start on; segments are searched in a thread, then what is in
-memory only. Does not: know who leads.
+What is committed counts, from the log start on; segments are searched, then what is in memory only,
+both in a thread. Does not: know who leads.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Protocol, TypeAlias, TypeVar
 
 from trimaran.broker.ports import Lane, Work, Workers
 from trimaran.errors import CorruptionError, ErrorCode, RequestError, StorageError
 from trimaran.ids import Index, Offset
 from trimaran.raft.log import RaftLog
-from trimaran.records.entry import Entry, EntryKind
+from trimaran.records.entry import Entry
 from trimaran.records.iteration import find_timestamp
-from trimaran.storage.log_reads import SearchBatch, SegmentsMovedError
+from trimaran.storage.log_reads import BATCHES_SEARCHED_MAX, SearchBatch, SegmentsMovedError
 from trimaran.storage.partition_log import PartitionLog
 from trimaran.storage.sidecar import NO_TIMESTAMP, batch_max_timestamp
 
@@ -62,21 +63,18 @@ class TimeSearch:
         Raises:
             RequestError: KAFKA_STORAGE_ERROR, OFFSET_NOT_AVAILABLE (it moved: ask again).
         """
-        log, within = self._log, self._within
         while True:
             start = Index(self._storage.last_index + 1)
-            search = partial(find_timestamp, start_offset=within.log_start)
-            work = self._storage.plan_find_time(timestamp_ms, search, within.log_start)
+            log_start = self._within.log_start
+            search = partial(find_timestamp, start_offset=log_start)
+            work = self._storage.plan_find_time(timestamp_ms, search, log_start)
             found = await self._read(work)
             if found is not None:
                 return found
-            if log.first_index <= start:
+            if self._log.first_index <= start:
                 break  # else what follows was flushed, and left memory, during the search
-        for entry in self._in_memory(start):
-            match = _find_in_entry(entry, timestamp_ms, within.log_start)
-            if match is not None:
-                return match
-        return None
+        entries = [entry for entry in self._in_memory(start) if entry.next_offset > log_start]
+        return await self._read(_FirstInMemory(entries, search, timestamp_ms))
 
     async def latest(self) -> Found:
         """Return (offset, timestamp) of the record with the highest timestamp (KIP-734).
@@ -110,6 +108,32 @@ class TimeSearch:
         return self._log.slice(start, end) if start < end else []
 
 
+class _FirstInMemory:
+    """Looks for the first record not older than a timestamp in entries, as `FindTime` in segments.
+
+    A batch may take long to inflate, and what its header promises need not be there.
+    """
+
+    __slots__ = ("_entries", "_search", "_timestamp_ms")
+
+    def __init__(self, entries: Sequence[Entry], search: SearchBatch, timestamp_ms: int) -> None:
+        self._entries = entries
+        self._search = search
+        self._timestamp_ms = timestamp_ms
+
+    def run(self) -> Found:
+        """Return (offset, timestamp), None if all are older, as far as batches are searched."""
+        promising = (e for e in self._entries if batch_max_timestamp(e) >= self._timestamp_ms)
+        for entry in islice(promising, BATCHES_SEARCHED_MAX):
+            try:
+                match = self._search(entry.payload, self._timestamp_ms)
+            except RequestError:
+                continue  # right by its header, which is all that was checked
+            if match is not None:
+                return Offset(match[0]), match[1]
+        return None
+
+
 class _LatestInMemory:
     """Looks for the highest timestamp in entries: a batch may take long to inflate."""
 
@@ -134,12 +158,3 @@ class _LatestInMemory:
             if match is not None and (best is None or match[1] > best[1]):
                 best = Offset(match[0]), match[1]
         return best
-
-
-def _find_in_entry(entry: Entry, timestamp_ms: int, start_offset: Offset) -> Found:
-    if entry.kind is not EntryKind.RECORDS or entry.next_offset <= start_offset:
-        return None
-    match = find_timestamp(entry.payload, timestamp_ms, start_offset)
-    if match is None:
-        return None
-    return Offset(match[0]), match[1]
