@@ -88,6 +88,7 @@ class FakePending:
         self.log_append_time_ms = -1
         self.done = False
         self.error = None
+        self.refusal = None
         self._callbacks = []
 
     def on_done(self, callback):
@@ -100,6 +101,10 @@ class FakePending:
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+    def refuse(self, error):
+        self.refusal = error
+        self.finish(error.code)
 
 
 class FakePartition:
@@ -121,6 +126,8 @@ class FakePartition:
         self.log_start = Offset(0)
         self.log_end = Offset(0)
         self.auto_commit = True
+        self.opens_batches = False
+        """Whether a batch is under way before it is appended, also with acks=0."""
         self.append_error = None
         self.pendings = []
         self.appended_acks = []
@@ -150,7 +157,7 @@ class FakePartition:
         self.batches.append((self.log_end, header.last_offset_delta + 1, bytes(stored)))
         self.log_end = Offset(self.log_end + header.last_offset_delta + 1)
         self.pendings.append(pending)
-        if acks == 0:
+        if acks == 0 and not self.opens_batches:
             pending.done = True
         if self.auto_commit:
             pending.done = True

@@ -142,7 +142,7 @@ async def test_a_batch_that_cannot_be_inflated_fails_alone(queue, workers, appen
     workers.finish(0)
     await asyncio.sleep(0)
 
-    assert bad.error is ErrorCode.INVALID_RECORD
+    assert bad.error is bad.refusal.code is ErrorCode.INVALID_RECORD
     assert (appended.codecs, good.done) == ([Codec.GZIP], False)
 
 
@@ -154,6 +154,7 @@ async def test_what_the_partition_refuses_is_told(queue, workers, appended):
     await asyncio.sleep(0)
 
     assert pending.error is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert pending.refusal is appended.error
 
 
 @pytest.mark.asyncio
@@ -179,5 +180,5 @@ async def test_who_waits_is_told_of_a_mistake_of_ours_that_ends_the_node(queue, 
     workers.finish(0)
     await asyncio.sleep(0)
 
-    assert pending.error is ErrorCode.UNKNOWN_SERVER_ERROR
+    assert (pending.error, pending.refusal) == (ErrorCode.UNKNOWN_SERVER_ERROR, None)
     assert reported == [appended.error]

@@ -16,7 +16,7 @@ from trimaran.broker.fetch_sessions import FetchSessions
 from trimaran.broker.live_groups import LiveGroups
 from trimaran.config import NodeConfig
 from trimaran.dedup.producers import KnownProducer
-from trimaran.errors import ErrorCode
+from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups.commands import Command as GroupCommand
 from trimaran.groups.limits import COORDINATORS_DEFAULT
 from trimaran.groups.messages import GroupSettings, MigrationPolicy
@@ -141,11 +141,18 @@ class Pending(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether `error` is final. With acks=0 at once; with acks=1 after the own sync."""
+        """Whether `error` is final. With acks=0 once appended; with acks=1 after the own sync."""
 
     @property
     def error(self) -> ErrorCode | None:
-        """None: stored as asked. NOT_LEADER_OR_FOLLOWER: outcome unknown."""
+        """None: stored as asked. NOT_LEADER_OR_FOLLOWER: outcome unknown, without a `refusal`."""
+
+    @property
+    def refusal(self) -> RequestError | None:
+        """Why nothing was appended, where that was seen only when it was done; `error` is its code.
+
+        A batch that is opened in a thread before it is appended is refused so.
+        """
 
     def on_done(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, later, when `done` turns true. Only asked while not done.

@@ -53,11 +53,21 @@ class AppendWait:
         self.partitions.append(partition)
         self.outcomes.append(error)
 
+    def outcome(self, place: int) -> Pending | RequestError:
+        """Return what has come of the batch in `place`: an error if it was refused, also late."""
+        found = self.outcomes[place]
+        if isinstance(found, RequestError) or found.refusal is None:
+            return found
+        return found.refusal
+
     def first_error(self) -> RequestError | None:
-        """Return what went wrong first."""
-        for outcome in self.outcomes:
-            if isinstance(outcome, RequestError):
-                return outcome
+        """Return what went wrong first, as far as it is known."""
+        for place in range(len(self.outcomes)):
+            found = self.outcome(place)
+            if isinstance(found, RequestError):
+                return found
+            if found.done and found.error is not None:
+                return RequestError(found.error, "outcome unknown")
         return None
 
     def wait(self, timeout_s: float, done: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ Does not: know what it waits for (partition).
 
 from collections.abc import Callable
 
-from trimaran.errors import ErrorCode
+from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import Index, Offset, Term
 
 
@@ -14,6 +14,9 @@ class PendingAppend:
     """A batch that was appended and waits for what its acks asked for."""
 
     __slots__ = ("_callback", "base_offset", "done", "error", "index", "log_append_time_ms", "term")
+
+    refusal: RequestError | None = None
+    """Never: what is refused is not appended."""
 
     def __init__(self, base_offset: Offset, index: Index, term: Term) -> None:
         self.base_offset = base_offset

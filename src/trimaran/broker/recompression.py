@@ -86,13 +86,14 @@ class Recompress:
 class LaterAppend:
     """A batch that is on its way into the partition."""
 
-    __slots__ = ("_callback", "base_offset", "done", "error", "log_append_time_ms")
+    __slots__ = ("_callback", "base_offset", "done", "error", "log_append_time_ms", "refusal")
 
     def __init__(self) -> None:
         self.base_offset = Offset(-1)
         self.log_append_time_ms = -1
         self.done = False
         self.error: ErrorCode | None = None
+        self.refusal: RequestError | None = None
         self._callback: Callable[[], None] | None = None
 
     def on_done(self, callback: Callable[[], None]) -> None:
@@ -106,6 +107,11 @@ class LaterAppend:
         self.base_offset = outcome.base_offset
         self.log_append_time_ms = outcome.log_append_time_ms
         self.finish(outcome.error)
+
+    def refuse(self, refusal: RequestError) -> None:
+        """Settle that nothing was appended."""
+        self.refusal = refusal
+        self.finish(refusal.code)
 
     def finish(self, error: ErrorCode | None) -> None:
         """Settle the outcome."""
@@ -185,7 +191,7 @@ class Recompression:
                 waiting.batch = waiting.ready.result()
             outcome = self._append(memoryview(waiting.batch), waiting.acks)
         except RequestError as error:
-            pending.finish(error.code)
+            pending.refuse(error)
         except (asyncio.CancelledError, TrimaranError):
             pending.finish(ErrorCode.UNKNOWN_SERVER_ERROR)
         except Exception:

@@ -225,6 +225,49 @@ def test_an_error_with_acks_0_closes_the_connection(client, produce):
     assert client.closed == ["acks=0 and UNKNOWN_TOPIC_OR_PARTITION"]
 
 
+@pytest.fixture
+def opening(broker):
+    """Return a partition that opens batches in a thread before they are appended."""
+    broker.add_topic("flights")
+    partition = broker.partition("flights", 0)
+    partition.auto_commit, partition.opens_batches = False, True
+    return partition
+
+
+def test_a_batch_that_is_refused_late_is_answered_as_one_refused_at_once(opening, client, produce):
+    call = produce(("flights", 0))
+    opening.pendings[0].refuse(RecordError(3, "event id: found null"))
+
+    answer = only_answer(client, call)
+    found = "record 3: event id: found null"
+    assert (answer.error_code, answer.error_message) == (ErrorCode.INVALID_RECORD, found)
+    assert list(answer.record_errors) == [BatchIndexAndErrorMessage(3, found)]
+    assert client.noted == [ErrorCode.INVALID_RECORD]
+
+
+def test_a_batch_that_is_refused_late_with_acks_0_closes_the_connection(opening, client, produce):
+    produce(("flights", 0), acks=0)
+    assert (client.finished, client.closed) == ([], [])
+    opening.pendings[0].refuse(RequestError(ErrorCode.INVALID_TIMESTAMP, "too old"))
+
+    assert client.finished == []
+    assert client.closed == ["acks=0 and INVALID_TIMESTAMP: too old"]
+
+
+def test_a_batch_with_acks_0_whose_end_is_unknown_closes_the_connection(opening, client, produce):
+    produce(("flights", 0), acks=0)
+    opening.pendings[0].finish(ErrorCode.UNKNOWN_SERVER_ERROR)
+
+    assert client.closed == ["acks=0 and UNKNOWN_SERVER_ERROR: outcome unknown"]
+
+
+def test_a_batch_with_acks_0_that_is_appended_late_is_not_answered(opening, client, produce):
+    call = produce(("flights", 0), acks=0)
+    opening.commit()
+
+    assert (client.finished, client.closed) == ([(call, None)], [])
+
+
 def test_a_transactional_id_with_acks_0_closes_the_connection(broker, client, produce):
     broker.add_topic("flights")
 

@@ -98,12 +98,24 @@ def _is_zstd(batch: memoryview | None) -> bool:
 
 
 def _end_unanswered(call: Call, wait: AppendWait) -> None:
-    """Say nothing; that something failed is said by closing."""
+    """Say nothing; that something failed is said by closing, once it is known."""
+    error = wait.first_error()
+    if error is not None:
+        call.close(f"acks=0 and {error.code.name}")
+    elif wait.undone_count == 0:
+        call.skip()
+    else:
+        timeout_s = call.broker.kafka.request_timeout_s_max
+        wait.wait(timeout_s, lambda: _end_late(call, wait))
+
+
+def _end_late(call: Call, wait: AppendWait) -> None:
+    """End what was opened in a thread before it was appended; what takes too long is let be."""
     error = wait.first_error()
     if error is None:
         call.skip()
     else:
-        call.close(f"acks=0 and {error.code.name}")
+        call.close(f"acks=0 and {error.code.name}: {told(error)}")
 
 
 def _response(call: Call, request: ProduceRequest, wait: AppendWait) -> ProduceResponse:
@@ -113,15 +125,15 @@ def _response(call: Call, request: ProduceRequest, wait: AppendWait) -> ProduceR
     for topic in request.topic_data:
         answers = []
         for data in topic.partition_data:
-            outcome = wait.outcomes[place]
+            outcome = wait.outcome(place)
             answer = _partition_response(data.index, outcome, wait.partitions[place])
             moved = answer.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
             if moved and call.version >= _HINTS_FROM:
                 group = group_of(call.broker, topic.name, data.index)
                 answer.current_leader = hints.leader_of(group)
-            if answer.error_code and not isinstance(outcome, RequestError):
-                where = f"{topic.name}-{data.index}"
-                call.note(RequestError(ErrorCode(answer.error_code), f"{where}: outcome unknown"))
+            if answer.error_code and not isinstance(wait.outcomes[place], RequestError):
+                found = f"{topic.name}-{data.index}: {answer.error_message}"
+                call.note(RequestError(ErrorCode(answer.error_code), found))
             answers.append(answer)
             place += 1
         responses.append(TopicProduceResponse(topic.name, answers))
