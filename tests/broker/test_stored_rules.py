@@ -3,12 +3,9 @@
 import pytest
 
 from trimaran.broker.deduplication import EventIds
-from trimaran.broker.keyed_batches import require_keys
 from trimaran.broker.stored_rules import StoredRules
-from trimaran.dedup.id_scan import RecordError
-from trimaran.errors import CorruptionError, ErrorCode
+from trimaran.errors import CorruptionError
 from trimaran.ids import Index, Offset, Term
-from trimaran.records.building import build_batch
 from trimaran.records.checksum import crc32c
 from trimaran.records.control import (
     Compaction,
@@ -17,7 +14,6 @@ from trimaran.records.control import (
     encode_settings,
 )
 from trimaran.records.entry import Entry, EntryKind
-from trimaran.records.iteration import Record
 
 FIRST = Compaction(generation=1, end=9, starts=(1,), tombstones=0, passes=((9, 5),))
 SECOND = Compaction(generation=2, end=12, starts=(1, 7), tombstones=9, passes=())
@@ -79,12 +75,3 @@ def test_a_restart_goes_on_from_the_state_files():
 def test_event_ids_by_a_name_that_no_flush_gives_are_damage():
     with pytest.raises(CorruptionError, match="event-ids-x"):
         EventIds.restore([(("event-ids-x", 0, 0), b"")])
-
-
-def test_a_batch_for_a_compacted_topic_has_keys():
-    require_keys(build_batch([Record(value=None, key=b"k")]))
-
-    with pytest.raises(RecordError) as raised:
-        require_keys(build_batch([Record(value=b"v", key=b"k"), Record(value=b"v")]))
-
-    assert (raised.value.code, raised.value.number) == (ErrorCode.INVALID_RECORD, 1)

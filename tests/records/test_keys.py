@@ -72,8 +72,9 @@ def test_the_time_of_the_append_stays_that_of_all_records():
 def test_the_first_record_without_a_key_is_named():
     batch = build_batch([Record(value=b"1", key=b""), Record(value=b"2"), Record(value=b"3")])
 
-    assert first_without_key(batch) == 1
-    assert first_without_key(build_batch([Record(value=None, key=b"k")])) is None
+    assert first_without_key(bytes(batch[61:]), count=3, last_delta=2) == 1
+    keyed = build_batch([Record(value=None, key=b"k")])
+    assert first_without_key(bytes(keyed[61:]), count=1, last_delta=0) is None
 
 
 @given(st.binary(max_size=60), st.integers(1, 3))

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from trimaran.broker.keyed_batches import RECORDS_AT_ONCE
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import NodeId, Offset, TopicId, group_id
 from trimaran.metadata.commands import AlterTopicSettings, CreateTopic, DeleteTopic
@@ -292,6 +293,28 @@ def test_an_event_without_a_key_is_refused_on_a_compacted_topic_only():
         assert await bench.append([Record(value=b"v")]) == 0
 
     Bench(10).run(scenario)
+
+
+def test_no_batch_of_a_compacted_topic_passes_a_large_one_that_is_looked_through():
+    async def scenario(bench):
+        await bench.start()
+        leader = bench.leader()
+        large = [Record(value=b"v", key=b"k")] * (RECORDS_AT_ONCE + 1)
+        sent = [large, [*large, Record(value=b"v")], large[:1]]
+
+        def append(records):
+            machine = bench.partition(leader)
+            return machine.append(memoryview(build_batch(records)), acks=-1)
+
+        pendings = leader.process.run(lambda: [append(records) for records in sent])
+        await bench.until(lambda: all(pending.done for pending in pendings))
+
+        stored, refused, behind = pendings
+        assert (stored.error, stored.base_offset) == (None, 0)
+        assert (refused.error, refused.refusal.number) == (ErrorCode.INVALID_RECORD, len(large))
+        assert (behind.error, behind.base_offset) == (None, len(large))
+
+    Bench(15).run(scenario)
 
 
 def test_a_topic_of_both_policies_also_loses_what_is_old():

@@ -21,13 +21,12 @@ from trimaran.broker.deduplication import (
     wanted_settings,
 )
 from trimaran.broker.epochs import LeaderEpochs
-from trimaran.broker.keyed_batches import require_keys
 from trimaran.broker.log_starts import log_start_at
 from trimaran.broker.observations import Observations
+from trimaran.broker.openings import LaterAppend, Openings, opening_of
 from trimaran.broker.partition_owner import PartitionOwner
 from trimaran.broker.pending import PendingAppend
 from trimaran.broker.ports import Workers
-from trimaran.broker.recompression import CODECS, LaterAppend, Recompression
 from trimaran.broker.replica import Replica
 from trimaran.broker.stored_reads import StoredReads, batches_of
 from trimaran.broker.stored_rules import StoredRules
@@ -49,7 +48,6 @@ from trimaran.raft.node import RaftNode
 from trimaran.raft.ready import RoleChange
 from trimaran.records.batch import (
     BatchHeader,
-    Codec,
     parse_header,
     validate,
 )
@@ -121,7 +119,7 @@ class Partition:
         self._storage = storage
         self._replica: Replica
         self._read_segments = StoredReads(self, storage, workers, self._damage_found).read
-        self._recompression = Recompression(workers=workers, append=self._append_final)
+        self._openings = Openings(workers=workers, append=self._append_final)
         self._search = TimeSearch(
             self, log=raft.log, storage=storage, workers=workers, damage_found=self._damage_found
         )
@@ -184,8 +182,6 @@ class Partition:
         if not self.is_leader:
             raise RequestError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"leader is {raft.leader}")
         header = validate(batch, max_bytes=self.settings.max_message_bytes)
-        if self.settings.is_compacted:
-            require_keys(batch)
         try:
             return self._admit(batch, header, acks)
         except RequestError as error:
@@ -198,19 +194,12 @@ class Partition:
         if not self._owner.can_store():
             raise RequestError(ErrorCode.KAFKA_STORAGE_ERROR, "no space left for events")
         settings = self.settings
+        opening = opening_of(batch, header, settings)
         if self._settings_due:
             self._settle_settings()
-        if settings.compression_type != "producer" or self._recompression.is_busy:
-            codec = CODECS.get(settings.compression_type)
-            if codec is not None and codec != header.codec:
-                return self._recompress(batch, codec, acks)
-            if self._recompression.is_busy:
-                return self._recompress(batch, None, acks)
+        if opening is not None or self._openings.is_busy:
+            return self._openings.append(batch, opening, acks=acks)
         return self._append(batch, header, acks)
-
-    def _recompress(self, batch: memoryview, codec: Codec | None, acks: int) -> LaterAppend:
-        bytes_max = self.settings.max_message_bytes
-        return self._recompression.append(batch, codec, acks=acks, bytes_max=bytes_max)
 
     def _append_final(self, batch: memoryview, acks: int) -> PendingAppend:
         """Append a batch that came some time ago and is now as it will be stored."""

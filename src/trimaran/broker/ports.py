@@ -53,7 +53,7 @@ class Lane(Enum):
     SEGMENTS = "segments"
     READS = "reads"
     CODECS = "codecs"
-    """Compressing batches again; seldom used."""
+    """Opening batches before they are appended; seldom used."""
     COMPACTION = "compaction"
     """Writing segments again, with files of its own; seldom used."""
 

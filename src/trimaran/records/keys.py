@@ -10,7 +10,7 @@ Does not: decide what stays (`storage.compaction`).
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from trimaran.errors import ErrorCode, RequestError
@@ -25,6 +25,8 @@ from trimaran.records.building import rebuild_from_block
 from trimaran.records.compression import INFLATED_BYTES_MAX, decompress
 from trimaran.records.entry import Payload
 
+_KEY_LENGTH = 4
+"""Its place in what `_walk` yields."""
 _VARINT_SHIFT_MAX = 63
 _PLACE = struct.Struct(">qqq")
 
@@ -66,32 +68,29 @@ def scan_keys(batch: Payload | bytearray) -> KeyedBatch:
             block = bytes(packed)
         else:
             block = decompress(header.codec, packed, bytes_max=INFLATED_BYTES_MAX)
-    records: list[KeyedRecord] = []
-    position = 0
-    delta_before = -1
-    for number in range(header.record_count):
-        try:
-            record = _read_record(block, position)
-        except IndexError:
-            raise _invalid(f"record {number} ends early") from None
-        if not delta_before < record.offset_delta <= header.last_offset_delta:
-            raise _invalid(f"record {number}: offset delta {record.offset_delta} does not rise")
-        delta_before = record.offset_delta
-        position = record.end
-        records.append(record)
-    if position != len(block):
-        raise _invalid(f"{len(block) - position} bytes after the last record")
+    records = []
+    start = 0
+    for place in _walk(block, count=header.record_count, last_delta=header.last_offset_delta):
+        end, timestamp_delta, delta, key_start, key_length, value_length = place
+        key = None if key_length < 0 else block[key_start : key_start + key_length]
+        records.append(KeyedRecord(start, end, delta, timestamp_delta, key, value_length < 0))
+        start = end
     return KeyedBatch(header, block, records)
 
 
-def first_without_key(batch: Payload | bytearray) -> int | None:
-    """Return the number of the first record whose key is null, None if every record has one.
+def first_without_key(block: bytes, *, count: int, last_delta: int) -> int | None:
+    """Return the number of the first of `count` records whose key is null, None if all have one.
+
+    Args:
+        block: all records of a batch, inflated.
+        count: how many they are.
+        last_delta: the highest offset delta that one may have.
 
     Raises:
-        RequestError: as `scan_keys`.
+        RequestError: INVALID_RECORD for bytes that are no records.
     """
-    for number, record in enumerate(scan_keys(batch).records):
-        if record.key is None:
+    for number, place in enumerate(_walk(block, count=count, last_delta=last_delta)):
+        if place[_KEY_LENGTH] < 0:
             return number
     return None
 
@@ -127,25 +126,44 @@ def digest_part(scanned: KeyedBatch, kept: Sequence[KeyedRecord]) -> bytes:
     return place + kept_block(scanned, kept)
 
 
-def _read_record(data: bytes, start: int) -> KeyedRecord:
-    """Return the record at `start`. Raises IndexError where bytes are missing."""
+def _walk(
+    block: bytes, *, count: int, last_delta: int
+) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """Yield where each record is and what is in it, without a copy.
+
+    End, timestamp delta, offset delta, where the key begins, lengths of key and value (-1: null).
+    """
+    position = 0
+    delta_before = -1
+    for number in range(count):
+        try:
+            place = _place_at(block, position)
+        except IndexError:
+            raise _invalid(f"record {number} ends early") from None
+        position, _, delta, _, _, _ = place
+        if not delta_before < delta <= last_delta:
+            raise _invalid(f"record {number}: offset delta {delta} does not rise")
+        delta_before = delta
+        yield place
+    if position != len(block):
+        raise _invalid(f"{len(block) - position} bytes after the last record")
+
+
+def _place_at(data: bytes, start: int) -> tuple[int, int, int, int, int, int]:
+    """Return what `_walk` yields of the record at `start`. Raises IndexError: bytes are missing."""
     length, position = _varint(data, start)
     end = position + length
     if length < 1 or end > len(data):
         raise IndexError
     timestamp_delta, position = _varint(data, position + 1)
     delta, position = _varint(data, position)
-    key_length, position = _varint(data, position)
-    key: bytes | None = None
-    if key_length >= 0:
-        key = data[position : position + key_length]
-        position += key_length
-    value_length, position = _varint(data, position)
+    key_length, key_start = _varint(data, position)
+    value_length, position = _varint(data, key_start + max(key_length, 0))
     if key_length < -1 or value_length < -1:
         raise IndexError
     if position + max(value_length, 0) >= end:  # at least the number of headers follows
         raise IndexError
-    return KeyedRecord(start, end, delta, timestamp_delta, key, value_length < 0)
+    return end, timestamp_delta, delta, key_start, key_length, value_length
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

@@ -1,9 +1,10 @@
-"""Batches of topics whose compression.type asks for another codec than their producer used.
+"""Batches that have to be opened in a thread before they are appended.
 
-The records are inflated and compressed again as one block, in a thread, under the limits of
-`records.compression` (a few bytes may claim to be gigabytes); nobody looks at a record. Until a
-batch is ready, whatever comes for the same partition waits behind it, so that a producer's batches
-keep their order. What waits is bounded.
+That is a batch of a topic whose compression.type asks for another codec than its producer used: the
+records are compressed again as one block. And a larger one of a compacted topic, whose events need
+keys (`keyed_batches`). All under the limits of `records.compression`: a few bytes may claim to be
+gigabytes. Until a batch is ready, whatever comes for the same partition waits behind it, so that a
+producer's batches keep their order. What waits is bounded.
 
 Does not: judge, stamp or propose: the partition does, with the batch as it is then.
 """
@@ -13,10 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from trimaran.broker.keyed_batches import has_keys_at_once, require_keys
 from trimaran.broker.ports import Lane, Workers
 from trimaran.errors import ErrorCode, RequestError, TrimaranError
 from trimaran.ids import Offset
-from trimaran.records.batch import HEADER_BYTES, Codec, parse_header, rewrite
+from trimaran.metadata.topic_settings import TopicSettings
+from trimaran.records.batch import HEADER_BYTES, BatchHeader, Codec, parse_header, rewrite
 from trimaran.records.compression import compress, decompress
 from trimaran.records.entry import Payload
 
@@ -56,31 +59,56 @@ class Outcome(Protocol):
         """Call `callback` once `done` turns true."""
 
 
-class Recompress:
-    """One batch. Run in a thread."""
+def opening_of(batch: Payload, header: BatchHeader, settings: TopicSettings) -> "Opening | None":
+    """Return what a thread has to do before `batch` is appended, None if it may be as it is.
 
-    def __init__(self, batch: Payload, codec: Codec, bytes_max: int) -> None:
-        """Compress `batch` with `codec`; it may not get larger than `bytes_max`."""
+    Raises:
+        RequestError: as `keyed_batches.has_keys_at_once`.
+    """
+    codec = CODECS.get(settings.compression_type, header.codec)
+    is_as_asked = codec == header.codec
+    needs_keys = settings.is_compacted and not (is_as_asked and has_keys_at_once(batch, header))
+    if is_as_asked and not needs_keys:
+        return None
+    return Opening(batch, codec, needs_keys=needs_keys, bytes_max=settings.max_message_bytes)
+
+
+class Opening:
+    """The work on one batch. Run in a thread."""
+
+    def __init__(self, batch: Payload, codec: int, *, needs_keys: bool, bytes_max: int) -> None:
+        """Compress `batch` with `codec`, if it is not; it may not get larger than `bytes_max`.
+
+        With `needs_keys` only if each of its records has a key.
+        """
         self._batch = batch
         self._codec = codec
+        self._needs_keys = needs_keys
         self._bytes_max = bytes_max
 
-    def run(self) -> bytes:
-        """Return the batch with its records compressed again.
+    def run(self) -> Payload:
+        """Return the batch as it is to be appended.
 
         Raises:
-            RequestError: INVALID_RECORD, UNSUPPORTED_COMPRESSION_TYPE, MESSAGE_TOO_LARGE.
+            RequestError: INVALID_RECORD, MESSAGE_TOO_LARGE; as `keyed_batches.require_keys`.
         """
         header = parse_header(self._batch)
-        with memoryview(self._batch) as view, view[HEADER_BYTES:] as records:
-            block = compress(self._codec, decompress(header.codec, records))
+        with memoryview(self._batch) as view, view[HEADER_BYTES:] as packed:
+            plain = decompress(header.codec, packed)
+        if self._needs_keys:
+            require_keys(plain, header)
+        return self._batch if self._codec == header.codec else self._packed_again(plain)
+
+    def _packed_again(self, plain: bytes) -> bytes:
+        codec = Codec(self._codec)
+        block = compress(codec, plain)
         if HEADER_BYTES + len(block) > self._bytes_max:
             raise RequestError(
                 ErrorCode.MESSAGE_TOO_LARGE,
-                f"{HEADER_BYTES + len(block)} bytes as {self._codec.name.lower()}; "
+                f"{HEADER_BYTES + len(block)} bytes as {codec.name.lower()}; "
                 f"at most {self._bytes_max}",
             )
-        return rewrite(self._batch, block, self._codec)
+        return rewrite(self._batch, block, codec)
 
 
 class LaterAppend:
@@ -133,11 +161,11 @@ class _Waiting:
         self.size = len(batch)
         self.acks = acks
         self.pending = LaterAppend()
-        self.ready: asyncio.Future[bytes] | None = None
+        self.ready: asyncio.Future[Payload] | None = None
 
 
-class Recompression:
-    """The batches of one partition that are compressed again, and those that wait behind them."""
+class Openings:
+    """The batches of one partition that are being opened, and those that wait behind them."""
 
     __slots__ = ("_append", "_queue", "_size", "_workers")
 
@@ -153,24 +181,21 @@ class Recompression:
         """Whether something waits, so that nothing may pass."""
         return len(self._queue) > 0
 
-    def append(
-        self, batch: memoryview, codec: Codec | None, *, acks: int, bytes_max: int
-    ) -> LaterAppend:
-        """Append `batch` with `codec` (None: as it is) when all that came before is appended.
+    def append(self, batch: memoryview, opening: Opening | None, *, acks: int) -> LaterAppend:
+        """Append what `opening` makes of `batch` (None: itself) when all before it is appended.
 
         Raises:
             RequestError: NOT_ENOUGH_REPLICAS, which clients try again: too much waits.
         """
         if self._size + len(batch) > WAITING_BYTES_MAX and self._queue:
             raise RequestError(
-                ErrorCode.NOT_ENOUGH_REPLICAS, f"{self._size} bytes wait to be compressed"
+                ErrorCode.NOT_ENOUGH_REPLICAS, f"{self._size} bytes wait to be opened"
             )
         waiting = _Waiting(batch, acks)
         self._queue.append(waiting)
         self._size += waiting.size
-        if codec is not None:
-            work = Recompress(batch, codec, bytes_max)
-            waiting.ready = self._workers.submit(Lane.CODECS, work)
+        if opening is not None:
+            waiting.ready = self._workers.submit(Lane.CODECS, opening)
             waiting.ready.add_done_callback(self._drain)
         return waiting.pending
 

@@ -1,14 +1,14 @@
-"""Batches that are compressed again: same records, same order, bounded."""
+"""Batches that are opened before they are appended: same records, same order, bounded."""
 
 import asyncio
 import zlib
 
 import pytest
 
-from trimaran.broker import recompression
+from trimaran.broker import openings
+from trimaran.broker.openings import Opening, Openings
 from trimaran.broker.pending import PendingAppend
 from trimaran.broker.ports import Lane
-from trimaran.broker.recompression import Recompress, Recompression
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.ids import Index, Offset, Term
 from trimaran.records.batch import HEADER_BYTES, Codec, parse_header, renew_crc, validate
@@ -23,12 +23,20 @@ def batch_of(codec=Codec.NONE, records=RECORDS, **fields):
     return memoryview(build_batch(records, codec=codec, **fields))
 
 
+def packing(batch, codec, bytes_max=NO_LIMIT):
+    return Opening(batch, codec, needs_keys=False, bytes_max=bytes_max)
+
+
+def append(queue, batch, codec, *, acks=-1):
+    return queue.append(batch, packing(batch, codec), acks=acks)
+
+
 @pytest.mark.parametrize("source", list(Codec))
 @pytest.mark.parametrize("target", list(Codec))
 def test_the_records_stay_and_the_codec_changes(source, target):
     batch = batch_of(source, producer_id=7, producer_epoch=1, base_sequence=3)
 
-    other = Recompress(batch, target, NO_LIMIT).run()
+    other = packing(batch, target).run()
 
     header = validate(other, max_bytes=NO_LIMIT)
     assert header.codec == target
@@ -48,7 +56,7 @@ def bomb():
 
 def test_a_bomb_is_refused():
     with pytest.raises(RequestError) as refused:
-        Recompress(bomb(), Codec.ZSTD, NO_LIMIT).run()
+        packing(bomb(), Codec.ZSTD).run()
 
     assert refused.value.code is ErrorCode.INVALID_RECORD
 
@@ -57,7 +65,7 @@ def test_a_batch_that_gets_too_large_is_refused():
     batch = batch_of(Codec.GZIP)
 
     with pytest.raises(RequestError) as refused:
-        Recompress(batch, Codec.NONE, len(batch)).run()
+        packing(batch, Codec.NONE, len(batch)).run()
 
     assert refused.value.code is ErrorCode.MESSAGE_TOO_LARGE
 
@@ -109,14 +117,14 @@ def appended():
 
 @pytest.fixture
 def queue(workers, appended):
-    return Recompression(workers=workers, append=appended.append)
+    return Openings(workers=workers, append=appended.append)
 
 
 @pytest.mark.asyncio
 async def test_nothing_passes_a_batch_that_is_being_compressed(queue, workers, appended):
-    first = queue.append(batch_of(), Codec.GZIP, acks=-1, bytes_max=NO_LIMIT)
-    second = queue.append(batch_of(Codec.LZ4), None, acks=-1, bytes_max=NO_LIMIT)
-    third = queue.append(batch_of(), Codec.ZSTD, acks=-1, bytes_max=NO_LIMIT)
+    first = append(queue, batch_of(), Codec.GZIP)
+    second = queue.append(batch_of(Codec.LZ4), None, acks=-1)
+    third = append(queue, batch_of(), Codec.ZSTD)
     workers.finish(1)
     await asyncio.sleep(0)
     assert (appended.codecs, queue.is_busy) == ([], True)
@@ -136,8 +144,8 @@ async def test_nothing_passes_a_batch_that_is_being_compressed(queue, workers, a
 
 @pytest.mark.asyncio
 async def test_a_batch_that_cannot_be_inflated_fails_alone(queue, workers, appended):
-    bad = queue.append(bomb(), Codec.ZSTD, acks=-1, bytes_max=NO_LIMIT)
-    good = queue.append(batch_of(), Codec.GZIP, acks=-1, bytes_max=NO_LIMIT)
+    bad = append(queue, bomb(), Codec.ZSTD)
+    good = append(queue, batch_of(), Codec.GZIP)
     workers.finish(1)
     workers.finish(0)
     await asyncio.sleep(0)
@@ -149,7 +157,7 @@ async def test_a_batch_that_cannot_be_inflated_fails_alone(queue, workers, appen
 @pytest.mark.asyncio
 async def test_what_the_partition_refuses_is_told(queue, workers, appended):
     appended.error = RequestError(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, "a gap")
-    pending = queue.append(batch_of(), Codec.GZIP, acks=-1, bytes_max=NO_LIMIT)
+    pending = append(queue, batch_of(), Codec.GZIP)
     workers.finish(0)
     await asyncio.sleep(0)
 
@@ -160,12 +168,12 @@ async def test_what_the_partition_refuses_is_told(queue, workers, appended):
 @pytest.mark.asyncio
 async def test_what_waits_is_bounded(queue, workers, appended, monkeypatch):
     batch = batch_of()
-    monkeypatch.setattr(recompression, "WAITING_BYTES_MAX", 2 * len(batch))
-    queue.append(batch, Codec.GZIP, acks=0, bytes_max=NO_LIMIT)
-    queue.append(batch, Codec.GZIP, acks=0, bytes_max=NO_LIMIT)
+    monkeypatch.setattr(openings, "WAITING_BYTES_MAX", 2 * len(batch))
+    append(queue, batch, Codec.GZIP, acks=0)
+    append(queue, batch, Codec.GZIP, acks=0)
 
     with pytest.raises(RequestError) as refused:
-        queue.append(batch, Codec.GZIP, acks=0, bytes_max=NO_LIMIT)
+        append(queue, batch, Codec.GZIP, acks=0)
 
     assert refused.value.code is ErrorCode.NOT_ENOUGH_REPLICAS
 
@@ -176,7 +184,7 @@ async def test_who_waits_is_told_of_a_mistake_of_ours_that_ends_the_node(queue, 
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
     appended.error = MemoryError("a mistake")
-    pending = queue.append(batch_of(), Codec.GZIP, acks=-1, bytes_max=NO_LIMIT)
+    pending = append(queue, batch_of(), Codec.GZIP)
     workers.finish(0)
     await asyncio.sleep(0)
 
