@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from trimaran.dedup import id_lookup, id_scan, native
 from trimaran.dedup.event_ids import HASH_BYTES
 from trimaran.dedup.id_lookup import IdLookup
 from trimaran.dedup.id_scan import RecordError, scan_records, walk_records
+from trimaran.errors import RequestError
 from trimaran.records.batch import HEADER_BYTES
 from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record
+from trimaran.records.keys import first_without_key
 
 ROOT = Path(__file__).parent.parent.parent
 COMPILED = native.COMPILED
@@ -83,6 +86,43 @@ def test_both_scans_take_any_bytes(data, count, last_delta):
     compiled, plain = both(data, count, last_delta)
 
     assert compiled == plain
+
+
+def keys_in_python(data, count, last_delta):
+    try:
+        return first_without_key(data, count=count, last_delta=last_delta) is None
+    except RequestError:
+        return False
+
+
+@needs_compiled
+@given(RECORDS, st.booleans())
+def test_both_walks_find_that_all_records_have_keys(records, have_keys):
+    if have_keys:
+        records = [replace(record, key=record.key or b"") for record in records]
+    block, last = block_of(records), len(records) - 1
+
+    assert COMPILED.have_keys(block, last + 1, last) is keys_in_python(block, last + 1, last)
+
+
+@needs_compiled
+@given(RECORDS, st.data())
+def test_damaged_bytes_have_no_keys_that_the_python_walk_does_not_find(records, data):
+    block = bytearray(block_of([replace(record, key=b"k") for record in records]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
+    del block[data.draw(st.integers(0, len(block))) :]
+    count, last = len(records) + data.draw(st.integers(-1, 1)), len(records) - 1
+
+    if COMPILED.have_keys(bytes(block), count, last):
+        assert keys_in_python(bytes(block), count, last)
+
+
+@needs_compiled
+@given(st.binary(max_size=60), st.integers(0, 9), st.integers(-1, 2**31 - 1))
+def test_any_bytes_have_no_keys_that_the_python_walk_does_not_find(data, count, last_delta):
+    if COMPILED.have_keys(data, count, last_delta):
+        assert keys_in_python(data, count, last_delta)
 
 
 @needs_compiled
@@ -216,15 +256,20 @@ def test_a_module_of_other_sources_is_not_used(monkeypatch):
 
 
 def test_without_the_module_the_same_tests_pass():
-    """The window's and the scan's own tests, with nothing compiled."""
+    """The own tests of the window, of the scan and of what uses them, with nothing compiled."""
     code = (
         "import sys; sys.modules['trimaran.dedup._native'] = None; import pytest;"
         "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]]))"
     )
-    tests = ["tests/dedup/test_id_scan.py", "tests/dedup/test_id_window.py"]
+    tests = [
+        "tests/dedup/test_id_scan.py",
+        "tests/dedup/test_id_window.py",
+        "tests/broker/test_deduplication.py",
+        "tests/broker/test_keyed_batches.py",
+    ]
 
     done = subprocess.run(
-        [sys.executable, "-c", code, *tests, "tests/broker/test_deduplication.py"],
+        [sys.executable, "-c", code, *tests],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -7,6 +7,7 @@ Does not: look at anything else in a record.
 """
 
 from trimaran.dedup.id_scan import RecordError
+from trimaran.dedup.native import COMPILED
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.records.batch import HEADER_BYTES, BatchHeader
 from trimaran.records.compression import decompress
@@ -52,6 +53,9 @@ def require_keys(block: bytes, header: BatchHeader) -> None:
             f"a batch of {count} events, at most {RECORDS_MAX} on a compacted topic; "
             "let the producer make smaller ones (batch.num.messages, batch.size)",
         )
-    number = first_without_key(block, count=count, last_delta=header.last_offset_delta)
+    last_delta = header.last_offset_delta
+    if COMPILED is not None and COMPILED.have_keys(block, count, last_delta):
+        return
+    number = first_without_key(block, count=count, last_delta=last_delta)
     if number is not None:
         raise RecordError(number, "a compacted topic cannot accept an event without a key")

@@ -9,7 +9,7 @@ Does not: decide anything; what is stored never depends on which of the two ran.
 
 from types import ModuleType
 
-INTERFACE = 2
+INTERFACE = 3
 """What this package's Python side expects of `_native.INTERFACE`."""
 
 
