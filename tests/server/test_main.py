@@ -157,3 +157,13 @@ def test_format_refuses_another_cluster_than_the_settings_name(settings):
     config = read_config(settings(cluster={"id": "A" * 22, "nodes": nodes}))
     with pytest.raises(FormatError, match=r"cluster\.id is A{22} in the settings but B{22}"):
         format_node(config, cluster_id=ClusterId("B" * 22))
+
+
+def test_a_failure_without_words_is_told_by_its_name(settings, start, monkeypatch):
+    def fail(config, launch):
+        raise TimeoutError
+
+    monkeypatch.setattr("trimaran.server.main.run_node", fail)
+    code, told = start(settings())
+    assert code == 1
+    assert "node failed: TimeoutError" in told

@@ -1,6 +1,7 @@
 """A node's life on the loop, with a stand-in for the broker: ready, stopped, failed, refused."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -41,6 +42,17 @@ class StandIn:
 
     async def stop(self):
         self.stopped = True
+
+
+class StandInHttp:
+    """An HTTP side that starts at once and stops as the test says."""
+
+    def __init__(self, stop, listening):
+        self.stop = stop
+        self.close = listening.close
+
+    async def start(self):
+        pass
 
 
 class StandInObserver:
@@ -101,6 +113,59 @@ async def test_a_ready_node_says_so_and_a_signal_stops_it(node, request, number)
     os.kill(os.getpid(), number)
     await asyncio.wait_for(running, 10)
     assert node.broker.last.stopped
+
+
+async def never_stops():
+    await asyncio.get_running_loop().create_future()
+
+
+async def fails():
+    raise RuntimeError("no such connection")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("stop", "told"), [(never_stops, "TimeoutError"), (fails, "no such connection")]
+)
+async def test_leaderships_are_moved_although_http_does_not_stop(
+    node, request, monkeypatch, caplog, stop, told
+):
+    monkeypatch.setattr(
+        serve_module, "HttpServer", lambda *, listening, **_: StandInHttp(stop, listening)
+    )
+    monkeypatch.setattr(serve_module, "HTTP_STOP_TIMEOUT_S", 0.05)
+    read, write = pipe_of(request)
+    running = asyncio.create_task(node(Launch(ready_fd=write)))
+    await first_line(read)
+
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 10)
+
+    assert node.broker.last.stopped
+    assert told in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_codecs_that_do_not_load_leave_the_node_running(node, request, monkeypatch, caplog):
+    tried = asyncio.Event()
+
+    def broken():
+        yield
+        tried.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(serve_module, "preload_older", broken)
+    monkeypatch.setattr(serve_module, "PRELOAD_PAUSE_S", 0)
+    read, write = pipe_of(request)
+    running = asyncio.create_task(node(Launch(ready_fd=write)))
+    await first_line(read)
+
+    await asyncio.wait_for(tried.wait(), 10)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 10)
+
+    assert node.broker.last.stopped
+    assert "Too many open files" in caplog.text
 
 
 @pytest.mark.asyncio

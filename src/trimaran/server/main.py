@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         log.error("%s", error)
         return MUST_NOT_START
     except (TrimaranError, OSError) as error:
-        log.critical("node failed: %s", error)
+        log.critical("node failed: %s", str(error) or type(error).__name__)
         return FAILED
     except Exception:  # a broken invariant: the traceback is what matters
         log.critical("node failed: a mistake in the program", exc_info=True)

@@ -42,6 +42,8 @@ PRELOAD_PAUSE_S = 0.02
 """Between two steps of loading what only old clients' rare requests need."""
 HTTP_MODULES = ("trimaran.server.http.", "uvicorn.", "starlette.", "h11.", "websockets.")
 """A mistake under these ends a request, not the node."""
+HTTP_STOP_TIMEOUT_S = 3.0
+"""HTTP stops first, so that requests under way are answered by a whole node, but has no longer."""
 STOP_TIMEOUT_S = 10.0
 """A stop that takes longer is given up; acknowledged events are durable without it."""
 
@@ -131,9 +133,9 @@ async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Laun
         await ended
         for task in tasks:
             task.cancel()
+        if http is not None:
+            await stop_http(http)
         async with asyncio.timeout(STOP_TIMEOUT_S):
-            if http is not None:
-                await http.stop()
             await broker.stop()
         late = lag.statistics()
         log.info("stopped; event loop late mean=%.2f ms max=%.1f ms", late.mean_ms, late.max_ms)
@@ -172,6 +174,15 @@ async def start_http(http: HttpServer) -> None:
         await http.start()
     except Exception:
         log.exception("HTTP does not answer: REST, metrics and dashboard are not there")
+
+
+async def stop_http(http: HttpServer) -> None:
+    """Stop it; whatever becomes of that, the node's leaderships are to be moved afterwards."""
+    try:
+        async with asyncio.timeout(HTTP_STOP_TIMEOUT_S):
+            await http.stop()
+    except Exception:
+        log.exception("HTTP did not stop: its clients see closed connections")
 
 
 async def start(broker: Broker, config: NodeConfig) -> None:
@@ -229,8 +240,16 @@ async def announce(
         os.close(ready_fd)
     if http is not None:
         await start_http(http)
-    for _ in preload_older():
-        await asyncio.sleep(PRELOAD_PAUSE_S)
+    await load_older()
+
+
+async def load_older() -> None:
+    """Prepare what only old clients ask for; what is not there yet, their requests prepare."""
+    try:
+        for _ in preload_older():
+            await asyncio.sleep(PRELOAD_PAUSE_S)
+    except Exception:
+        log.exception("older versions of requests are not prepared: the first of each is slow")
 
 
 def listen_for_stop(
