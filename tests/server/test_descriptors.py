@@ -7,12 +7,12 @@ import pytest
 
 from trimaran.config import NodeConfig
 from trimaran.server.descriptors import (
-    HTTP_COUNT,
+    HTTP_SPARE,
+    OWN_COUNT,
     UNLIMITED,
     raise_descriptor_limit,
     within_descriptors,
 )
-from trimaran.server.http.assembly import CONCURRENT_MAX
 from trimaran.server.network import BACKLOG
 
 NODES = [{"id": number, "host": "127.0.0.1", "peer_port": 9_000 + number} for number in (1, 2, 3)]
@@ -31,7 +31,8 @@ def limits():
 
 def held(config):
     """Return how many descriptors are held at most, a burst of clients included."""
-    return 2 * config.storage.open_files_max + config.kafka.connections_max + HTTP_COUNT + BACKLOG
+    clients = config.kafka.connections_max + config.http.connections_max + HTTP_SPARE
+    return 2 * config.storage.open_files_max + clients + BACKLOG
 
 
 def test_the_soft_limit_is_raised_to_the_hard_one(limits):
@@ -62,7 +63,7 @@ def test_settings_that_fit_stay_as_they_are_and_nothing_is_said(caplog):
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("limit", [3_000, 4_096, 10_000])
+@pytest.mark.parametrize("limit", [2_048, 3_000, 4_096, 10_000])
 def test_clients_get_what_is_left_and_one_line_says_so(caplog, limit):
     with caplog.at_level(logging.WARNING):
         config = within_descriptors(CONFIG, limit)
@@ -77,7 +78,14 @@ def test_a_tiny_limit_leaves_clients_their_part():
     config = within_descriptors(CONFIG, 1_024)
 
     assert (config.storage.open_files_max, config.kafka.connections_max) == (128, 128)
+    assert config.http.connections_max == 256
+    assert held(config) - BACKLOG + OWN_COUNT < 1_024
 
 
-def test_the_http_side_takes_no_more_than_is_set_aside_for_it():
-    assert HTTP_COUNT == CONCURRENT_MAX
+def test_where_http_is_off_nothing_is_set_aside_for_it():
+    without = CONFIG.model_copy(update={"http": CONFIG.http.model_copy(update={"enabled": False})})
+
+    found = [within_descriptors(config, 4_096).kafka for config in (without, CONFIG)]
+
+    most = CONFIG.http.connections_max + HTTP_SPARE
+    assert found[0].connections_max - found[1].connections_max == most

@@ -190,6 +190,12 @@ class HttpSection(Section):
         le=64 * MIB,
         description="Longest body of a request; a longer one is refused (413).",
     )
+    connections_max: int = Field(
+        default=1_000,
+        ge=16,
+        le=10_000,
+        description="Open connections, and requests at a time; more are refused (503).",
+    )
     streams_max: int = Field(
         default=256, ge=1, le=10_000, description="Open WebSockets; more are closed."
     )

@@ -15,8 +15,10 @@ FILES_SHARE = 8
 """Each of two lanes may hold one part in so many open as segments."""
 OWN_COUNT = 128
 """The journal, listeners, pipes, the helper process, what compaction and repair read and write."""
-HTTP_COUNT = 1_000
-"""Connections of the HTTP side (`server.http.assembly`)."""
+HTTP_SHARE = 4
+"""The HTTP side may hold one part in so many."""
+HTTP_SPARE = 100
+"""Its connections beyond `http.connections_max`, which are told so; further ones are closed."""
 PEER_COUNT = 4
 """To each other node: both lanes, while those of before are closed."""
 UNLIMITED = 1 << 20
@@ -45,12 +47,16 @@ def within_descriptors(config: NodeConfig, limit: int) -> NodeConfig:
     same: a node nobody can connect to serves nobody.
     """
     files = min(config.storage.open_files_max, max(limit // FILES_SHARE, 16))
-    others = PEER_COUNT * (len(config.cluster.nodes) - 1) + config.http.enabled * HTTP_COUNT
+    http = min(config.http.connections_max, limit // HTTP_SHARE)
+    others = PEER_COUNT * (len(config.cluster.nodes) - 1)
+    if config.http.enabled:
+        others += http + HTTP_SPARE
     left = limit - 2 * files - others - OWN_COUNT - BACKLOG
     connections = min(config.kafka.connections_max, max(left, limit // FILES_SHARE))
     wanted = {
         "storage.open_files_max": (config.storage.open_files_max, files),
         "kafka.connections_max": (config.kafka.connections_max, connections),
+        "http.connections_max": (config.http.connections_max, http),
     }
     cut = [f"{name}={most} (set: {set_})" for name, (set_, most) in wanted.items() if most < set_]
     if cut:
@@ -59,5 +65,6 @@ def within_descriptors(config: NodeConfig, limit: int) -> NodeConfig:
         update={
             "storage": config.storage.model_copy(update={"open_files_max": files}),
             "kafka": config.kafka.model_copy(update={"connections_max": connections}),
+            "http": config.http.model_copy(update={"connections_max": http}),
         }
     )

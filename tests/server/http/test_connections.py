@@ -1,21 +1,18 @@
 """Connections that bring nothing, or something else than HTTP: neither may cost much."""
 
 import asyncio
-import socket
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
-import uvicorn
-import uvicorn.lifespan.off
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
+from tests.server.http.edge import port_of, serving
 from trimaran.ids import NodeId, TopicId
 from trimaran.metadata.topology import Topic
-from trimaran.server.http import app, assembly, facts
+from trimaran.server.http import app, connections, facts
 from trimaran.server.http.fellows import Fellows
 from trimaran.server.http.models.base import NoBody, NoQuery
 from trimaran.server.http.models.cluster import NodeFacts
@@ -24,6 +21,8 @@ from trimaran.server.http.paging import decode_cursor
 pytestmark = pytest.mark.asyncio
 
 RECEIVE_S = 0.15
+MOST = 3
+SPARE = 2
 HEAD = b"GET / HTTP/1.1\r\nhost: x\r\n"
 
 
@@ -37,27 +36,10 @@ async def echo(websocket):
         await websocket.send_text(await websocket.receive_text())
 
 
-@asynccontextmanager
-async def serving(application, monkeypatch):
-    monkeypatch.setattr(assembly, "RECEIVE_S", RECEIVE_S)
-    settings = uvicorn.Config(
-        application,
-        http=assembly.HttpProtocol,
-        ws="websockets-sansio",
-        loop="none",
-        lifespan="off",
-        log_config=None,
-        timeout_keep_alive=30,
-    )
-    settings.load()
-    server = uvicorn.Server(settings)
-    server.lifespan = uvicorn.lifespan.off.LifespanOff(settings)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        await server.startup(sockets=[listening])
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            await server.shutdown()
+@pytest.fixture(autouse=True)
+def short_time_and_much_room(monkeypatch):
+    monkeypatch.setattr(connections, "RECEIVE_S", RECEIVE_S)
+    monkeypatch.setattr(connections.HttpProtocol, "connections_max", 100)
 
 
 @pytest.fixture
@@ -67,11 +49,9 @@ def page():
 
 @pytest.mark.parametrize("begun", [b"", HEAD])
 @pytest.mark.parametrize("is_first", [True, False])
-async def test_a_connection_whose_request_does_not_arrive_is_closed(
-    page, monkeypatch, begun, is_first
-):
-    async with serving(page, monkeypatch) as port, asyncio.timeout(5):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def test_a_connection_whose_request_does_not_arrive_is_closed(page, begun, is_first):
+    async with serving(page) as server, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         if not is_first:
             writer.write(HEAD + b"\r\n")
             assert b"here" in await reader.readuntil(b"here")
@@ -82,14 +62,14 @@ async def test_a_connection_whose_request_does_not_arrive_is_closed(
         await writer.wait_closed()
 
 
-async def test_connections_that_are_used_stay(page, monkeypatch):
+async def test_connections_that_are_used_stay(page):
     loop = asyncio.get_running_loop()
     async with (
-        serving(page, monkeypatch) as port,
+        serving(page) as server,
         asyncio.timeout(5),
-        connect(f"ws://127.0.0.1:{port}/ws") as live,
+        connect(f"ws://127.0.0.1:{port_of(server)}/ws") as live,
     ):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
         passed = loop.create_future()
         loop.call_later(2 * RECEIVE_S, passed.set_result, None)
         while not passed.done():
@@ -99,6 +79,44 @@ async def test_connections_that_are_used_stay(page, monkeypatch):
             assert await live.recv() == "ping"
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Room for MOST connections, for SPARE more to be refused, and time for them to be."""
+    monkeypatch.setattr(connections, "RECEIVE_S", 30.0)
+    monkeypatch.setattr(connections, "HTTP_SPARE", SPARE)
+    monkeypatch.setattr(connections.HttpProtocol, "connections_max", MOST)
+
+
+async def test_silent_connections_above_the_limit_and_its_spare_are_closed_at_once(page, few):
+    async with serving(page) as server, asyncio.timeout(5):
+        crowd = [
+            await asyncio.open_connection("127.0.0.1", port_of(server))
+            for _ in range(MOST + SPARE + 4)
+        ]
+        for reader, _ in crowd[MOST + SPARE :]:
+            assert await reader.read() == b""
+        assert len(server.server_state.connections) == MOST + SPARE
+        assert not any(reader.at_eof() for reader, _ in crowd[: MOST + SPARE])
+        for _, writer in crowd:
+            writer.close()
+
+
+async def test_a_connection_that_is_refused_is_closed_and_others_get_its_place(page, few):
+    async with serving(page) as server, asyncio.timeout(5):
+        crowd = [
+            await asyncio.open_connection("127.0.0.1", port_of(server)) for _ in range(MOST + 1)
+        ]
+        crowd[0][1].write(HEAD + b"\r\n")
+        refused = await crowd[0][0].read()
+        crowd[1][1].write(HEAD + b"\r\n")
+        answered = await crowd[1][0].readuntil(b"here")
+        for _, writer in crowd:
+            writer.close()
+    assert refused.startswith(b"HTTP/1.1 503")
+    assert f"more than {MOST}".encode() in refused
+    assert answered.startswith(b"HTTP/1.1 200")
 
 
 async def test_a_body_that_does_not_arrive_is_a_problem(monkeypatch):
