@@ -26,6 +26,7 @@ from trimaran.server.http.kafka.client import Address, KafkaClient, reachable
 from trimaran.server.http.kafka.publishing import Publisher
 from trimaran.server.http.lag_watch import LagWatch
 from trimaran.server.http.stream import Streams
+from trimaran.server.http.unread import UnreadWatch
 from trimaran.server.network import BACKLOG
 from trimaran.server.observing.shapes import Observer
 
@@ -110,14 +111,15 @@ class Assembly:
     async def start(self, listening: socket.socket) -> None:
         """Accept connections."""
         await self._server.startup(sockets=[listening])
+        unread = UnreadWatch(self._server.server_state.connections)
         loop = asyncio.get_running_loop()
-        self._watching = (loop.create_task(self._lag_watch.run()),)
+        self._watching = tuple(loop.create_task(watch.run()) for watch in (self._lag_watch, unread))
 
     async def stop(self) -> None:
         """Close everything, within about a second."""
         for task in self._watching:
             task.cancel()
-        await self.streams.close()
+        self.streams.close()
         await self._server.shutdown()
         await self.node.filters.close()
         self.node.kafka.close()

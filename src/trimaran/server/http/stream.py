@@ -96,10 +96,8 @@ class Streams:
             await websocket.send_text(encoded(problem_message(self._node, None, error)))
             await websocket.close(REFUSED)
 
-    async def close(self) -> None:
-        """The node stops."""
-        for stream in list(self._open.values()):
-            await stream.close()
+    def close(self) -> None:
+        """The node stops; the connections are told by the server."""
         self._tails.close()
 
 
@@ -134,13 +132,8 @@ class Stream:
         finally:
             for subscription in self._subscriptions.values():
                 subscription.task.cancel()
-            with contextlib.suppress(OSError, RuntimeError):
+            with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):
                 await self._websocket.close(GOING_AWAY)
-
-    async def close(self) -> None:
-        """The node stops."""
-        with contextlib.suppress(OSError, RuntimeError):
-            await self._websocket.close(GOING_AWAY)
 
     async def send(self, message: msgspec.Struct) -> None:
         """Send one message; returns when the client has room for the next."""
