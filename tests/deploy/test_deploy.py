@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from trimaran.config.loading import load_config
+from trimaran.errors import ConfigError
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TOOLS = Path(sys.executable).parent
@@ -71,6 +72,16 @@ def test_manifest_configures_as_many_nodes_as_it_starts() -> None:
     config = load_config(text, {"TRIMARAN_NODE_ID": "3"})
     assert len(config.cluster.nodes) == by_kind["StatefulSet"]["spec"]["replicas"]
     assert config.node.id == 3
+
+
+def test_a_service_beside_the_manifest_changes_no_setting() -> None:
+    parts = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "trimaran.yaml").read_text("utf-8")))
+    by_kind = {part["kind"]: part for part in parts}
+    text = by_kind["ConfigMap"]["data"]["node.yaml"].replace("REPLACE-with-22-letters", "A" * 22)
+    linked = {"TRIMARAN_KAFKA_PORT": "tcp://10.0.0.7:9092"}  # of a Service named trimaran-kafka
+    with pytest.raises(ConfigError, match=r"kafka\.port"):
+        load_config(text, linked)
+    assert by_kind["StatefulSet"]["spec"]["template"]["spec"]["enableServiceLinks"] is False
 
 
 def test_manifest_does_not_format_an_empty_volume_unasked(tmp_path: Path) -> None:
