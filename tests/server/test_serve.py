@@ -45,13 +45,17 @@ class StandIn:
 
 
 class StandInHttp:
-    """An HTTP side that starts at once and stops as the test says."""
+    def __init__(self):
+        self.started = asyncio.Event()
 
-    def __init__(self, stop, listening):
-        self.stop = stop
+    def on(self, *, listening, **_):
         self.close = listening.close
+        return self
 
     async def start(self):
+        self.started.set()
+
+    async def stop(self):
         pass
 
 
@@ -86,6 +90,13 @@ def node(tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
+def http(monkeypatch):
+    side = StandInHttp()
+    monkeypatch.setattr(serve_module, "HttpServer", side.on)
+    return side
+
+
 def pipe_of(request):
     read, write = os.pipe()
     request.addfinalizer(lambda: os.close(read))
@@ -115,6 +126,39 @@ async def test_a_ready_node_says_so_and_a_signal_stops_it(node, request, number)
     assert node.broker.last.stopped
 
 
+@pytest.mark.asyncio
+async def test_a_node_that_is_not_ready_answers_http_all_the_same(node, http, request, monkeypatch):
+    is_ready = asyncio.Event()
+    monkeypatch.setattr(serve_module, "HTTP_WAIT_S", 0.01)
+    monkeypatch.setattr(node.broker, "wait_ready", lambda _: is_ready.wait())
+    read, write = pipe_of(request)
+    running = asyncio.create_task(node(Launch(ready_fd=write)))
+
+    await asyncio.wait_for(http.started.wait(), 10)
+    assert json.loads((node.data / "running.json").read_text())["state"] == "listening"
+    is_ready.set()
+    assert json.loads(await first_line(read))["state"] == "ready"
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 10)
+
+
+@pytest.mark.asyncio
+async def test_http_does_not_hold_up_a_node_that_is_ready_soon(node, http):
+    states = []
+
+    async def start():
+        states.append(json.loads((node.data / "running.json").read_text())["state"])
+        http.started.set()
+
+    http.start = start
+    running = asyncio.create_task(node())
+    await asyncio.wait_for(http.started.wait(), 10)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 10)
+
+    assert states == ["ready"]
+
+
 async def never_stops():
     await asyncio.get_running_loop().create_future()
 
@@ -128,11 +172,9 @@ async def fails():
     ("stop", "told"), [(never_stops, "TimeoutError"), (fails, "no such connection")]
 )
 async def test_leaderships_are_moved_although_http_does_not_stop(
-    node, request, monkeypatch, caplog, stop, told
+    node, http, request, monkeypatch, caplog, stop, told
 ):
-    monkeypatch.setattr(
-        serve_module, "HttpServer", lambda *, listening, **_: StandInHttp(stop, listening)
-    )
+    http.stop = stop
     monkeypatch.setattr(serve_module, "HTTP_STOP_TIMEOUT_S", 0.05)
     read, write = pipe_of(request)
     running = asyncio.create_task(node(Launch(ready_fd=write)))

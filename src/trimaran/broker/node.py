@@ -237,6 +237,11 @@ class Broker:
         """Wait until this node is registered in a metadata group that has a leader."""
         await self._ready.wait()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `wait_ready` would not wait."""
+        return self._ready.is_set()
+
     async def stop(self) -> None:
         """Move leaderships away, then close everything; safe to be killed at any point."""
         loop = asyncio.get_running_loop()

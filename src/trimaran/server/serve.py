@@ -4,6 +4,7 @@ Does not: check settings or the data directory; that was done before.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -42,6 +43,9 @@ PRELOAD_PAUSE_S = 0.02
 """Between two steps of loading what only old clients' rare requests need."""
 HTTP_MODULES = ("trimaran.server.http.", "uvicorn.", "starlette.", "h11.", "websockets.")
 """A mistake under these ends a request, not the node."""
+HTTP_WAIT_S = 3.0
+"""HTTP is loaded once the node is ready, not to hold that up; a node that waits longer, for others,
+must be asked why, and must not be taken for dead."""
 HTTP_STOP_TIMEOUT_S = 3.0
 """HTTP stops first, so that requests under way are answered by a whole node, but has no longer."""
 STOP_TIMEOUT_S = 10.0
@@ -125,7 +129,8 @@ async def serve(config: NodeConfig, store: Store, files: RealFiles, launch: Laun
         lag.start()
         tasks = [
             loop.create_task(broker.run_until_failed()),
-            loop.create_task(announce(broker, config, launch.ready_fd, http)),
+            loop.create_task(announce(broker, config, launch.ready_fd)),
+            loop.create_task(load_rest(broker, http)),
             loop.create_task(observer.run()),
         ]
         for task in tasks:
@@ -205,13 +210,8 @@ async def start(broker: Broker, config: NodeConfig) -> None:
     )
 
 
-async def announce(
-    broker: Broker, config: NodeConfig, ready_fd: int | None, http: HttpServer | None = None
-) -> None:
-    """Say `listening` in the data directory, and `ready` there and to whoever waits for it.
-
-    Then load what need not be there at the start.
-    """
+async def announce(broker: Broker, config: NodeConfig, ready_fd: int | None) -> None:
+    """Say `listening` in the data directory, and `ready` there and to whoever waits for it."""
     data = Path(config.node.data_directory)
     running = RunningNode(
         pid=os.getpid(),
@@ -238,8 +238,16 @@ async def announce(
     if ready_fd is not None:
         os.write(ready_fd, running.to_json().encode() + b"\n")
         os.close(ready_fd)
+
+
+async def load_rest(broker: Broker, http: HttpServer | None) -> None:
+    """Load what need not be there at the start, HTTP first."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(HTTP_WAIT_S):
+            await broker.wait_ready()
     if http is not None:
         await start_http(http)
+    await broker.wait_ready()
     await load_older()
 
 

@@ -131,6 +131,7 @@ async def test_a_body_that_does_not_arrive_is_a_problem(monkeypatch):
 
     node = SimpleNamespace(
         node_id=1,
+        check_ready=lambda: None,
         image=SimpleNamespace(nodes=[]),
         config=SimpleNamespace(http=SimpleNamespace(body_bytes_max=10, host="127.0.0.1")),
     )

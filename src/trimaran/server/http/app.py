@@ -29,6 +29,8 @@ READS = ("GET", "HEAD")
 RECEIVE_S = 30.0
 """For the head of a request to arrive, and again for its body: as long as Kafka clients have."""
 ALLOWED_HEADERS = f"content-type, idempotency-key, {TOKEN_HEADER}"
+EARLY = ("/health/live", "/metrics", "/v1/cluster/health", "/v1/local", "/v1/node")
+"""These, and what is below them, are answered also while the node is not ready."""
 DOCS = ("docs.html", "docs.js", "docs.css")
 
 
@@ -75,6 +77,8 @@ class PathEndpoint:
         try:
             if row is None:
                 raise ProblemError(problems.METHOD, f"{request.method}; allowed: {self._allowed}")
+            if not is_early(path):
+                node.check_ready()
             if request.method not in READS:
                 check_origin(node, request.headers)
             async with asyncio.timeout(RECEIVE_S):
@@ -102,6 +106,11 @@ class FilesEndpoint:
         """ASGI."""
         response = files.serve_file(Request(scope, receive), self._node)
         await response(scope, receive, send)
+
+
+def is_early(path: str) -> bool:
+    """Whether a path is answered from what a node knows by itself, before it is ready."""
+    return any(path == early or path.startswith(f"{early}/") for early in EARLY)
 
 
 async def read_body(request: Request, bytes_max: int) -> None:

@@ -18,7 +18,7 @@ from trimaran.server.http.fellows import Fellows
 from trimaran.server.http.filters import Filters
 from trimaran.server.http.kafka.client import KafkaClient
 from trimaran.server.http.kafka.publishing import Publisher
-from trimaran.server.http.problems import not_found
+from trimaran.server.http.problems import not_found, unavailable
 from trimaran.server.http.recently import Shared
 from trimaran.server.observing.shapes import Observer
 
@@ -56,6 +56,22 @@ class NodeContext:
         """Who leads the metadata group."""
         return self.broker.services.leader_hint(METADATA_GROUP)[0]
 
+    def check_ready(self) -> None:
+        """Return if this node has joined the cluster. Raises ProblemError (503) that says why not.
+
+        Before, it does not know what the cluster agreed on: not even which topics there are.
+        """
+        if self.broker.is_ready:
+            return
+        is_led = self.controller_id is not None
+        what = "its registration" if is_led else "a leader of the metadata group"
+        heard = ", ".join(str(node) for node in self.heard())
+        raise unavailable(
+            f"node {self.node_id} is not ready: it waits for {what}, which takes a majority of the "
+            f"{len(self.config.cluster.nodes)} nodes; it hears {heard}. "
+            f"Start the others, or mend the network between them"
+        )
+
     def topic(self, name: str) -> Topic:
         """Return the topic. Raises ProblemError (404)."""
         topic = self.image.topic(name)
@@ -84,8 +100,13 @@ class NodeContext:
         return self.broker.services.partition(topic.name, number)
 
     def alive(self) -> list[NodeId]:
-        """Return the nodes that this one hears, itself included."""
+        """Return the registered nodes that this one hears, itself included."""
         return [node.node_id for node in self.broker.services.live_nodes()]
+
+    def heard(self) -> list[NodeId]:
+        """Return the nodes that this one hears, itself included, registered or not."""
+        peers = self.broker.gauges.peers_alive
+        return sorted([self.node_id, *(peer for peer, is_alive in peers if is_alive)])
 
 
 def now_ms() -> int:

@@ -94,7 +94,10 @@ def node_health(
     alive: list[NodeId],
 ) -> NodeHealth:
     """Return how one node is."""
+    is_informed = node.broker.is_ready
     state = state_of(node, number, alive)
+    if not is_informed:  # who has registered, and where, is what this node waits to learn
+        state = "up" if number in node.heard() else "unreachable"
     reason = None
     if state == "unregistered":
         reason = "it never joined this cluster"
@@ -103,7 +106,9 @@ def node_health(
     elif state == "unreachable":
         reason = "it is not heard of: dead, frozen or cut off"
     elif facts is None:
-        reason = "its HTTP port does not answer"
+        reason = (
+            "its HTTP port does not answer" if is_informed else "its HTTP port is not known yet"
+        )
     return NodeHealth(
         node_id=number,
         state=state,

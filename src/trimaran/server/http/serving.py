@@ -1,4 +1,4 @@
-"""When the HTTP side comes and goes: loaded in a thread once the node is ready.
+"""When the HTTP side comes and goes: loaded in a thread, late in the node's start.
 
 The port is bound before the node starts, so that it is known and its conflict is told early; who
 connects meanwhile waits in the kernel's queue. Loading takes a good part of a second of processor

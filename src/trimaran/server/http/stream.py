@@ -73,9 +73,10 @@ class Streams:
         self._open: dict[int, Stream] = {}
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Serve a client until it goes; a stranger's page, or one too many, is closed."""
+        """Serve a client until it goes; a stranger's page, one too early or too many is closed."""
         try:
             check_origin(self._node, websocket.headers)
+            self._node.check_ready()
         except ProblemError as error:
             await self._refuse(websocket, error)
             return
