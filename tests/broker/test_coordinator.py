@@ -11,7 +11,14 @@ from trimaran.broker.group_cleaning import GroupCleaning
 from trimaran.broker.group_topics import GroupTopics
 from trimaran.errors import ErrorCode, NotLeaderError, ProposalRefusedError, RequestError
 from trimaran.groups.commands import CommitOffsets, DeleteGroups, StoreGroup, encode_command
-from trimaran.groups.messages import GroupSettings, JoinRequest, MemberClaim, SyncRequest
+from trimaran.groups.messages import (
+    BeatRequest,
+    GroupSettings,
+    JoinRequest,
+    MemberClaim,
+    SyncRequest,
+)
+from trimaran.groups.parts import NOTHING
 from trimaran.groups.stored import CommittedOffset, StoredGroup, StoredMember, StoredProtocol
 from trimaran.groups.table import GroupTable
 from trimaran.ids import GROUPS_TOPIC_ID, Index, NodeId, Offset, Term, TopicId, group_id
@@ -120,15 +127,24 @@ class Bench:
         return self.coordinator.live
 
 
-def cleaning_of(bench):
-    """Return what cleans the bench's groups of what is a day old."""
-    image = SimpleNamespace(was_deleted=lambda topic_id: False, topic_by_id=lambda topic_id: None)
+def cleaning_of(bench, *, topic=None):
+    """Return what cleans the bench's groups of what is a day old; `topic`: the only one's name."""
+    known = None if topic is None else SimpleNamespace(name=topic)
+    image = SimpleNamespace(was_deleted=lambda topic_id: False, topic_by_id=lambda topic_id: known)
     return GroupCleaning(
         image=lambda: image,
         coordinators=lambda: [bench.coordinator],
         log_time_ms=lambda: bench.time_ms,
         retention_ms=DAY_MS,
     )
+
+
+async def clean(bench):
+    """Look at the bench's groups once, and commit what that deletes."""
+    run = asyncio.ensure_future(cleaning_of(bench, topic="flights").clean(bench.coordinator))
+    await soon(run)
+    bench.commit()
+    await run
 
 
 async def soon(task):
@@ -442,6 +458,71 @@ async def test_a_group_to_which_a_commit_is_on_its_way_is_not_cleaned_away():
     await committing
 
     assert bench.coordinator.table.position("g", (TOPIC, 0)).offset == 7
+
+
+def old_member_leaves(bench, live):
+    """The only member of a group that rebalanced long ago goes; that is not committed yet."""
+    bench.time_ms = 10 * DAY_MS
+    live.leave("g", [MemberClaim(member_id="m")])
+
+
+def old_group():
+    """Return what made a group whose only member committed long ago."""
+    return StoreGroup(StoredGroup("g", 4, "consumer", "range", "m", (member(),))), commit(5)
+
+
+@pytest.mark.asyncio
+async def test_a_group_that_has_just_become_empty_keeps_its_offsets():
+    bench = Bench(*old_group())
+    old_member_leaves(bench, bench.lead())
+
+    await clean(bench)
+
+    assert bench.coordinator.table.position("g", (TOPIC, 0)).offset == 5
+
+
+@pytest.mark.asyncio
+async def test_a_group_whose_next_member_has_only_its_id_keeps_its_offsets():
+    bench = Bench(*old_group())
+    live = bench.lead()
+    old_member_leaves(bench, live)
+    bench.commit()
+    live.join("g", join_request(live, learns_id_first=True))
+
+    await clean(bench)
+
+    assert bench.coordinator.table.position("g", (TOPIC, 0)).offset == 5
+
+
+@pytest.mark.asyncio
+async def test_a_group_whose_last_member_of_the_new_protocol_is_about_to_go_keeps_its_offsets():
+    bench = Bench(commit(5))
+    live = bench.lead()
+    fields = {"rebalance_timeout_ms": 30_000, "topics": ("flights",), "owned": NOTHING}
+    for epoch, changes in ((0, fields), (-1, {})):
+        bench.commit()
+        ticket = live.new_ticket()
+        live.beat("g", BeatRequest(ticket=ticket, member_id="m", epoch=epoch, **changes))
+    bench.time_ms = 10 * DAY_MS
+
+    await clean(bench)
+
+    assert bench.coordinator.table.position("g", (TOPIC, 0)).offset == 5
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("is_stable", [True, False])
+async def test_offsets_that_nobody_wants_expire_only_while_the_group_is_stable(is_stable):
+    other = b"\x00\x01\x00\x00\x00\x01\x00\x01a\xff\xff\xff\xff"
+    reader = StoredMember("m", None, "c", "/h", 10_000, 60_000, (StoredProtocol("r", other),), b"")
+    stored = StoredGroup("g", 4, "consumer", "r", "m", (reader,), is_rebalancing=not is_stable)
+    bench = Bench(StoreGroup(stored), commit(5))
+    bench.lead()
+    bench.time_ms = 10 * DAY_MS
+
+    await clean(bench)
+
+    assert (bench.coordinator.table.position("g", (TOPIC, 0)) is None) is is_stable
 
 
 @pytest.mark.asyncio

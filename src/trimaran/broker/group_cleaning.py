@@ -9,9 +9,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from trimaran.broker.coordinator import Coordinator
+from trimaran.broker.live_groups import LiveGroup
 from trimaran.errors import RequestError
 from trimaran.groups.commands import DeleteGroups
+from trimaran.groups.consumer_group import ConsumerGroup
 from trimaran.groups.expiry import expired
+from trimaran.groups.group import GroupState
 from trimaran.ids import TopicId
 from trimaran.metadata.image import Image
 
@@ -61,17 +64,25 @@ class GroupCleaning:
             group_id,
             topic_name=self._topic_name,
             was_deleted=self._image().was_deleted,
-            subscribed=group.subscribed_topics(),
-            is_idle=group.is_idle,
+            subscribed=_wanted(group),
+            is_idle=group.is_idle and not live.is_storing(group_id),
             now_ms=self._log_time_ms(),
             retention_ms=self._retention_ms,
         )
         if isinstance(command, DeleteGroups):
-            if not live.is_storing(group_id):  # a commit may be about to give it offsets
-                await live.delete(group_id)
+            await live.delete(group_id)
         elif command is not None:
             await coordinator.execute(command)
 
     def _topic_name(self, topic_id: TopicId) -> str | None:
         topic = self._image().topic_by_id(topic_id)
         return None if topic is None else topic.name
+
+
+def _wanted(group: LiveGroup) -> Sequence[str] | None:
+    """Return the topics that members want; None while that may change, as in a rebalance."""
+    if isinstance(group, ConsumerGroup):
+        is_settled = not group.is_empty
+    else:
+        is_settled = group.state is GroupState.STABLE
+    return group.subscribed_topics() if is_settled else None

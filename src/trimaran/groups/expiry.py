@@ -1,8 +1,9 @@
 """Which offsets nobody can want any more, and which groups are nothing any more (KIP-211).
 
 A group without members keeps its offsets for the retention time after its last rebalance or commit;
-a group with members keeps those of the topics it is subscribed to; offsets of a topic that was
-deleted go at once. A group without members and offsets goes too.
+a group with members keeps those of the topics it is subscribed to, and all of them while that may
+change; offsets of a topic that was deleted go at once. A group without members and offsets goes
+too.
 Does not: delete; the coordinator has it agreed on.
 """
 
@@ -32,7 +33,8 @@ def expired(
         topic_name: returns the name of a topic; None: this node does not know it, or not yet.
         was_deleted: tells whether a topic was deleted for sure.
         subscribed: topics that members want; None: unknown, all of them count.
-        is_idle: whether nobody is in the group or about to be.
+        is_idle: whether nobody is in the group or about to be, and `table` says so: when the last
+            one went is known.
         now_ms: log time.
         retention_ms: how long offsets are kept.
     """
