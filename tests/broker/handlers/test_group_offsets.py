@@ -78,6 +78,29 @@ async def test_a_topic_may_be_news_to_the_coordinator(
 
 
 @pytest.mark.asyncio
+async def test_a_commit_does_not_wait_for_a_topic_longer_than_that_topic_is_news(
+    client, broker, clock, coordinator, settle, commit_request, codes_of, positions
+):
+    """Or a later commit would be answered, and then moved back by the earlier one."""
+    first = commit_request((0, 100, None))
+    first.topics.extend(commit_request((0, 1, None), topic="nowhere").topics)
+    waiting = client.send(ApiKey.OFFSET_COMMIT, 9, first)
+    await settle()
+    broker.add_topic("flights", 4)
+    await settle()
+    later = client.send(ApiKey.OFFSET_COMMIT, 9, commit_request((0, 200, None)))
+    await settle(lambda: client.has_answered(later))
+    assert not client.has_answered(waiting)
+    clock.advance(1.1)
+    await settle(lambda: client.has_answered(waiting))
+
+    unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert codes_of(client.answer_of(waiting)) == [ErrorCode.NONE, unknown]
+    assert codes_of(client.answer_of(later)) == [ErrorCode.NONE]
+    assert await positions(9, "g", 0) == (ErrorCode.NONE, [(0, 200, "")])
+
+
+@pytest.mark.asyncio
 async def test_a_topic_that_is_made_again_starts_without_offsets(
     ask, broker, coordinator, flights, commit_request, positions
 ):

@@ -10,10 +10,10 @@ Version notes:
   2 to 9. 7: static members. The topic id of 10 (KIP-848) is not advertised.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from trimaran.broker.calls import Call
-from trimaran.broker.coordinators import coordinator_of, wait_for_news
+from trimaran.broker.coordinators import NEWS_S, coordinator_of
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups.commands import CommitOffsets
 from trimaran.groups.limits import OFFSETS_MAX
@@ -32,21 +32,41 @@ from trimaran.protocol.messages import (
 
 async def handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse:
     """Answer when the offsets are committed."""
-    places = dict(enumerate(request.topics))
-    news = {place: topic for place, topic in places.items() if _find(call, topic) is None}
-    known = {place: topic for place, topic in places.items() if place not in news}
-    answers = await _commit(call, request, known)
-    if news:
-        # What is known does not wait: later commits of the same client would overtake it.
-        await wait_for_news(call.broker, [topic.name for topic in news.values()])
+    answers: dict[int, OffsetCommitResponseTopic] = {}
+    waiting = dict(enumerate(request.topics))
+    end_s = call.deadlines.now_s() + NEWS_S
+    in_time = True
+    while True:
+        # What is known does not wait for the rest: later commits of the same client would overtake
+        # it, and be moved back.
+        ready = {
+            place: topic
+            for place, topic in waiting.items()
+            if not in_time or _find(call, topic) is not None
+        }
         try:
-            answers |= await _commit(call, request, news)
+            answers |= await _commit(call, request, ready)
         except RequestError as error:
-            if not known:
+            if not answers:
                 raise
             call.note(error)
-            answers |= {place: _refused(topic, error.code) for place, topic in news.items()}
-    return OffsetCommitResponse(topics=[answers[place] for place in places])
+            answers |= {place: _refused(topic, error.code) for place, topic in waiting.items()}
+        waiting = {place: topic for place, topic in waiting.items() if place not in answers}
+        if not waiting:
+            return OffsetCommitResponse(topics=[answers[place] for place in sorted(answers)])
+        left_s = max(0.0, end_s - call.deadlines.now_s())
+        in_time = await _wait_for_news(call, waiting.values(), left_s)
+
+
+async def _wait_for_news(
+    call: Call, topics: Collection[OffsetCommitRequestTopic], timeout_s: float
+) -> bool:
+    """Return whether one of `topics` is known here, as soon as one is."""
+
+    def is_news() -> bool:
+        return any(_find(call, topic) is not None for topic in topics)
+
+    return await call.broker.wait_metadata(is_news, timeout_s)
 
 
 def _find(call: Call, asked: OffsetCommitRequestTopic) -> Topic | None:
