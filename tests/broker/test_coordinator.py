@@ -375,6 +375,26 @@ async def test_sessions_end_by_the_loops_own_clock():
 
 
 @pytest.mark.asyncio
+async def test_a_group_that_could_not_be_stored_as_empty_is_read_again():
+    """Or the log would have a member for ever that nobody waits for: the group is in the way."""
+    fast = StoredMember("m", None, "c", "/h", 20, 60_000, (RANGE,), b"part")
+    bench = Bench(StoreGroup(StoredGroup("g", 4, "consumer", "range", "m", (fast,))))
+    live = bench.lead()
+    bench.raft.refuses = True
+    codes = live.leave("g", [MemberClaim(member_id="m")])
+    await asyncio.sleep(0)
+    bench.raft.refuses = False
+    bench.has_proposed.clear()
+    async with asyncio.timeout(10):
+        await bench.has_proposed.wait()  # its session ends
+    bench.commit()
+
+    assert codes == [ErrorCode.NONE]
+    assert bench.coordinator.table.stored("g").members == ()
+    assert list(live._groups) == []
+
+
+@pytest.mark.asyncio
 async def test_the_state_file_has_the_table():
     bench = Bench()
     bench.lead()

@@ -3,8 +3,9 @@
 A group (`groups.group`, `groups.consumer_group`) decides; here its answers reach those who hold
 tickets, what it wants stored is proposed, and its deadlines become one timer for all groups. Groups
 change their kind here: an empty one becomes what the next member speaks, one with members as the
-migration policy has it. After a stall of this node's own loop members get a moment more: their
-signs of life lie unread in sockets.
+migration policy has it. What is here and not in the log, as something could not be stored, is made
+anew from it as soon as nothing of the group is on its way there. After a stall of this node's own
+loop members get a moment more: their signs of life lie unread in sockets.
 
 Does not: survive the end of the leadership; the next leader makes its own from the log.
 """
@@ -252,12 +253,13 @@ class LiveGroups:
         """Delete a group with its offsets.
 
         Raises:
-            RequestError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP; NOT_COORDINATOR (outcome unknown).
+            RequestError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP, COORDINATOR_NOT_AVAILABLE;
+                NOT_COORDINATOR (outcome unknown).
         """
         group = self.get(group_id)
         if group is None:
             raise RequestError(ErrorCode.GROUP_ID_NOT_FOUND, f"no group {group_id!r}")
-        if not group.is_empty:
+        if not _usable(group).is_empty:
             raise RequestError(
                 ErrorCode.NON_EMPTY_GROUP, f"group {group_id!r} is {group.state.value}"
             )
@@ -346,10 +348,15 @@ class LiveGroups:
         return _usable(group)
 
     def _drop_if_nothing(self, group: LiveGroup) -> None:
+        """Let go of a group that is nothing beside what the log holds, once that is all there is.
+
+        If the log still has members, of what could not be stored, they are taken up.
+        """
         group_id = group.group_id
-        is_settled = group.is_idle and group_id not in self._stores
+        is_settled = (group.is_idle or group.is_void) and group_id not in self._stores
         if is_settled and self._groups.get(group_id) is group:
             del self._groups[group_id]
+            self._take_up_members(group_id)
 
     # Effects and time
 
@@ -381,17 +388,14 @@ class LiveGroups:
             group.stored(store, done=committed, now_ms=self._now_ms)
             self._carry_out(group)
 
-        self._propose(group.group_id, StoreGroup(store.group), done)
+        self._propose(group, StoreGroup(store.group), done)
 
     def _change(self, group: ConsumerGroup, change: Change) -> None:
         def done(committed: bool) -> None:
             group.stored(done=committed)
             self._carry_out(group)
-            if group.is_void:
-                self._make_anew(group)
 
-        command = None if group.is_void else change.command
-        if not self._propose(group.group_id, command, done):
+        if not self._propose(group, change.command, done):
             group.is_void = True  # at once: nothing that builds on it may be stored
 
     def _downgrade(self, group_id: str, effect: Downgrade) -> None:
@@ -404,37 +408,30 @@ class LiveGroups:
             for reply in effect.then:
                 self._answer(reply if committed else reply.refused(refusal))
             if not committed:
+                group.is_void = True
                 group.give_up(refusal)
                 self._carry_out(group)
-                self._make_anew(group)
 
-        self._propose(group_id, StoreGroup(stored), done)
+        if not self._propose(group, StoreGroup(stored), done):
+            group.is_void = True
         self._carry_out(group)
 
-    def _make_anew(self, group: LiveGroup) -> None:
-        """Go on from what the log holds, once nothing of the group is on its way there."""
-        group_id = group.group_id
-        if group_id not in self._stores and self._groups.get(group_id) is group:
-            del self._groups[group_id]
-            self._take_up_members(group_id)
-
-    def _propose(
-        self, group_id: str, command: Command | None, done: Callable[[bool], None]
-    ) -> bool:
+    def _propose(self, group: LiveGroup, command: Command, done: Callable[[bool], None]) -> bool:
         """Have something of a group stored; `done` is called once, later.
 
-        None, and what the log refuses, is not stored: `done` is told so, and False is returned.
+        What a void group wants, and what the log refuses, is not stored: `done` is told so, and
+        False is returned.
         """
+        group_id = group.group_id
         self._began(group_id)
 
         def settled(committed: bool) -> None:
-            if self._is_over:
-                return
-            self._ended(group_id)
-            done(committed)
+            if not self._is_over:
+                done(committed)
+                self._ended(group_id)
 
         try:
-            if command is not None:
+            if not group.is_void:
                 self._log.propose(command, settled)
                 return True
         except RequestError as error:
@@ -446,9 +443,14 @@ class LiveGroups:
         self._stores[group_id] = self._stores.get(group_id, 0) + 1
 
     def _ended(self, group_id: str) -> None:
+        """Note that something is on its way no more: the log may be all there is of the group."""
         self._stores[group_id] -= 1
-        if self._stores[group_id] == 0:
-            del self._stores[group_id]
+        if self._stores[group_id] > 0:
+            return
+        del self._stores[group_id]
+        group = self._groups.get(group_id)
+        if group is not None and not self._is_over:
+            self._drop_if_nothing(group)
 
     def _wake_at(self, when_ms: int) -> None:
         if when_ms >= self._timer_ms or self._is_over:
@@ -494,7 +496,7 @@ class LiveGroups:
 
 def _usable(group: LiveGroup) -> LiveGroup:
     """Return the group if it stands for what the log holds. Raises RequestError."""
-    if isinstance(group, ConsumerGroup) and group.is_void:
+    if group.is_void:
         raise RequestError(
             ErrorCode.COORDINATOR_NOT_AVAILABLE, f"group {group.group_id!r} is read again"
         )

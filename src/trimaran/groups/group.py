@@ -62,6 +62,7 @@ class Group:
         "effects",
         "generation",
         "group_id",
+        "is_void",
         "roster",
         "state",
     )
@@ -77,6 +78,8 @@ class Group:
         self.state = GroupState.STABLE if len(self.roster) else GroupState.EMPTY
         self.effects: list[Effect] = []
         """To be carried out in this order by the caller, who empties the list."""
+        self.is_void = False
+        """Whether the log does not hold what this group began with."""
         self._phase_end_ms = NEVER_MS
         """Until when members are waited for (PREPARING), or their SyncGroup (later)."""
         self._initial_end_ms: int | None = None

@@ -21,7 +21,10 @@ LATEST = {api.key: api.max_version for api in APIS.values()}
 
 
 class FakeCoordinator:
-    """A coordinator whose log says yes at once, unless `holds`; real groups on the running loop."""
+    """A coordinator whose log says yes at once, unless `holds`; real groups on the running loop.
+
+    While it `refuses`, nothing can be proposed.
+    """
 
     def __init__(self, settings, topics):
         self.settings = settings
@@ -31,6 +34,7 @@ class FakeCoordinator:
         self.live = None
         self.holds = False
         self.held = []
+        self.refuses = False
         self.commands = []
         self.confirmed_count = 0
 
@@ -43,6 +47,8 @@ class FakeCoordinator:
 
     def propose(self, command, done):
         encode_command(command)
+        if self.refuses:
+            raise RequestError(ErrorCode.NOT_COORDINATOR, "the log is handed over")
 
         def apply(committed=True):
             if committed:
