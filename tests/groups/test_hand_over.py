@@ -1,13 +1,28 @@
 """Groups with members go from one protocol to the other, and keep what they have."""
 
+import struct
+
 import pytest
 
-from trimaran.errors import ErrorCode
+from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups import classic_consumers
+from trimaran.groups.hand_over import upgraded
+from trimaran.groups.limits import MEMBER_ID_CHARACTERS_MAX, SUBSCRIPTION_TOPICS_MAX
 from trimaran.groups.messages import MemberClaim, MigrationPolicy
-from trimaran.groups.subscription import read_assignment
+from trimaran.groups.stored import StoredProtocol
+from trimaran.groups.subscription import read_assignment, write_assignment
 
 WANTS_A = b"\x00\x01\x00\x00\x00\x01\x00\x01a\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+TOO_LONG = "x" * (MEMBER_ID_CHARACTERS_MAX + 1)
+TOO_MANY = [str(number) for number in range(SUBSCRIPTION_TOPICS_MAX + 1)]
+
+
+def wants(*topics):
+    """Return the subscription of a member that has nothing yet."""
+    names = [struct.pack(">h", len(name)) + name.encode() for name in topics]
+    return b"".join((struct.pack(">hi", 1, len(names)), *names, struct.pack(">ii", -1, 0)))
 
 
 def heartbeat(bench, member_id, generation):
@@ -50,3 +65,35 @@ def test_no_group_is_downgraded_where_that_is_not_wanted(consumers_of, policy):
 
     assert bench.classic is None
     assert len(bench.group.members) == 1
+
+
+@pytest.mark.parametrize("topics", [[TOO_LONG], TOO_MANY])
+def test_a_subscription_that_no_log_takes_is_refused_and_changes_nothing(consumers, topics):
+    consumers.join("new")
+    with pytest.raises(RequestError) as refused:
+        consumers.classic_join("old", subscription=wants(*topics))
+
+    assert refused.value.code is ErrorCode.INVALID_REQUEST
+    assert "topic" in str(refused.value)
+    assert [member.member_id for member in consumers.group.members] == ["new"]
+    assert (consumers.group.epoch, consumers.group.is_void) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("subscription", "part"),
+    [
+        (wants(TOO_LONG), b""),
+        (wants(*TOO_MANY), b""),
+        (wants("a"), write_assignment(1, (("a", (-1,)),))),
+    ],
+)
+def test_a_classic_group_that_no_log_takes_as_one_of_the_new_protocol_stays_one(
+    bench, consumers, subscription, part
+):
+    member_id = bench.joined(protocols=(StoredProtocol("range", subscription),)).member_id
+    bench.sync(member_id, parts={member_id: part})
+    with pytest.raises(RequestError) as refused:
+        upgraded(bench.group, topics=consumers.topics)
+
+    assert refused.value.code is ErrorCode.GROUP_ID_NOT_FOUND
+    assert member_id in str(refused.value)

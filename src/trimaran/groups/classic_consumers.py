@@ -29,8 +29,8 @@ def join(group: ConsumerGroup, request: JoinRequest, *, now_ms: int) -> None:
     """Take in a classic member, or one that joins again; answered when it is stored.
 
     Raises:
-        RequestError: GROUP_MAX_SIZE_REACHED, INCONSISTENT_GROUP_PROTOCOL, UNKNOWN_MEMBER_ID,
-            FENCED_INSTANCE_ID.
+        RequestError: GROUP_MAX_SIZE_REACHED, INCONSISTENT_GROUP_PROTOCOL, INVALID_REQUEST,
+            UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID.
     """
     member_id = request.member_id or request.fresh_id
     group.check_room(member_id)
@@ -89,6 +89,11 @@ def _subscription(group: ConsumerGroup, request: JoinRequest) -> Subscription:
         raise RequestError(
             ErrorCode.INCONSISTENT_GROUP_PROTOCOL,
             f"protocols of type {request.protocol_type!r} named {offered} do not fit the group",
+        )
+    if found.problem:
+        raise RequestError(
+            ErrorCode.INVALID_REQUEST,
+            f"subscription of {request.member_id or request.fresh_id!r}: {found.problem}",
         )
     return replace(found, topics=tuple(sorted(dict.fromkeys(found.topics))))
 

@@ -70,7 +70,9 @@ def _consumer(group: Group, member: Member, topics: Topics) -> StoredConsumer:
     subscription = read_subscription(member.metadata(protocol) or member.protocols[0].metadata)
     assignment = read_assignment(member.assignment)
     if subscription is None or assignment is None:
-        raise _cannot(group, f"member {member.member_id!r} has no readable subscription")
+        raise _cannot(group, f"member {member.member_id!r} has no readable subscription or part")
+    if subscription.problem:
+        raise _cannot(group, f"member {member.member_id!r}: {subscription.problem}")
     parts = by_topic(parts_of(assignment, topics))
     return StoredConsumer(
         member_id=member.member_id,

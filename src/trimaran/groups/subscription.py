@@ -13,6 +13,8 @@ import struct
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from trimaran.groups.limits import MEMBER_ID_CHARACTERS_MAX, SUBSCRIPTION_TOPICS_MAX
+
 _SHORT = struct.Struct(">h")
 _INT = struct.Struct(">i")
 
@@ -35,6 +37,16 @@ class Subscription:
     version: int
     topics: tuple[str, ...]
     owned: TopicPartitions = ()
+
+    @property
+    def problem(self) -> str:
+        """Say what of it a group of the new protocol cannot store; empty: nothing."""
+        if len(self.topics) > SUBSCRIPTION_TOPICS_MAX:
+            return f"expected at most {SUBSCRIPTION_TOPICS_MAX} topics, found {len(self.topics)}"
+        longest = max(map(len, self.topics), default=0)
+        if longest > MEMBER_ID_CHARACTERS_MAX:
+            return f"topic: expected at most {MEMBER_ID_CHARACTERS_MAX} characters, found {longest}"
+        return ""
 
 
 def read_subscription(metadata: bytes) -> Subscription | None:
@@ -117,8 +129,14 @@ class _Reader:
     def string(self) -> str:
         return self.take(self.int16()).decode()
 
+    def number(self) -> int:
+        number = self.int32()
+        if number < 0:
+            raise ValueError(f"partition {number}")
+        return number
+
     def topic_partitions(self) -> TopicPartitions:
         return tuple(
-            (self.string(), tuple(self.int32() for _ in range(self.count())))
+            (self.string(), tuple(self.number() for _ in range(self.count())))
             for _ in range(self.count())
         )
