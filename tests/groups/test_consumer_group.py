@@ -320,6 +320,28 @@ def test_a_full_group_takes_nobody_more(consumers_of):
     assert bench.beat("one", 1).epoch == 1
 
 
+def test_members_may_not_say_more_than_a_group_may_hold(consumers, monkeypatch):
+    monkeypatch.setattr("trimaran.groups.consumer_group.GROUP_BYTES_MAX", 12)
+    consumers.join("one", topics=("a", "bb"), pattern="ccc")
+    fields = {"owned": NOTHING, "rebalance_timeout_ms": 1}
+    full = ErrorCode.GROUP_MAX_SIZE_REACHED
+
+    assert consumers.code_of("two", 0, topics=("ddddddd",), **fields) is full
+    assert consumers.code_of("one", 1, topics=("dddddddddd",)) is full, "its pattern counts"
+    assert consumers.code_of("one", 1, pattern="dddddddddd") is full, "and so do its topics"
+    assert consumers.join("two", topics=("d",), pattern="ddddd").error is ErrorCode.NONE
+    assert consumers.beat("one", 1, topics=("dd",)).error is ErrorCode.NONE
+
+
+def test_a_group_that_holds_too_much_already_goes_on_but_not_further(consumers, monkeypatch):
+    consumers.join("one", topics=("a", "bb"))
+    monkeypatch.setattr("trimaran.groups.consumer_group.GROUP_BYTES_MAX", 2)
+
+    assert consumers.beat("one", 1, topics=("cc", "d")).error is ErrorCode.NONE
+    assert consumers.code_of("one", 2, topics=("cc", "dd")) is ErrorCode.GROUP_MAX_SIZE_REACHED
+    assert consumers.code_of("two", 0, topics=("a",)) is ErrorCode.GROUP_MAX_SIZE_REACHED
+
+
 @pytest.mark.parametrize(
     ("claim", "version", "code"),
     [

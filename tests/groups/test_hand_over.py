@@ -67,6 +67,22 @@ def test_no_group_is_downgraded_where_that_is_not_wanted(consumers_of, policy):
     assert len(bench.group.members) == 1
 
 
+def test_classic_members_may_not_say_more_than_a_group_may_hold(consumers, monkeypatch):
+    consumers.join("new")
+    consumers.classic_join("old", subscription=WANTS_A)
+    limit = 2 * (len(WANTS_A) + 1) + 1
+    monkeypatch.setattr("trimaran.groups.consumer_group.GROUP_BYTES_MAX", limit)
+    joined = consumers.classic_join(subscription=WANTS_A)
+    with pytest.raises(RequestError) as refused:
+        consumers.classic_join(subscription=WANTS_A)
+    with pytest.raises(RequestError) as refused_first:
+        consumers.classic_join(subscription=WANTS_A, learns_id_first=True)
+
+    assert joined.error is ErrorCode.NONE
+    assert refused.value.code is refused_first.value.code is ErrorCode.GROUP_MAX_SIZE_REACHED
+    assert len(consumers.group.members) == 3
+
+
 @pytest.mark.parametrize("topics", [[TOO_LONG], TOO_MANY])
 def test_a_subscription_that_no_log_takes_is_refused_and_changes_nothing(consumers, topics):
     consumers.join("new")

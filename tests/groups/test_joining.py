@@ -185,6 +185,16 @@ def test_members_may_not_say_more_than_one_entry_holds(bench):
     assert bench.answers[bench.join(one, protocols=more)].error is ErrorCode.GROUP_MAX_SIZE_REACHED
 
 
+def test_who_got_an_id_first_may_not_say_more_than_one_entry_holds_either(bench):
+    half = (StoredProtocol("range", bytes(GROUP_BYTES_MAX // 2)),)
+    ids = [bench.answers[bench.join(learns_id_first=True)].member_id for _ in range(3)]
+    joins = [bench.join(member_id, protocols=half) for member_id in ids]
+
+    errors = [bench.answers[ticket].error for ticket in joins]
+    assert errors == [ErrorCode.NONE, ErrorCode.NONE, ErrorCode.GROUP_MAX_SIZE_REACHED]
+    assert bench.group.state is GroupState.COMPLETING, "who was refused is not waited for"
+
+
 def test_who_waits_and_goes_away_holds_up_nobody_for_longer_than_its_session(bench):
     (one,) = bench.stable()
     new = bench.join(learns_id_first=True)

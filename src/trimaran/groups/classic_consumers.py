@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups.consumer_group import ConsumerGroup, check_instance, unknown
-from trimaran.groups.consumers import NEVER_MS, Consumer
+from trimaran.groups.consumers import NEVER_MS, Consumer, said_bytes
 from trimaran.groups.group import CONSUMER
 from trimaran.groups.hand_over import can_downgrade, classic_assignment, parts_of
 from trimaran.groups.messages import (
@@ -35,6 +35,8 @@ def join(group: ConsumerGroup, request: JoinRequest, *, now_ms: int) -> None:
     member_id = request.member_id or request.fresh_id
     group.check_room(member_id)
     subscription = _subscription(group, request)
+    known = group.members.place(member_id, request.instance_id)
+    group.check_bytes(known, said_bytes(subscription.topics, "", request.protocols))
     if not request.member_id and request.instance_id is None and request.learns_id_first:
         told = JoinAnswer(error=ErrorCode.MEMBER_ID_REQUIRED, member_id=member_id)
         group.effects.append(Reply(ticket=request.ticket, answer=told))

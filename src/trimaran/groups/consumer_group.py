@@ -24,8 +24,9 @@ from itertools import chain
 from trimaran.errors import ErrorCode, RequestError
 from trimaran.groups.assignors import ASSIGNORS, DEFAULT_ASSIGNOR, Subscriber
 from trimaran.groups.commands import StoreConsumers
-from trimaran.groups.consumers import NEVER_MS, Consumer, Consumers
+from trimaran.groups.consumers import NEVER_MS, Consumer, Consumers, said_bytes
 from trimaran.groups.hand_over import can_downgrade, downgraded
+from trimaran.groups.limits import GROUP_BYTES_MAX
 from trimaran.groups.messages import (
     LEAVE_EPOCH,
     LEAVE_FOR_A_WHILE_EPOCH,
@@ -171,6 +172,8 @@ class ConsumerGroup:
             self._leave(request, now_ms)
             return
         self.check_room(request.member_id)
+        if request.topics is not None or request.pattern is not None:
+            self._check_subscription(request)
         if request.instance_id is None:
             member = self._dynamic(request)
         else:
@@ -199,6 +202,31 @@ class ConsumerGroup:
         if len(self.members) >= most and self.members.get(member_id) is None:
             raise RequestError(
                 ErrorCode.GROUP_MAX_SIZE_REACHED, f"group {self.group_id!r} has {most} members"
+            )
+
+    def _check_subscription(self, request: BeatRequest) -> None:
+        """Return if a member may subscribe so. Raises RequestError."""
+        known = self.members.place(request.member_id, request.instance_id)
+        topics, pattern = request.topics, request.pattern
+        if known is not None:
+            topics = known.topics if topics is None else topics
+            pattern = known.pattern if pattern is None else pattern
+        self.check_bytes(known, said_bytes(topics or (), pattern or ""))
+
+    def check_bytes(self, known: Consumer | None, says: int) -> None:
+        """Return if a member, `known` or a new one, may say so much. Raises RequestError.
+
+        Who says no more than before is not refused, whatever the group holds.
+        """
+        before = 0 if known is None else known.said_bytes
+        if says <= before:
+            return
+        total = sum(one.said_bytes for one in self.members) - before + says
+        if total > GROUP_BYTES_MAX:
+            raise RequestError(
+                ErrorCode.GROUP_MAX_SIZE_REACHED,
+                f"subscriptions of group {self.group_id!r}: expected at most {GROUP_BYTES_MAX}"
+                f" bytes, found {total}",
             )
 
     def _dynamic(self, request: BeatRequest) -> Consumer:

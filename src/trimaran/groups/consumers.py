@@ -5,15 +5,23 @@ up; targets are disjoint; a static member's instance id leads to it and to nobod
 Does not: know epochs of the group, or read a clock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trimaran.groups.commands import OffsetKey
 from trimaran.groups.messages import BeatRequest
 from trimaran.groups.parts import NOTHING, Parts, by_topic, to_parts
 from trimaran.groups.reconciliation import Progress
-from trimaran.groups.stored import StoredClassic, StoredConsumer
+from trimaran.groups.stored import StoredClassic, StoredConsumer, StoredProtocol
 
 NEVER_MS = 1 << 62
+
+
+def said_bytes(
+    topics: Sequence[str], pattern: str, protocols: Sequence[StoredProtocol] = ()
+) -> int:
+    """Return how much a member says that subscribes so; `protocols`: of a classic one."""
+    named = sum(len(topic.encode()) for topic in topics) + len(pattern.encode())
+    return named + sum(len(one.metadata) for one in protocols)
 
 
 class Consumer:
@@ -100,6 +108,12 @@ class Consumer:
     def holds(self) -> Parts:
         """What nobody else may have."""
         return self.progress.assigned | self.progress.revoking
+
+    @property
+    def said_bytes(self) -> int:
+        """How much its subscription takes. O(topics)."""
+        protocols = () if self.classic is None else self.classic.protocols
+        return said_bytes(self.topics, self.pattern, protocols)
 
     def update(self, request: BeatRequest) -> bool:
         """Take over what a heartbeat says; return whether anything is new."""
@@ -193,6 +207,10 @@ class Consumers:
         """Return the static member of that name."""
         member_id = self._by_instance.get(instance_id or "")
         return None if member_id is None else self._members[member_id]
+
+    def place(self, member_id: str, instance_id: str | None) -> Consumer | None:
+        """Return the member whose place somebody has, or takes as its next life."""
+        return self.of_instance(instance_id) or self.get(member_id)
 
     def owner(self, part: OffsetKey) -> str | None:
         """Return the id of the member that has a partition, or is told to give it up."""

@@ -141,8 +141,13 @@ class Group:
     def _join_pending(self, request: JoinRequest, now_ms: int) -> None:
         if not self._fits(request, besides=None):
             self._refuse_join(request, ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
+        elif self._is_too_much(request, besides=None):
+            self._refuse_join(request, ErrorCode.GROUP_MAX_SIZE_REACHED)
         else:
             self._add(request, request.member_id, now_ms)
+            return
+        del self.roster.pending[request.member_id]  # the others need not wait for it
+        self._complete_if_all_joined(now_ms)
 
     def _join_again(self, request: JoinRequest, now_ms: int) -> None:
         claim = MemberClaim(member_id=request.member_id, instance_id=request.instance_id)

@@ -20,7 +20,10 @@ PATTERN_CHARACTERS_MAX = 4_096
 MEMBER_BYTES_MAX = 1_048_576
 """Bytes of all subscriptions of one member."""
 GROUP_BYTES_MAX = 8_388_608
-"""Bytes of all subscriptions, or of all assignments, of one group: what one entry may hold."""
+"""Bytes of all subscriptions, or of all assignments, of one group: what one entry may hold.
+
+In a group of the new protocol names and patterns count, and what classic members say beside them.
+"""
 GROUPS_MAX = 20_000
 """Groups of one coordinator; a further one is refused."""
 OFFSETS_MAX = 20_000
