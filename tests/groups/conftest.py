@@ -100,10 +100,14 @@ class Bench:
         return self.group.heartbeat(claim, now_ms=self.now_ms)
 
     def leave(self, member_id="", instance_id=None):
-        claim = MemberClaim(member_id=member_id, instance_id=instance_id)
-        code = self.group.leave(claim, now_ms=self.now_ms)
-        self.carry_out()
+        (code,) = self.leave_all(MemberClaim(member_id=member_id, instance_id=instance_id))
         return code
+
+    def leave_all(self, *claims):
+        """Return the codes of claims that leave in one request."""
+        codes = self.group.leave(claims, now_ms=self.now_ms)
+        self.carry_out()
+        return codes
 
     def commit(self, member_id="", *, generation=None, instance_id=None):
         generation = self.group.generation if generation is None else generation

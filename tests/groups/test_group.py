@@ -4,7 +4,7 @@ import pytest
 
 from trimaran.errors import ErrorCode
 from trimaran.groups.group import NEVER_MS, GroupState
-from trimaran.groups.messages import JoinAnswer
+from trimaran.groups.messages import JoinAnswer, MemberClaim
 from trimaran.groups.stored import StoredProtocol
 
 
@@ -159,6 +159,35 @@ def test_a_member_that_leaves_is_missed_at_once(bench):
 
     assert bench.beat(one) is ErrorCode.REBALANCE_IN_PROGRESS
     assert bench.joined(one).generation == 3
+
+
+def test_members_that_leave_together_are_stored_as_gone_once(bench):
+    members = bench.stable(5)
+    told = bench.answers[bench.join(learns_id_first=True)].member_id
+    stored = len(bench.log)
+    leaving = [*members[1:], told, "stranger", members[1]]
+    codes = bench.leave_all(*(MemberClaim(member_id=one) for one in leaving))
+
+    unknown = ErrorCode.UNKNOWN_MEMBER_ID
+    assert codes == [ErrorCode.NONE] * 5 + [unknown, unknown]
+    assert [[one.member_id for one in group.members] for group in bench.log[stored:]] == [
+        [members[0]]
+    ]
+    assert bench.joined(members[0]).generation == 6
+
+
+def test_a_static_member_leaves_once_under_whatever_name(bench):
+    static = bench.joined(instance_id="i").member_id
+    bench.sync(static, parts={})
+    stored = len(bench.log)
+    codes = bench.leave_all(
+        MemberClaim(member_id="", instance_id="i"),
+        MemberClaim(member_id="", instance_id="i"),
+        MemberClaim(member_id=static, instance_id="i"),
+    )
+
+    assert codes == [ErrorCode.NONE, ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.UNKNOWN_MEMBER_ID]
+    assert [group.members for group in bench.log[stored:]] == [()]
 
 
 def test_a_stranger_cannot_leave(bench):

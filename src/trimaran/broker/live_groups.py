@@ -187,16 +187,16 @@ class LiveGroups:
 
     def leave(self, group_id: str, claims: Sequence[MemberClaim]) -> list[ErrorCode]:
         """Let members go, each for itself. Raises RequestError UNKNOWN_MEMBER_ID."""
-        return [self._leave(group_id, claim) for claim in claims]
-
-    def _leave(self, group_id: str, claim: MemberClaim) -> ErrorCode:
-        group = self._existing(group_id)  # another one once the last member of its kind is gone
-        if isinstance(group, ConsumerGroup):
-            code = classic_consumers.leave(group, claim)
-        else:
-            code = group.leave(claim, now_ms=self._now_ms)
-        self._carry_out(group)
-        return code
+        codes: list[ErrorCode] = []
+        while len(codes) < len(claims):
+            rest = claims[len(codes) :]
+            group = self._existing(group_id)  # a classic one once the last of the others is gone
+            if isinstance(group, ConsumerGroup):
+                codes.append(classic_consumers.leave(group, rest[0]))
+            else:
+                codes += group.leave(rest, now_ms=self._now_ms)
+            self._carry_out(group)
+        return codes
 
     def judge_commit(self, group_id: str, claim: MemberClaim, *, version: int) -> ErrorCode:
         """Return NONE if offsets may be committed under this name; `version`: of OffsetCommit.

@@ -398,23 +398,34 @@ class Group:
             return ErrorCode.REBALANCE_IN_PROGRESS
         return ErrorCode.NONE
 
-    def leave(self, claim: MemberClaim, *, now_ms: int) -> ErrorCode:
-        """Let a member go: it says so itself, or somebody names its instance id alone."""
+    def leave(self, claims: Sequence[MemberClaim], *, now_ms: int) -> list[ErrorCode]:
+        """Let members go, each judged for itself, all of them stored as gone at once."""
+        going: dict[str, Member] = {}
+        codes = [self._judge_leave(claim, going) for claim in claims]
+        self._remove(*going.values(), now_ms=now_ms)
+        self._complete_if_all_joined(now_ms)
+        return codes
+
+    def _judge_leave(self, claim: MemberClaim, going: dict[str, Member]) -> ErrorCode:
+        """Add a member to `going`: it says so itself, or somebody names its instance id alone.
+
+        Who only has an id is forgotten.
+        """
         if self.state is GroupState.DEAD:
             return ErrorCode.COORDINATOR_NOT_AVAILABLE
-        if not claim.member_id:
-            named = self.roster.of_instance(claim.instance_id)
-            if named is None:
-                return ErrorCode.UNKNOWN_MEMBER_ID
-            self._remove(named, now_ms=now_ms)
-            return ErrorCode.NONE
         if self.roster.pending.pop(claim.member_id, None) is not None:
-            self._complete_if_all_joined(now_ms)
             return ErrorCode.NONE
-        error = self.roster.judge(claim)
-        if error is ErrorCode.NONE:
-            self._remove(self._member(claim.member_id), now_ms=now_ms)
-        return error
+        if claim.member_id:
+            error = self.roster.judge(claim)
+            if error is not ErrorCode.NONE:
+                return error
+            member = self.roster.get(claim.member_id)
+        else:
+            member = self.roster.of_instance(claim.instance_id)
+        if member is None or member.member_id in going:
+            return ErrorCode.UNKNOWN_MEMBER_ID
+        going[member.member_id] = member
+        return ErrorCode.NONE
 
     def gone(self, ticket: Ticket, *, now_ms: int) -> None:
         """Who waited with `ticket` is not there any more; it may come back within its session."""
