@@ -113,3 +113,52 @@ def test_a_classic_group_that_no_log_takes_as_one_of_the_new_protocol_stays_one(
 
     assert refused.value.code is ErrorCode.GROUP_ID_NOT_FOUND
     assert member_id in str(refused.value)
+
+
+def share(bench, *members, **parts):
+    """Have members join again and the first of them, the leader, bring `parts`; it alone syncs."""
+    for member in members:
+        bench.join(member, protocols=(StoredProtocol("range", WANTS_A),))
+    bench.sync(members[0], parts={name: some(*numbers) for name, numbers in parts.items()})
+
+
+def some(*numbers):
+    return write_assignment(1, (("a", numbers),))
+
+
+def has(bench, consumers):
+    """Return which partitions members have that go over to the new protocol."""
+    stored = upgraded(bench.group, topics=consumers.topics)
+    return {
+        member.member_id: [number for _, numbers in member.assigned for number in numbers]
+        for member in stored.members
+    }
+
+
+def pair(bench):
+    """Let one and two be members: one leads, and was told that it has everything."""
+    protocols = (StoredProtocol("range", WANTS_A),)
+    bench.joined(fresh_id="one", protocols=protocols)
+    bench.sync("one", parts={"one": some(0, 1, 2, 3, 4, 5)})
+    bench.join(fresh_id="two", protocols=protocols)
+
+
+def test_a_member_has_what_it_was_told_not_what_is_planned_for_it(bench, consumers):
+    """Or what it still reads would be given to a member of the new protocol."""
+    pair(bench)
+    bench.holds_stores = True
+    share(bench, "one", one=(0, 1, 2), two=(3, 4, 5))
+    bench.join(fresh_id="three", protocols=(StoredProtocol("range", WANTS_A),))
+
+    assert has(bench, consumers) == {"one": [0, 1, 2, 3, 4, 5], "two": [], "three": []}
+
+
+def test_what_another_member_was_told_since_it_has_no_more(bench, consumers):
+    pair(bench)
+    share(bench, "one", one=(0, 1, 2), two=(3, 4, 5))
+    bench.sync("two")
+    both = has(bench, consumers)
+    share(bench, "one", "two", one=(0, 1, 2, 3), two=(4, 5))
+
+    assert both == {"one": [0, 1, 2], "two": [3, 4, 5]}
+    assert has(bench, consumers) == {"one": [0, 1, 2, 3], "two": [4, 5]}

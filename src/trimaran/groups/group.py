@@ -177,7 +177,7 @@ class Group:
         """A static member starts its next life: the old one is fenced off from now on."""
         led_before = self.roster.leader
         member = Member.joining(request, request.fresh_id, now_ms=now_ms)
-        member.assignment = known.assignment
+        member.assignment, member.told = known.assignment, known.told
         self.roster.replace(known, member)
         self._answer_waiting(known, ErrorCode.FENCED_INSTANCE_ID)
         is_settled = self.state is GroupState.STABLE
@@ -363,6 +363,7 @@ class Group:
                 protocol=self.roster.protocol,
                 assignment=member.assignment,
             )
+            member.told = member.assignment
             member.has_synced = True
         self.effects.append(Reply(ticket=member.sync_ticket, answer=answer))
         member.sync_ticket = None

@@ -12,7 +12,7 @@ from trimaran.groups.commands import OffsetKey
 from trimaran.groups.consumers import Consumer, Consumers
 from trimaran.groups.group import CONSUMER, Group
 from trimaran.groups.messages import MigrationPolicy
-from trimaran.groups.parts import Parts, by_topic
+from trimaran.groups.parts import NOTHING, Parts, by_topic
 from trimaran.groups.roster import Member
 from trimaran.groups.stored import (
     MemberState,
@@ -47,16 +47,18 @@ def upgraded(group: Group, *, topics: Topics) -> StoredConsumers:
     roster = group.roster
     if roster.protocol_type != CONSUMER:
         raise _cannot(group, f"its members are of protocol type {roster.protocol_type!r}")
-    taken: dict[OffsetKey, None] = {}
+    told = {member.member_id: _told(group, member, topics) for member in roster}
+    given = NOTHING.union(*(told[one.member_id] for one in roster if one.has_synced))
+    taken: set[OffsetKey] = set()
     members = []
     for member in roster:
-        stored = _consumer(group, member, topics)
-        for topic_id, numbers in stored.assigned:
-            for number in numbers:
-                if (topic_id, number) in taken:
-                    raise _cannot(group, "a partition has two readers")
-                taken[topic_id, number] = None
-        members.append(stored)
+        parts = told[member.member_id]
+        if not member.has_synced:
+            parts -= given  # it joined a generation in which others have that
+        if not taken.isdisjoint(parts):
+            raise _cannot(group, "a partition has two readers")
+        taken |= parts
+        members.append(_consumer(group, member, parts))
     return StoredConsumers(
         epoch=group.generation,
         assignment_epoch=group.generation,
@@ -65,15 +67,22 @@ def upgraded(group: Group, *, topics: Topics) -> StoredConsumers:
     )
 
 
-def _consumer(group: Group, member: Member, topics: Topics) -> StoredConsumer:
+def _told(group: Group, member: Member, topics: Topics) -> Parts:
+    """Return what a member may be reading: a plan that it was not told of does not count."""
+    assignment = read_assignment(member.told)
+    if assignment is None:
+        raise _cannot(group, f"member {member.member_id!r} has no readable part")
+    return parts_of(assignment, topics)
+
+
+def _consumer(group: Group, member: Member, parts: Parts) -> StoredConsumer:
     protocol = group.roster.protocol or member.protocols[0].name
     subscription = read_subscription(member.metadata(protocol) or member.protocols[0].metadata)
-    assignment = read_assignment(member.assignment)
-    if subscription is None or assignment is None:
-        raise _cannot(group, f"member {member.member_id!r} has no readable subscription or part")
+    if subscription is None:
+        raise _cannot(group, f"member {member.member_id!r} has no readable subscription")
     if subscription.problem:
         raise _cannot(group, f"member {member.member_id!r}: {subscription.problem}")
-    parts = by_topic(parts_of(assignment, topics))
+    has = by_topic(parts)
     return StoredConsumer(
         member_id=member.member_id,
         instance_id=member.instance_id,
@@ -88,9 +97,9 @@ def _consumer(group: Group, member: Member, topics: Topics) -> StoredConsumer:
         epoch=group.generation,
         previous_epoch=group.generation,
         state=MemberState.STABLE,
-        assigned=parts,
+        assigned=has,
         revoking=(),
-        target=parts,
+        target=has,
     )
 
 

@@ -29,6 +29,7 @@ class Member:
         "rebalance_timeout_ms",
         "session_timeout_ms",
         "sync_ticket",
+        "told",
     )
 
     def __init__(self, stored: StoredMember, *, now_ms: int) -> None:
@@ -41,6 +42,9 @@ class Member:
         self.rebalance_timeout_ms = stored.rebalance_timeout_ms
         self.protocols = stored.protocols
         self.assignment = stored.assignment
+        """What is planned for it, or was: it knows once it has asked."""
+        self.told = stored.assignment
+        """The last part that it was given; it may read that until it joins again."""
         self.join_ticket: Ticket | None = None
         self.sync_ticket: Ticket | None = None
         self.has_synced = True
