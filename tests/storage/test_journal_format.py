@@ -44,7 +44,7 @@ BOUNDARIES = st.builds(
     log_start_index=st.just(Index(1)),
     log_start_offset=st.integers(0, 2**40).map(Offset),
     state_files=st.lists(
-        st.tuples(st.text("abc-019.", min_size=1, max_size=100), U63, U32), max_size=5
+        st.tuples(st.text("abc-019", min_size=1, max_size=100), U63, U32), max_size=5
     ).map(tuple),
 )
 ENTRIES = st.builds(
@@ -148,6 +148,10 @@ def test_a_boundary_that_does_not_add_up_is_refused(kit):
     nameless = encoded[:46] + b"\0" + encoded[52:]
     with pytest.raises(ValueError, match="name of 0 bytes"):
         decode_boundary(kit.GROUP, nameless)
+    for name in (b"../..", b".....", b"a/b/c", b"Aaaaa", b"a\0aaa", b"\xffaaaa"):
+        assert len(name) == 5
+        with pytest.raises(ValueError, match="expected small letters"):
+            decode_boundary(kit.GROUP, encoded.replace(b"state", name))
 
 
 def test_a_long_reason_for_damage_is_cut_between_characters():

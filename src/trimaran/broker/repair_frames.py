@@ -13,6 +13,8 @@
                    index, u8 kind of damage, 0 for none
     READMIT        u64 boot id of the receiver, u32 count of (20s group, u64 term, u64 index)
 
+What is read can be carried out: positions fit into 63 bits, terms where Kafka's leader epochs do,
+and names of state files are names (boundary.py).
 Does not: ask, answer or judge.
 """
 
@@ -21,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from trimaran.broker.peer_messages import POSITION_MAX, TERM_MAX
 from trimaran.errors import PeerError
 from trimaran.ids import BootId, GroupId, Index, Offset, Term
 from trimaran.records.entry import LogPosition
@@ -131,6 +134,8 @@ def decode_ask(body: memoryview) -> RepairAsk:
     """Return the question. Raises PeerError, struct.error or ValueError."""
     request, kind, group, start, count, length = _ASK.unpack_from(body)
     _expect_end(body, _ASK.size + length)
+    if start + count > POSITION_MAX:
+        raise PeerError(f"{count} from {start} on are asked for; expected 63-bit numbers")
     return RepairAsk(
         request=request,
         kind=RepairKind(kind),
@@ -206,6 +211,7 @@ def decode_manifest(group: GroupId, body: bytes) -> Manifest:
         at += _COUNT.size
         _expect_end(memoryview(body), at + count * _SEGMENT.size)
         segments = tuple(_segment(fields) for fields in _SEGMENT.iter_unpack(body[at:]))
+        _check_position(boundary.position)
     except (struct.error, ValueError) as error:
         raise PeerError(f"the manifest cannot be read: {error}") from error
     return Manifest(boundary=boundary, segments=segments)
@@ -217,19 +223,28 @@ def _segment(fields: tuple[int, ...]) -> SegmentEntry:
         raise ValueError(f"a segment ends at entry {last_index}, before it begins")
     if not rows <= last_index - index or (generation == 0 and rows != last_index - index):
         raise ValueError(f"a segment of {last_index - index} entries has {rows} rows")
+    if max(last_index, size, ids_size) > POSITION_MAX:
+        raise ValueError(f"a segment of {size} and {ids_size} bytes up to entry {last_index}")
+    base = LogPosition(
+        index=Index(index),
+        term=Term(term),
+        next_offset=Offset(next_offset),
+        log_time_ms=log_time_ms,
+    )
+    _check_position(base)
     return SegmentEntry(
-        base=LogPosition(
-            index=Index(index),
-            term=Term(term),
-            next_offset=Offset(next_offset),
-            log_time_ms=log_time_ms,
-        ),
+        base=base,
         last_index=Index(last_index),
         size=size,
         ids_size=ids_size,
         generation=generation,
         row_count=rows,
     )
+
+
+def _check_position(position: LogPosition) -> None:
+    if max(position.index, position.next_offset) > POSITION_MAX or position.term > TERM_MAX:
+        raise ValueError(f"{position}; expected 63-bit numbers and a term up to {TERM_MAX}")
 
 
 def encode_digest(last_index: Index, digest: bytes) -> bytes:

@@ -14,11 +14,13 @@ is replayed from it. Its bytes are the body of a BOUNDARY record (journal_format
     44        1      number of voters, v
     45        1      number of state files, s
     46        4 v    node ids of the voters, in replica order
-    ...       s x    1 byte length of the name, the name in ASCII, 8 bytes size, 4 bytes CRC-32C
+    ...       s x    1 byte length of the name, the name, 8 bytes size, 4 bytes CRC-32C
 
-All numbers are big-endian. Does not: sync anything.
+All numbers are big-endian. A name has small letters, digits and `-` only: it becomes part of a
+path, and may come from another node. Does not: sync anything.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -31,6 +33,7 @@ STATE_FILE_TAIL = struct.Struct(">QI")
 VOTERS_MAX = 64
 STATE_FILES_MAX = 255
 NAME_BYTES_MAX = 100
+NAME = re.compile(rb"[a-z0-9-]+")
 FIRST_INDEX = Index(1)
 FIRST_OFFSET = Offset(0)
 LOG_BEGIN = LogPosition()
@@ -82,6 +85,7 @@ def encode_boundary(boundary: Boundary) -> bytes:
     for name, size, checksum in boundary.state_files:
         encoded = name.encode("ascii")
         assert 0 < len(encoded) <= NAME_BYTES_MAX
+        assert NAME.fullmatch(encoded)
         parts += [bytes((len(encoded),)), encoded, STATE_FILE_TAIL.pack(size, checksum)]
     return b"".join(parts)
 
@@ -105,7 +109,7 @@ def decode_boundary(group: GroupId, body: bytes) -> Boundary:
             if not 0 < body[at] <= NAME_BYTES_MAX:
                 raise ValueError(f"a state file's name of {body[at]} bytes")
             size, checksum = STATE_FILE_TAIL.unpack_from(body, end)
-            state_files.append((body[at + 1 : end].decode("ascii"), size, checksum))
+            state_files.append((_name(body[at + 1 : end]), size, checksum))
             at = end + STATE_FILE_TAIL.size
     except (struct.error, IndexError) as error:
         raise ValueError(f"the boundary is too short: {error}") from error
@@ -126,3 +130,10 @@ def decode_boundary(group: GroupId, body: bytes) -> Boundary:
         log_start_offset=Offset(start_offset),
         state_files=tuple(state_files),
     )
+
+
+def _name(encoded: bytes) -> str:
+    """Return a state file's name, which becomes part of a path."""
+    if not NAME.fullmatch(encoded):
+        raise ValueError(f"a state file's name {encoded!r}; expected small letters, digits and -")
+    return encoded.decode("ascii")
