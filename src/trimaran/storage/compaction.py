@@ -345,19 +345,24 @@ class CompactionSwap:
     `state_file` instead of the one before.
     """
 
-    __slots__ = ("_files", "_name", "before", "gone", "segments", "state_file")
+    __slots__ = ("_files", "_name", "_writes", "before", "gone", "segments", "state_file")
 
     def __init__(
         self,
         files: Files,
+        writes: OpenFiles,
         *,
         name: str,
         before: tuple[Segment, ...],
         gone: tuple[Segment, ...],
         segments: tuple[Segment, ...],
     ) -> None:
-        """Make of `before` the log `segments`; `gone` are those that it does not name any more."""
+        """Make of `before` the log `segments`; `gone` are those that it does not name any more.
+
+        `writes` are the open files of the lane.
+        """
         self._files = files
+        self._writes = writes
         self._name = name
         self.before = before
         self.gone = gone
@@ -381,10 +386,12 @@ class CompactionSwap:
                 for suffix in (SEGMENT_SUFFIX, ROWS_SUFFIX):
                     waiting = f"{compacting}/{segment.name.stem}{suffix}"
                     if self._files.exists(waiting):
+                        self._writes.entry_made(segment.path)
                         self._files.rename(waiting, segment.path + suffix)
-        self._files.sync_directory(directory)
+        self._writes.sync_entries(directory)
         content = encode_compacted(self.segments)
-        self.state_file = StateWrite(self._files, group, self._name, content).run()
+        write = StateWrite(self._files, self._writes, group, self._name, content)
+        self.state_file = write.run()
         if self._files.exists(compacting):
             self._files.remove(compacting)
 

@@ -192,7 +192,7 @@ class AdoptStaged:
             for name in files.list(f"{root}/{part}"):
                 if name != STATE_DIRECTORY:
                     files.rename(f"{root}/{part}/{name}", f"{part}/{name}")
-        for part in (f"{directory}/{STATE_DIRECTORY}", directory, GROUPS_DIRECTORY):
+        for part in (f"{directory}/{STATE_DIRECTORY}", directory, GROUPS_DIRECTORY, "."):
             files.sync_directory(part)
         files.remove(root)
 

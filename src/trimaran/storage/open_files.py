@@ -4,6 +4,10 @@ One thread owns each `OpenFiles`; only `retire` may be called from elsewhere. A 
 path and a serial number: a path that is used again for another file gets another serial, so that
 nobody reads an old file through a handle left open.
 
+Names are like bytes: those that an earlier process made, or put in the place of others, may be in
+the page cache alone. So a directory's are durable only if it was synced in this life, and nothing
+was made in it since.
+
 Invariants: a file with unsynced writes is synced before it is closed.
 Does not: decide what is synced when.
 """
@@ -18,7 +22,7 @@ OPEN_FILES_MAX = 256
 class OpenFiles:
     """Handles of one thread."""
 
-    __slots__ = ("_dirty", "_files", "_grown", "_limit", "_open", "_retired")
+    __slots__ = ("_dirty", "_files", "_limit", "_open", "_retired", "_settled")
 
     def __init__(self, files: Files, limit: int = OPEN_FILES_MAX) -> None:
         """Keep at most `limit` files open."""
@@ -27,8 +31,8 @@ class OpenFiles:
         self._limit = limit
         self._open: OrderedDict[str, tuple[int, File]] = OrderedDict()
         self._dirty: dict[str, None] = {}
-        self._grown: dict[str, None] = {}
-        """Directories with a new entry that is not durable yet."""
+        self._settled: dict[str, None] = {}
+        """Directories all of whose entries are durable."""
         self._retired: deque[str] = deque()
 
     def __len__(self) -> int:
@@ -53,7 +57,7 @@ class OpenFiles:
         if create and self._files.exists(path):
             self._files.remove(path)
         if create:
-            self._grown[path.rpartition("/")[0]] = None
+            self.entry_made(path)
         file = self._files.open(path, create=create)
         self._open[path] = (serial, file)
         return file
@@ -70,11 +74,15 @@ class OpenFiles:
             self._open[path][1].sync()
             del self._dirty[path]
 
-    def sync_new_entries(self, directory: str) -> None:
-        """Make the names of the files created in `directory` durable. Raises StorageError."""
-        if directory in self._grown:
+    def entry_made(self, path: str) -> None:
+        """A file or directory is about to get the name `path`; it is not durable."""
+        self._settled.pop(path.rpartition("/")[0], None)
+
+    def sync_entries(self, directory: str) -> None:
+        """Make the names of what is in `directory` durable, if need be. Raises StorageError."""
+        if directory not in self._settled:
             self._files.sync_directory(directory)
-            del self._grown[directory]
+            self._settled[directory] = None
 
     def drop(self, path: str) -> None:
         """Close `path` if it is open; the file is gone or replaced, its writes do not matter."""
@@ -87,6 +95,7 @@ class OpenFiles:
         """Drop every file whose path is `prefix` or starts with it."""
         for path in [path for path in self._open if path.startswith(prefix)]:
             self.drop(path)
+        self._settled.pop(prefix.removesuffix("/"), None)
 
     def retire(self, prefix: str) -> None:
         """Have the owner `drop_below` at its next use of any file; from any thread.

@@ -173,7 +173,7 @@ class LogSync:
         for segment in self._segments:
             for path in segment.paths:
                 writes.sync(path)
-        writes.sync_new_entries(group_directory(self._log.group))
+        writes.sync_entries(group_directory(self._log.group))
 
     def finish(self) -> None:
         """Note what is durable, on the loop, after `run` returned."""
@@ -213,15 +213,15 @@ class LogFlush:
         self._write.run()
         last = self._write.entries[-1].index
         self.state_files = tuple(
-            StateWrite(shared.files, log.group, f"{name}-{last}", state).run()
+            StateWrite(shared.files, shared.writes, log.group, f"{name}-{last}", state).run()
             if isinstance(state, bytes)
             else state
-            for name, state in sorted(self._states.items(), key=_name_of)
+            for name, state in sorted(self._states.items())
         )
         for segment in self._write.written:
             for path in segment.paths:
                 shared.writes.sync(path)
-        shared.writes.sync_new_entries(group_directory(log.group))
+        shared.writes.sync_entries(group_directory(log.group))
         for append in self._write.appends:
             shared.cache.synced(append.start.paths[0], append.start.size, append.size)
 
@@ -433,7 +433,7 @@ class PartitionLog:
         assert name.isascii()
         assert "/" not in name
         assert not name.endswith(NEW_SUFFIX)
-        return StateWrite(self._shared.files, self.group, name, content)
+        return StateWrite(self._shared.files, self._shared.writes, self.group, name, content)
 
     def plan_drop_states(self, keep: Iterable[str]) -> StateDrop:
         """Delete all state files but those that the synced boundary names."""
@@ -542,6 +542,7 @@ class PartitionLog:
             name += "-0"  # the boundary's own list must stay what it is
         return CompactionSwap(
             self._shared.files,
+            self._shared.writes,
             name=name,
             before=self._segments,
             gone=tuple(gone),
@@ -594,7 +595,3 @@ class PartitionLog:
             else:
                 high = middle
         return self._segments[low:]
-
-
-def _name_of(state: tuple[str, bytes | StateFile]) -> str:
-    return state[0]

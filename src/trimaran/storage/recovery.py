@@ -452,7 +452,7 @@ class _Opening:
             self.files.remove(STAGING_DIRECTORY)
 
     def _sync_replayed(self) -> None:
-        """Make what was replayed durable, last round and names included.
+        """Make what was replayed durable, last round and names included, up to the identity's.
 
         The new file proves that all before it was synced: after a power cut a last round that was
         in the page cache alone would be damage.
@@ -463,7 +463,8 @@ class _Opening:
                 file.sync()
             finally:
                 file.close()
-        self.files.sync_directory(JOURNAL_DIRECTORY)
+        for directory in (JOURNAL_DIRECTORY, "."):
+            self.files.sync_directory(directory)
 
     def _put_away(self, generation: int) -> None:
         """Let go of the journal files before `generation`: all that counts is in it.

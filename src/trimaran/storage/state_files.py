@@ -13,6 +13,7 @@ from trimaran.records.checksum import crc32c
 from trimaran.storage.boundary import StateFile
 from trimaran.storage.files import Files
 from trimaran.storage.frames import read_whole, replace_whole
+from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.segment import group_directory
 
 STATE_DIRECTORY = "state"
@@ -21,11 +22,14 @@ STATE_DIRECTORY = "state"
 class StateWrite:
     """Writes one state file. Made by `PartitionLog.plan_write_state`."""
 
-    __slots__ = ("_content", "_directory", "_files", "_name")
+    __slots__ = ("_content", "_directory", "_files", "_name", "_writes")
 
-    def __init__(self, files: Files, group: GroupId, name: str, content: bytes) -> None:
-        """Write `content` as `name` into the group's directory."""
+    def __init__(
+        self, files: Files, writes: OpenFiles, group: GroupId, name: str, content: bytes
+    ) -> None:
+        """Write `content` as `name` into the group's directory; `writes` are its lane's files."""
         self._files = files
+        self._writes = writes
         self._directory = group_directory(group)
         self._name = name
         self._content = content
@@ -39,9 +43,10 @@ class StateWrite:
         """
         directory = f"{self._directory}/{STATE_DIRECTORY}"
         if not self._files.exists(directory):
+            self._writes.entry_made(directory)
             self._files.make_directory(directory)
-            self._files.sync_directory(self._directory)
         replace_whole(self._files, f"{directory}/{self._name}", self._content)
+        self._writes.sync_entries(self._directory)
         return self._name, len(self._content), crc32c(self._content)
 
 
