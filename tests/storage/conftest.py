@@ -137,8 +137,10 @@ class MemoryFiles:
             {path[len(prefix) :].partition("/")[0] for path in every if path.startswith(prefix)}
         )
 
-    def make_directory(self, path):
+    def make_directory(self, path, *, parents=True):
         self.gate("make_directory", path)
+        if not parents and path.rpartition("/")[0] not in self.directories:
+            raise StorageError(f"{path}: create failed")
         parts = path.split("/")
         self.directories |= {"/".join(parts[: count + 1]) for count in range(len(parts))}
 

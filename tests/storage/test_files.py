@@ -160,3 +160,15 @@ def test_a_directory_is_locked_by_one_at_a_time(real):
     real.unlock()
     second.lock()
     second.unlock()
+
+
+def test_a_directory_can_be_made_only_in_one_that_is_there(real):
+    real.make_directory("x")
+    for _ in range(2):
+        real.make_directory("x/y", parents=False)
+
+    with pytest.raises(StorageError):
+        real.make_directory("gone/y", parents=False)
+
+    assert real.list(".") == ["x"]
+    assert real.list("x") == ["y"]

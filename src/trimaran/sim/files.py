@@ -71,9 +71,11 @@ class SimFiles:
         node = self._find(directory)
         return sorted(node.entries) if isinstance(node, DirectoryNode) else []
 
-    def make_directory(self, path: str) -> None:
-        """Create it and its parents where missing; durable after `sync_directory(parent)`."""
+    def make_directory(self, path: str, *, parents: bool = True) -> None:
+        """Create it and its `parents` where missing; durable after `sync_directory(parent)`."""
         self.gate("mkdir", path)
+        if not parents:
+            self._parent(path)
         node = self.disk.root
         for part in _parts(path):
             child = node.entries.get(part)

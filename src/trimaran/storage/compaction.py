@@ -165,7 +165,8 @@ class LogCompaction:
         subset_count = 1
         while not (yield from self._scan(subset_count)):
             subset_count *= 2
-        self._files.make_directory(compacting)
+        # Its group may be deleted at this moment, by the lane of segments: it stays deleted.
+        self._files.make_directory(compacting, parents=False)
         ordinal = 0
         for sources in self._outputs():
             if sources[0].generation >= self.wanted.generation:

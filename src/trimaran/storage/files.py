@@ -129,8 +129,12 @@ class Files(Protocol):
     def list(self, directory: str) -> list[str]:
         """Return the names in `directory`, sorted; empty if it does not exist."""
 
-    def make_directory(self, path: str) -> None:
-        """Create it and its parents where missing; durable after `sync_directory(parent)`."""
+    def make_directory(self, path: str, *, parents: bool = True) -> None:
+        """Create it and its `parents` where missing; durable after `sync_directory(parent)`.
+
+        Raises:
+            StorageError: without `parents`: the directory that it belongs into is missing.
+        """
 
     def rename(self, source: str, target: str) -> None:
         """Replace `target` atomically; durable after `sync_directory`."""
@@ -324,11 +328,14 @@ class RealFiles:
             except FileNotFoundError:
                 return []
 
-    def make_directory(self, path: str) -> None:
-        """Create it and its parents where missing; durable after `sync_directory(parent)`."""
+    def make_directory(self, path: str, *, parents: bool = True) -> None:
+        """Create it and its `parents` where missing; durable after `sync_directory(parent)`."""
         absolute = self._absolute(path)
         with _translated(absolute, "create", full_allowed=True):
-            os.makedirs(absolute, exist_ok=True)
+            if parents:
+                os.makedirs(absolute, exist_ok=True)
+            elif not os.path.isdir(absolute):
+                os.mkdir(absolute)
 
     def rename(self, source: str, target: str) -> None:
         """Replace `target` atomically; durable after `sync_directory`."""

@@ -50,8 +50,8 @@ class _Below:
     def list(self, directory: str) -> list[str]:
         return self._files.list(f"{self._root}/{directory}")
 
-    def make_directory(self, path: str) -> None:
-        self._files.make_directory(f"{self._root}/{path}")
+    def make_directory(self, path: str, *, parents: bool = True) -> None:
+        self._files.make_directory(f"{self._root}/{path}", parents=parents)
 
     def rename(self, source: str, target: str) -> None:
         self._files.rename(f"{self._root}/{source}", f"{self._root}/{target}")

@@ -44,7 +44,7 @@ class StateWrite:
         directory = f"{self._directory}/{STATE_DIRECTORY}"
         if not self._files.exists(directory):
             self._writes.entry_made(directory)
-            self._files.make_directory(directory)
+            self._files.make_directory(directory, parents=False)
         replace_whole(self._files, f"{directory}/{self._name}", self._content)
         self._writes.sync_entries(self._directory)
         return self._name, len(self._content), crc32c(self._content)
