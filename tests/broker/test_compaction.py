@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from trimaran.broker import compaction
 from trimaran.broker.compaction import Compactor
 from trimaran.broker.epochs import LeaderEpochs
 from trimaran.broker.flusher import Flusher
@@ -153,6 +154,7 @@ class Bench:
             damage_found=lambda replica, error: self.damage.append(error),
             bytes_per_s=1 << 40,
             keys_bytes_max=1 << 20,
+            reserve_bytes=0,
             interval_s=0.001,
         )
 
@@ -229,16 +231,38 @@ async def test_damage_in_the_way_is_told_and_nothing_is_left_behind(tmp_path):
 
 
 @pytest.mark.asyncio
-async def test_a_full_disk_puts_a_compaction_off_and_another_failure_ends_the_node(tmp_path):
+async def test_a_full_disk_puts_a_compaction_off_and_another_failure_ends_the_node(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(compaction, "FULL_RETRY_S", 0.0)
     bench = Bench(tmp_path)
     bench.workers.broken[Lane.COMPACTION, "CompactionStep"] = DiskFullError("no space")
 
-    await bench.work_until(lambda: bench.compactor.statistics().given_up == 1)
+    await bench.work_until(lambda: bench.compactor.statistics().given_up == 2)
     assert bench.damage == []
     bench.workers.broken[Lane.COMPACTION, "CompactionStep"] = StorageError("EIO")
 
     with pytest.raises(StorageError, match="EIO"):
         await bench.work_until(lambda: False)
+
+
+@pytest.mark.asyncio
+async def test_what_does_not_fit_beside_the_reserve_is_not_tried_at_every_look(
+    tmp_path, monkeypatch
+):
+    bench = Bench(tmp_path)
+    looks, look = [], GroupTable.all
+    monkeypatch.setattr(GroupTable, "all", lambda groups: looks.append(None) or look(groups))
+    bench.compactor._reserve_bytes = 1 << 60
+
+    await bench.work_until(lambda: len(looks) > 20)
+
+    assert bench.compactor.statistics().given_up == 1
+    assert "compacting" not in bench.names
+    bench.compactor._reserve_bytes = 0
+    bench.compactor._full[GROUP] = asyncio.get_running_loop().time()
+    await bench.work_until(lambda: bench.compactor.statistics().done == 1)
+    assert bench.values() == [b"6", b"7", b"8", b"9", b"10"]
 
 
 @pytest.mark.asyncio

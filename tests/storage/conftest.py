@@ -441,7 +441,7 @@ def wanted(log, *, generation=1, tombstones=0, merged=1, end=None):
 
 
 def write(log, compaction, keys_bytes=KEYS_BYTES):
-    work = log.plan_compaction(compaction, keys_bytes_max=keys_bytes)
+    work = log.plan_compaction(compaction, keys_bytes_max=keys_bytes, reserve_bytes=0)
     run_through(work)
     return work
 

@@ -60,7 +60,12 @@ def test_tombstones_go_once_they_may_and_the_last_event_never(ledger, driver):
     ledger.compact(driver, first, ledger.wanted(log, generation=2, end=5, tombstones=4))
     assert [event[0] for event in ledger.read_all(log)] == [1, 4, 5, 6]
 
-    assert log.plan_compaction(ledger.wanted(log, generation=2, end=5), keys_bytes_max=1) is None
+    assert (
+        log.plan_compaction(
+            ledger.wanted(log, generation=2, end=5), keys_bytes_max=1, reserve_bytes=0
+        )
+        is None
+    )
 
 
 def test_many_keys_are_looked_at_in_turn(ledger, driver):
@@ -248,7 +253,7 @@ def test_what_the_log_start_passed_meanwhile_does_not_come_back(ledger, kit, dri
         boundary = ledger.compact(driver, boundary, order)
         assert compacted_file(boundary.state_files)[0] == "compacted-1-0"
     assert {part.generation for part in log.segments[:-1]} == {1}
-    assert log.plan_compaction(order, keys_bytes_max=1) is None
+    assert log.plan_compaction(order, keys_bytes_max=1, reserve_bytes=0) is None
     kept = [event for event in ledger.expected(entries, order.end, 0) if event[0] >= start]
     assert ledger.read_all(log) == kept
     recovered = driver.restart().groups[kit.GROUP]
@@ -320,13 +325,13 @@ def test_a_range_that_is_not_all_here_or_done_waits(ledger, driver):
     order = ledger.wanted(log)
     for end in (log.last_index, log.last_index + 7):
         beyond = Compaction(generation=1, end=end, starts=(1,), tombstones=0, passes=())
-        assert log.plan_compaction(beyond, keys_bytes_max=1) is None
+        assert log.plan_compaction(beyond, keys_bytes_max=1, reserve_bytes=0) is None
     work = ledger.write(log, order)
     assert work.written_size < work.size
     ledger.compact(driver, boundary, order)
 
     assert log.plan_swap(work) is None
-    assert log.plan_compaction(order, keys_bytes_max=1) is None
+    assert log.plan_compaction(order, keys_bytes_max=1, reserve_bytes=0) is None
 
 
 def test_a_log_of_control_entries_only_keeps_where_terms_begin(ledger, kit, driver):

@@ -1,17 +1,22 @@
 """A compacted log meets crashes, full disks and rot: nothing is lost, and all of it is found."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from trimaran.errors import CorruptionError, DiskFullError
 from trimaran.ids import Index
 from trimaran.records.entry import Entry
+from trimaran.sim.disk import Disk
+from trimaran.sim.files import SimFiles
+from trimaran.sim.trace import EventLog
 from trimaran.storage.compacted_list import (
     compacted_file,
     decode_compacted,
     encode_compacted,
 )
+from trimaran.storage.formatting import format_store
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.recovery import open_store
 from trimaran.storage.segment import group_directory, read_rows
@@ -26,7 +31,9 @@ def test_damage_in_the_range_is_named_and_nothing_changes(ledger, driver):
     log = driver.log()
     before = log.segments
     driver.files.contents[before[1].paths[0]][70] ^= 1
-    work = log.plan_compaction(ledger.wanted(log), keys_bytes_max=ledger.KEYS_BYTES)
+    work = log.plan_compaction(
+        ledger.wanted(log), keys_bytes_max=ledger.KEYS_BYTES, reserve_bytes=0
+    )
 
     with pytest.raises(CorruptionError, match="fails its check"):
         ledger.run_through(work)
@@ -40,7 +47,9 @@ def test_a_full_disk_leaves_the_log_as_it_was(ledger, driver):
     entries = ledger.written(9)
     ledger.filled(driver, entries)
     log = driver.log()
-    work = log.plan_compaction(ledger.wanted(log, merged=9), keys_bytes_max=ledger.KEYS_BYTES)
+    work = log.plan_compaction(
+        ledger.wanted(log, merged=9), keys_bytes_max=ledger.KEYS_BYTES, reserve_bytes=0
+    )
     driver.files.room = 100
     with pytest.raises(DiskFullError):
         ledger.run_through(work)
@@ -65,7 +74,7 @@ def test_a_compaction_that_is_given_up_leaves_no_file_open(ledger, driver, monke
         for suffix in (".segment", ".rows"):
             driver.files.failing = {(fault, "-0000000001" + suffix): DiskFullError}
             work = log.plan_compaction(
-                ledger.wanted(log, merged=9), keys_bytes_max=ledger.KEYS_BYTES
+                ledger.wanted(log, merged=9), keys_bytes_max=ledger.KEYS_BYTES, reserve_bytes=0
             )
             with pytest.raises(DiskFullError):
                 ledger.run_through(work)
@@ -260,3 +269,38 @@ def test_verify_holds_records_against_their_digest(ledger, driver):
     assert [finding.text for finding in findings] == [
         "the records are not those of generation 1"
     ] * (len(listed) - 1)
+
+
+def test_a_compaction_takes_nothing_of_the_reserve(kit, ledger):
+    """All keys differ, so that as much is written as was there; it does not fit."""
+    disk = Disk("d", Random(1), EventLog(lambda: 0.0))
+    files = SimFiles(disk, who="node")
+    format_store(files, kit.IDENTITY)
+    driver = kit.Driver(files, replace(kit.SMALL, segment_bytes=200_000))
+    chance = Random(2)
+    entries = [
+        ledger.keyed(index, index - 1, [(b"key-%d" % index, chance.randbytes(1_000))])
+        for index in range(1, 1_001)
+    ]
+    boundary = ledger.filled(driver, entries)
+    log, reserve = driver.log(), 128 << 10
+    wanted = ledger.wanted(log)
+    disk.conditions.capacity = disk.used_bytes() + reserve + (300 << 10)
+    before = disk.free_bytes()
+
+    for _ in range(2):
+        work = log.plan_compaction(wanted, keys_bytes_max=ledger.KEYS_BYTES, reserve_bytes=reserve)
+        with pytest.raises(DiskFullError, match="bytes are free"):
+            ledger.run_through(work)
+        assert reserve <= disk.free_bytes() < before - (200 << 10)
+        work.plan_discard().run()
+        assert disk.free_bytes() == before
+
+    disk.conditions.capacity = disk.used_bytes() + reserve - 1
+    work = log.plan_compaction(wanted, keys_bytes_max=ledger.KEYS_BYTES, reserve_bytes=reserve)
+    with pytest.raises(DiskFullError, match="bytes are free"):
+        ledger.run_through(work)
+    assert disk.free_bytes() == reserve - 1
+    disk.conditions.capacity = None
+    ledger.compact(driver, boundary, wanted)
+    assert ledger.read_all(log) == ledger.events_of(entries)

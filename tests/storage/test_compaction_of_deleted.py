@@ -18,7 +18,9 @@ def deleted_before(call_number, files, kit, ledger):
     format_store(files, kit.IDENTITY)
     driver = kit.Driver(files, kit.SMALL)
     ledger.filled(driver, ledger.written(3, count=12))
-    work = driver.log().plan_compaction(ledger.wanted(driver.log()), keys_bytes_max=1 << 20)
+    work = driver.log().plan_compaction(
+        ledger.wanted(driver.log()), keys_bytes_max=1 << 20, reserve_bytes=0
+    )
     remove = driver.store.plan_remove_group(kit.GROUP)
     calls = 0
     gate = files.gate
@@ -65,7 +67,9 @@ def test_the_directory_of_a_group_that_is_gone_is_not_made_again(
     format_store(files, kit.IDENTITY)
     driver = kit.Driver(files, kit.SMALL)
     ledger.filled(driver, ledger.written(3, count=12))
-    work = driver.log().plan_compaction(ledger.wanted(driver.log()), keys_bytes_max=1 << 20)
+    work = driver.log().plan_compaction(
+        ledger.wanted(driver.log()), keys_bytes_max=1 << 20, reserve_bytes=0
+    )
     remove = driver.store.plan_remove_group(kit.GROUP)
     make = RealFiles.make_directory
 

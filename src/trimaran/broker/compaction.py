@@ -4,7 +4,9 @@ A leader proposes a COMPACTION entry when its log is due (compaction_plan). Ever
 applied one writes the same range again, one partition at a time, no faster than a set rate, in
 short works of a lane of its own; then the flusher puts the new segments in the place of the old
 ones. A crash, damage or a full disk in between costs nothing but the work done so far: as long as
-segments of a lower generation are in the range it begins anew.
+segments of a lower generation are in the range it begins anew. What does not fit beside the reserve
+of free space, which events, votes and deletions need, is left for a while: the disk would be filled
+and emptied for nothing, and on all replicas at once.
 
 Invariants: only a leader that knows all earlier decisions decides, one thing at a time; nothing is
 given to a removed replica's files.
@@ -22,6 +24,7 @@ from trimaran.broker.partition import Partition
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica
 from trimaran.errors import CorruptionError, DiskFullError, RequestError, StorageError
+from trimaran.ids import GroupId
 from trimaran.records.control import encode_compaction
 from trimaran.records.entry import EntryKind
 from trimaran.storage.compaction import LogCompaction
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 GROUPS_PER_TURN = 64
 """Groups looked at before others have their turn on the loop."""
+FULL_RETRY_S = 600.0
+"""How long a group waits for whose segments the disk had no space; an attempt reads all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +64,13 @@ class Compactor:
         damage_found: Callable[[Replica, CorruptionError], object],
         bytes_per_s: int,
         keys_bytes_max: int,
+        reserve_bytes: int,
         interval_s: float,
     ) -> None:
         """Look every `interval_s` seconds; read and write at most `bytes_per_s`.
 
-        `swap` puts a finished compaction in its place and says whether it did.
+        `swap` puts a finished compaction in its place and says whether it did. So many bytes as
+        `reserve_bytes` of the disk stay free.
         """
         self._groups = groups
         self._workers = workers
@@ -71,7 +78,11 @@ class Compactor:
         self._damage_found = damage_found
         self._bytes_per_s = bytes_per_s
         self._keys_bytes_max = keys_bytes_max
+        self._reserve_bytes = reserve_bytes
         self._interval_s = interval_s
+        self._loop = asyncio.get_running_loop()
+        self._full: dict[GroupId, float] = {}
+        """Groups for which there was no space, and from when on they are tried again."""
         self._decided = self._done = self._given_up = self._moved = self._freed = 0
 
     def statistics(self) -> CompactionStatistics:
@@ -88,6 +99,8 @@ class Compactor:
         """Compact what is due, for ever."""
         while True:
             await asyncio.sleep(self._interval_s)
+            now_s = self._loop.time()
+            self._full = {group: due_s for group, due_s in self._full.items() if due_s > now_s}
             for number, replica in enumerate(self._groups.all()):
                 if number % GROUPS_PER_TURN == GROUPS_PER_TURN - 1:
                     await asyncio.sleep(0)
@@ -119,9 +132,11 @@ class Compactor:
     async def _carry_out(self, replica: Replica, partition: Partition) -> None:
         """Do what was decided, unless that was done."""
         wanted = partition.rules.compaction
-        if wanted is None:
+        if wanted is None or replica.group in self._full:
             return
-        work = replica.storage.plan_compaction(wanted, keys_bytes_max=self._keys_bytes_max)
+        work = replica.storage.plan_compaction(
+            wanted, keys_bytes_max=self._keys_bytes_max, reserve_bytes=self._reserve_bytes
+        )
         if work is None:
             return
         if await self._write(replica, work) and await self._swap(replica, work):
@@ -153,7 +168,9 @@ class Compactor:
                     return False  # its files went away meanwhile
                 if isinstance(error, CorruptionError):
                     self._damage_found(replica, error)
-                elif not isinstance(error, DiskFullError) and _are_there(replica, work):
+                elif isinstance(error, DiskFullError):
+                    self._full[replica.group] = self._loop.time() + FULL_RETRY_S
+                elif _are_there(replica, work):
                     raise
                 log.warning("compaction left group=%s reason=%s", replica.group.hex(), error)
                 return False

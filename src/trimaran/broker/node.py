@@ -211,6 +211,7 @@ class Broker:
             damage_found=self._consensus.damage_found,
             bytes_per_s=settings.compaction_bytes_per_s,
             keys_bytes_max=settings.compaction_keys_bytes,
+            reserve_bytes=settings.free_space_reserve_bytes,
             interval_s=settings.compaction_interval_ms / 1000,
         )
 

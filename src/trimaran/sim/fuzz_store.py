@@ -164,7 +164,7 @@ def _compact(store: Store, found: RecoveredGroup) -> None:
         tombstones=0,
         passes=(),
     )
-    work = found.log.plan_compaction(wanted, keys_bytes_max=KEYS_BYTES)
+    work = found.log.plan_compaction(wanted, keys_bytes_max=KEYS_BYTES, reserve_bytes=0)
     assert work is not None
     while not work.done:
         work.plan_step().run()

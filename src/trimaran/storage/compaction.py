@@ -21,7 +21,8 @@ Memory: a part of a segment, the keys up to a limit (beyond it the range is scan
 each time for a part of the keys), one bit for each record.
 
 Invariants: nothing that the boundary names changes before the next boundary is synced. Each step
-is a short work; running the works again after a crash gives the same records.
+is a short work; running the works again after a crash gives the same records. What is written takes
+no space that is reserved: events, votes and deletions need it.
 Does not: choose what to compact or how fast, or write boundaries (broker).
 """
 
@@ -36,7 +37,7 @@ from trimaran.records.entry import Entry, EntryKind, Payload
 from trimaran.records.keys import KeyedBatch, digest_part, scan_keys, without_records
 from trimaran.storage.boundary import StateFile
 from trimaran.storage.compacted_list import DIGEST_BYTES, encode_compacted
-from trimaran.storage.files import Buffer, File, Files
+from trimaran.storage.files import Buffer, File, Files, expect_room
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.segment import (
     COMPACTING_DIRECTORY,
@@ -86,6 +87,7 @@ class LogCompaction:
         "_keys_max",
         "_last_ordinal",
         "_opened",
+        "_reserve_bytes",
         "_steps",
         "done",
         "read_count",
@@ -95,11 +97,21 @@ class LogCompaction:
     )
 
     def __init__(
-        self, files: Files, sources: Sequence[Segment], wanted: Compaction, *, keys_bytes_max: int
+        self,
+        files: Files,
+        sources: Sequence[Segment],
+        wanted: Compaction,
+        *,
+        keys_bytes_max: int,
+        reserve_bytes: int,
     ) -> None:
-        """Write `sources`, consecutive and finished, again; `keys_bytes_max` bounds memory."""
+        """Write `sources`, consecutive and finished, again; `keys_bytes_max` bounds memory.
+
+        So many bytes as `reserve_bytes` of the disk stay free.
+        """
         assert sources
         self._files = files
+        self._reserve_bytes = reserve_bytes
         self._opened = OpenFiles(files)
         self._keys_max = max(KEYS_MIN, keys_bytes_max // KEY_BYTES)
         self._dropped = bytearray()
@@ -172,9 +184,9 @@ class LogCompaction:
             if sources[0].generation >= self.wanted.generation:
                 ordinal = yield from self._pass_over(sources, ordinal)
                 continue
-            output = _Output(sources, self.wanted.generation)
+            output = _Output(self._files, sources, self.wanted.generation, self._reserve_bytes)
             try:
-                output.begin(self._files)
+                output.begin()
                 for part in self._parts(sources):
                     moved = 0
                     for entry in part:
@@ -318,7 +330,7 @@ class CompactionStep:
 
         Raises:
             CorruptionError: a stored entry fails its check.
-            DiskFullError: no space.
+            DiskFullError: no space above the reserve.
             StorageError: the disk failed, or the group was removed meanwhile.
         """
         return self._compaction.step()
@@ -427,7 +439,9 @@ class _Output:
     __slots__ = (
         "_buffers",
         "_digest",
+        "_files",
         "_open",
+        "_reserve_bytes",
         "_rows",
         "_rows_file",
         "_segment",
@@ -438,8 +452,12 @@ class _Output:
         "_written",
     )
 
-    def __init__(self, sources: tuple[Segment, ...], generation: int) -> None:
+    def __init__(
+        self, files: Files, sources: tuple[Segment, ...], generation: int, reserve_bytes: int
+    ) -> None:
         first, last = sources[0], sources[-1]
+        self._files = files
+        self._reserve_bytes = reserve_bytes
         self._sources = sources
         self._segment = Segment(
             group=first.group,
@@ -457,14 +475,15 @@ class _Output:
         """Rows in the file."""
         self._term: int | None = None
 
-    def begin(self, files: Files) -> None:
+    def begin(self) -> None:
         """Make the files."""
         segment = self._segment
+        head = encode_rows_head(segment.group, segment.base, segment.generation)
+        self._expect_room(len(head))
         stem = f"{group_directory(segment.group)}/{COMPACTING_DIRECTORY}/{segment.name.stem}"
         for suffix in (SEGMENT_SUFFIX, ROWS_SUFFIX):
-            self._open.append(files.open(stem + suffix, create=True))
+            self._open.append(self._files.open(stem + suffix, create=True))
         self._segment_file, self._rows_file = self._open
-        head = encode_rows_head(segment.group, segment.base, segment.generation)
         self._rows_file.pwrite([head], 0)
 
     def add(self, entry: Entry, payload: Payload, digested: bytes) -> None:
@@ -514,14 +533,19 @@ class _Output:
     def _write(self) -> int:
         size = self._waiting_bytes
         position = self._segment.size - size
+        rows = b"".join(self._rows)
+        self._expect_room(size + len(rows))
         if size:
             self._segment_file.pwrite([part for part in self._buffers if len(part)], position)
-        self._rows_file.pwrite([b"".join(self._rows)], row_position(self._written))
+        self._rows_file.pwrite([rows], row_position(self._written))
         self._segment_file.sync()
         self._rows_file.sync()
         self._written += len(self._rows)
         self._buffers, self._rows, self._waiting_bytes = [], [], 0
         return size
+
+    def _expect_room(self, size: int) -> None:
+        expect_room(self._files, self._segment.path, self._reserve_bytes + size)
 
 
 def _scanned(entry: Entry) -> KeyedBatch | None:

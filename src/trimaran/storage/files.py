@@ -155,6 +155,13 @@ class Files(Protocol):
         """Return the space left for us on this file system."""
 
 
+def expect_room(files: Files, path: str, needed_bytes: int) -> None:
+    """Make sure that so many bytes are free; they are for `path`. Raises DiskFullError."""
+    free = files.free_bytes()
+    if free < needed_bytes:
+        raise DiskFullError(f"{path}: {free} bytes are free, {needed_bytes} are needed")
+
+
 class RealFile:
     """An open file of the operating system."""
 

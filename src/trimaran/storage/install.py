@@ -16,10 +16,10 @@ Does not: fetch, or write the journal.
 from collections.abc import Collection
 from dataclasses import replace
 
-from trimaran.errors import CorruptionError, DiskFullError, StorageError
+from trimaran.errors import CorruptionError, StorageError
 from trimaran.ids import GroupId, group_name
 from trimaran.storage.boundary import Boundary
-from trimaran.storage.files import File, Files
+from trimaran.storage.files import File, Files, expect_room
 from trimaran.storage.log_recovery import LogRecovery, recover_log, tidy_log
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.partition_log import LogFiles, StoredLog
@@ -93,8 +93,8 @@ class BeginStaging:
             StorageError: the disk failed.
         """
         DiscardStaged(self._files, self._group).run()
-        _check_room(self._files, self._group, self._needed_bytes)
         root = staging_root(self._group)
+        expect_room(self._files, root, self._needed_bytes)
         self._files.make_directory(f"{root}/{group_directory(self._group)}/{STATE_DIRECTORY}")
 
 
@@ -118,7 +118,7 @@ class DiscardStaged:
 class StagePart:
     """Writes a part of one staged file."""
 
-    __slots__ = ("_data", "_files", "_group", "_is_last", "_path", "_position", "_reserve_bytes")
+    __slots__ = ("_data", "_files", "_is_last", "_path", "_position", "_reserve_bytes")
 
     def __init__(
         self,
@@ -133,7 +133,6 @@ class StagePart:
     ) -> None:
         """Write `data` at `position` of the file `name` in the group's directory."""
         self._files = files
-        self._group = group
         self._reserve_bytes = reserve_bytes
         self._path = f"{staging_root(group)}/{group_directory(group)}/{name}"
         self._data = data
@@ -147,7 +146,7 @@ class StagePart:
             DiskFullError: no space above the reserve; the same part may be written again.
             StorageError: the disk failed.
         """
-        _check_room(self._files, self._group, self._reserve_bytes + len(self._data))
+        expect_room(self._files, self._path, self._reserve_bytes + len(self._data))
         create = not self._files.exists(self._path)
         file = self._files.open(self._path, create=create)
         try:
@@ -156,13 +155,6 @@ class StagePart:
                 file.sync()
         finally:
             file.close()
-
-
-def _check_room(files: Files, group: GroupId, needed_bytes: int) -> None:
-    free = files.free_bytes()
-    if free < needed_bytes:
-        text = f"{free} bytes are free, {needed_bytes} are needed"
-        raise DiskFullError(f"{staging_root(group)}: {text}")
 
 
 class AdoptStaged:

@@ -9,6 +9,7 @@ synced (the caller sees to that).
 Does not: hold entries, know terms and votes, or choose when to write and sync.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -505,17 +506,26 @@ class PartitionLog:
                 return segment.last
         return self.base
 
-    def plan_compaction(self, wanted: Compaction, *, keys_bytes_max: int) -> LogCompaction | None:
+    def plan_compaction(
+        self, wanted: Compaction, *, keys_bytes_max: int, reserve_bytes: int
+    ) -> LogCompaction | None:
         """Write the range that `wanted` names again; None if that was done or cannot be yet.
 
-        All of the range must be stored, and its last segment finished.
+        All of the range must be stored, and its last segment finished. So many bytes as
+        `reserve_bytes` of the disk stay free.
         """
         sources = tuple(part for part in self._segments if part.last.index <= wanted.end)
         if self.last_index <= wanted.end or not sources or len(sources) == len(self._segments):
             return None
         if all(segment.generation >= wanted.generation for segment in sources):
             return None
-        return LogCompaction(self._shared.files, sources, wanted, keys_bytes_max=keys_bytes_max)
+        return LogCompaction(
+            self._shared.files,
+            sources,
+            wanted,
+            keys_bytes_max=keys_bytes_max,
+            reserve_bytes=reserve_bytes,
+        )
 
     def plan_swap(self, compaction: LogCompaction) -> CompactionSwap | None:
         """Put what `compaction` wrote in its place; None if nothing of that is there any more.
@@ -576,22 +586,10 @@ class PartitionLog:
 
     def _from_index(self, start: Index) -> tuple[Segment, ...]:
         """Return the segments from the one that holds `start` on."""
-        low, high = 0, len(self._segments) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if self._segments[middle].last.index < start:
-                low = middle + 1
-            else:
-                high = middle
-        return self._segments[low:]
+        first = bisect_left(self._segments, start, key=lambda segment: segment.last.index)
+        return self._segments[first:]
 
     def _from_offset(self, offset: Offset) -> tuple[Segment, ...]:
         """Return the segments from the first that ends behind `offset` on."""
-        low, high = 0, len(self._segments)
-        while low < high:
-            middle = (low + high) // 2
-            if self._segments[middle].last.next_offset <= offset:
-                low = middle + 1
-            else:
-                high = middle
-        return self._segments[low:]
+        first = bisect_right(self._segments, offset, key=lambda segment: segment.last.next_offset)
+        return self._segments[first:]
