@@ -155,7 +155,8 @@ def streams(monkeypatch):
         }
     )
     broker = SimpleNamespace(cluster_id="c", node_id=1)
-    return Streams(SimpleNamespace(node_id=1, broker=broker, config=config))
+    node = SimpleNamespace(node_id=1, broker=broker, config=config, check_ready=lambda: None)
+    return Streams(node)
 
 
 async def one_that_follows(server):
