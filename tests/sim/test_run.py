@@ -1,5 +1,6 @@
 """Whole runs: equal seeds are equal, nothing wrong is found, and planted bugs are."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -104,6 +105,13 @@ def violations_of(checker, *, kinds, seeds=range(1, 9), seconds=6):
             assert report.trace, "a failing seed tells how it came to it"
             return found
     return []
+
+
+def test_a_run_leaves_nothing_in_memory():
+    """A process simulates hundreds of seeds, one after the other."""
+    run_seed(1, seconds=1, kinds=())
+
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, SeedRun)]
 
 
 def test_acknowledging_before_the_sync_is_noticed(monkeypatch):

@@ -88,11 +88,16 @@ def run(
     assert options.seconds > 0
     assert options.nodes >= 1
     with _quiet_collector():
-        seed_run = SeedRun(options, ends_at_a_lie=ends_at_a_lie)
-        try:
-            return seed_run.execute(trace_lines)
-        finally:
-            seed_run.loop.close()
+        return _run(options, trace_lines, ends_at_a_lie)
+
+
+def _run(options: RunOptions, trace_lines: int, ends_at_a_lie: bool) -> SeedReport:
+    """Hold the run no longer than it takes: the collector looks at it right after."""
+    seed_run = SeedRun(options, ends_at_a_lie=ends_at_a_lie)
+    try:
+        return seed_run.execute(trace_lines)
+    finally:
+        seed_run.loop.close()
 
 
 class SeedRun:
