@@ -20,7 +20,9 @@ from trimaran.records.batch import (
     validate,
 )
 from trimaran.records.building import build_batch, rebuild_batch
+from trimaran.records.compression import INFLATED_BYTES_MAX
 from trimaran.records.iteration import (
+    Effort,
     Record,
     check_records,
     find_timestamp,
@@ -218,6 +220,32 @@ def test_a_maximum_that_no_record_has_finds_nothing() -> None:
     batch[35:43] = (5000).to_bytes(8, "big")
 
     assert find_timestamp(batch, 4000) is None
+
+
+@pytest.mark.parametrize("codec", [Codec.NONE, Codec.ZSTD])
+@pytest.mark.parametrize("timestamp_ms", [None, 4000])
+def test_what_searches_take_adds_up(codec: Codec, timestamp_ms: int | None) -> None:
+    batch = build_batch([Record(b"v" * 100, timestamp_ms=7)] * 50, codec=codec)
+    batch[35:43] = (5000).to_bytes(8, "big")
+    effort = Effort()
+
+    for _ in range(3):
+        find_timestamp(batch, timestamp_ms, effort=effort)
+    find_timestamp(batch, 6000, effort=effort)
+
+    assert effort.records == 3 * 50
+    assert 3 * 50 * 100 < effort.bytes < 3 * 50 * 120
+
+
+def test_a_batch_that_cannot_be_inflated_counts_as_all_that_it_may_have_taken() -> None:
+    batch = build_batch([Record(b"v" * 100, timestamp_ms=7)] * 50, codec=Codec.ZSTD)
+    batch[HEADER_BYTES:] = bytes(len(batch) - HEADER_BYTES)
+    effort = Effort()
+
+    with pytest.raises(RequestError):
+        find_timestamp(batch, None, effort=effort)
+
+    assert effort == Effort(bytes=INFLATED_BYTES_MAX)
 
 
 def test_the_latest_record_is_the_first_with_the_highest_timestamp() -> None:

@@ -86,6 +86,19 @@ async def test_a_cancelled_wait_does_not_disturb_the_others(workers_of):
     assert await asyncio.wait_for(waited_for, 5) == "y"
 
 
+@pytest.mark.asyncio
+async def test_a_work_that_is_cancelled_before_its_turn_does_not_run(workers_of):
+    workers = workers_of(asyncio.get_running_loop())
+    gate, seen = threading.Event(), []
+    workers.submit(Lane.READS, Note(seen, "first", gate))
+    for number in range(100):
+        workers.submit(Lane.READS, Note(seen, number)).cancel()
+    last = workers.submit(Lane.READS, Note(seen, "last"))
+    gate.set()
+    assert await asyncio.wait_for(last, 5) == "last"
+    assert [value for value, _ in seen] == ["first", "last"]
+
+
 def test_closing_finishes_what_was_submitted():
     loop = asyncio.new_event_loop()
     workers = RealWorkers(loop)

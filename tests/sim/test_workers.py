@@ -72,6 +72,19 @@ def test_works_of_one_lane_run_and_end_in_order(seed):
     node.loop.close()
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_work_that_is_cancelled_before_its_turn_does_not_run(seed):
+    node = Node(seed)
+    ran = []
+    futures = [node.submit(lambda n=number: ran.append(n)) for number in range(6)]
+    for number in (2, 3, 5):
+        futures[number].cancel()
+    node.sleep(1)
+
+    assert ran == [0, 1, 4]
+    node.loop.close()
+
+
 def test_lanes_do_not_wait_for_each_other(node):
     node.disk.conditions.slow_s = 10
     file = node.files.open("a", create=True)

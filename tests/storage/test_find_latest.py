@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from trimaran.errors import CorruptionError, ErrorCode, RequestError
 from trimaran.ids import Index, Offset
 from trimaran.storage.formatting import format_store
-from trimaran.storage.log_reads import SegmentsMovedError
+from trimaran.storage.log_reads import ENTRY_NS, SegmentsMovedError
 from trimaran.storage.segment import SEGMENT_SUFFIX
 
 
-def in_header(batch, timestamp_ms, start_offset=0):
+def in_header(batch, timestamp_ms, start_offset=0, *, effort=None):
     """Where a batch's only record is, the offset told by its timestamp's last digits."""
     at = int.from_bytes(batch[35:43], "big")
     return None if at % 1_000 < start_offset else (at % 1_000, at)
@@ -49,7 +49,7 @@ def latest(log, start=0, latest_in=None):
 def first_since(log, timestamp_ms, start=0, reads=None):
     """Return the first record not older, looked for as ListOffsets does."""
 
-    def search(batch, wanted):
+    def search(batch, wanted, **_):
         if reads is not None:
             reads.append(wanted)
         found = in_header(batch, wanted)
@@ -121,24 +121,28 @@ def test_nothing_is_found_where_nothing_has_a_timestamp(kit, driver):
 def test_a_batch_that_promises_more_than_it_has_is_not_believed(kit, driver):
     log = written(kit, driver, [5, 90, 7, 6, 8])
 
-    def honest(batch, timestamp_ms):
+    def honest(batch, timestamp_ms, **_):
         found = in_header(batch, timestamp_ms)
         if found[1] >= 90_000:
             raise RequestError(ErrorCode.CORRUPT_MESSAGE, "no records inside")
         return found
 
     assert latest(log, latest_in=honest) == (4, 8_004)
-    assert latest(log, latest_in=lambda *_: None) is None
+    assert latest(log, latest_in=lambda *_, **__: None) is None
 
 
 def test_so_much_is_read_through_and_no_more(kit, files, driver, monkeypatch):
-    monkeypatch.setattr("trimaran.storage.log_reads.PASSED_OVER_BYTES_MAX", 250)
+    monkeypatch.setattr("trimaran.storage.log_reads.SEARCH_NS_MAX", 3 * (ENTRY_NS + 100))
     monkeypatch.setattr("trimaran.storage.log_reads.PIECE_BYTES", 100)
     log = written(kit, driver, [90, *range(1, 20)], segment_bytes=1 << 20)
-    files.log.clear()
+    for search in (latest, lambda log, start: first_since(log, 30_000, start)):
+        files.log.clear()
 
-    assert latest(log, 1) == (3, 3_003)
-    assert len(payload_reads(files)) == 3
+        with pytest.raises(RequestError) as raised:
+            search(log, 1)
+
+        assert raised.value.code is ErrorCode.OFFSET_NOT_AVAILABLE
+        assert 3 <= len(payload_reads(files)) <= 4
 
 
 def test_damage_and_deletion_are_told_apart(kit, files, driver):

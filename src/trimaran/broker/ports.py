@@ -55,7 +55,7 @@ class Lane(Enum):
     CODECS = "codecs"
     """Opening batches before they are appended; seldom used."""
     COMPACTION = "compaction"
-    """Writing segments again, with files of its own; seldom used."""
+    """Writing segments again, with files of its own, in short steps; and looking at free space."""
 
 
 class Outcome(Enum):
@@ -86,7 +86,10 @@ class Workers(Protocol):
     """Threads for write, fsync, pread and checksums of big ranges; nothing else has a thread."""
 
     def submit(self, lane: Lane, work: Work[T_co]) -> "asyncio.Future[T_co]":
-        """Run `work` off the loop; the future gets its result or its exception, on the loop."""
+        """Run `work` off the loop; the future gets its result or its exception, on the loop.
+
+        If the future is cancelled before the work's turn, the work never runs.
+        """
 
     def submit_write(self, work: WriteWork) -> "asyncio.Future[None]":
         """Carry out a write of the journal's lane, which has no other work; one at a time."""

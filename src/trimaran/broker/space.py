@@ -84,9 +84,9 @@ class Space:
             self._set(refused=refused, low=self._is_low)
 
     async def watch(self) -> None:
-        """Look at free space for ever."""
+        """Look at free space for ever; behind short works, as the disk fills while others wait."""
         while True:
-            free = await self._workers.submit(Lane.READS, FreeBytes(self._files))
+            free = await self._workers.submit(Lane.COMPACTION, FreeBytes(self._files))
             self.free_bytes = free
             low = free < self._reserve_bytes
             if low != self._is_low:

@@ -25,6 +25,8 @@ from trimaran.records.batch import HEADER_BYTES, MAGIC, BatchHeader, Codec, pars
 from trimaran.records.compression import INFLATED_BYTES_MAX, decompress
 from trimaran.records.entry import Payload
 
+RECORD_BYTES_MIN = 7
+"""Of a record without key, value and headers."""
 _VARINT_SHIFT_MAX = 63
 _INT64_MAX = 2**63 - 1
 
@@ -41,17 +43,37 @@ class Record:
     offset: int = 0
 
 
+@dataclass(slots=True)
+class Effort:
+    """What batches took that were read, at most: for who looks into many of them."""
+
+    bytes: int = 0
+    """Inflated."""
+    records: int = 0
+
+
 def iterate_records(
-    batch: Payload | bytearray, *, inflated_bytes_max: int = INFLATED_BYTES_MAX
+    batch: Payload | bytearray,
+    *,
+    inflated_bytes_max: int = INFLATED_BYTES_MAX,
+    effort: Effort | None = None,
 ) -> Iterator[Record]:
-    """Yield the records of one batch in order, decompressed if need be.
+    """Yield the records of one batch in order, decompressed if need be; `effort` adds it up.
 
     Raises:
         RequestError: while iterating: INVALID_RECORD for bytes that are no records,
             UNSUPPORTED_COMPRESSION_TYPE for a codec that is not defined.
     """
     header = parse_header(batch)
-    data = _record_bytes(batch, header, inflated_bytes_max)
+    try:
+        data = _record_bytes(batch, header, inflated_bytes_max)
+    except RequestError:
+        if effort is not None:
+            effort.bytes += inflated_bytes_max  # nobody knows how far it came
+        raise
+    if effort is not None:
+        effort.bytes += len(data)
+        effort.records += max(0, min(header.record_count, len(data) // RECORD_BYTES_MIN))
     position = 0
     delta_before = -1
     for number in range(header.record_count):
@@ -83,29 +105,35 @@ def check_records(batch: Payload | bytearray) -> int:
 
 
 def find_timestamp(
-    batch: Payload | bytearray, timestamp_ms: int | None, start_offset: int = 0
+    batch: Payload | bytearray,
+    timestamp_ms: int | None,
+    start_offset: int = 0,
+    *,
+    effort: Effort | None = None,
 ) -> tuple[int, int] | None:
     """Return (offset, timestamp) of the first record not older than `timestamp_ms`, else None.
 
     None: that of the first record with the highest timestamp. Records below `start_offset` do not
-    count.
+    count. `effort` adds up what it takes.
 
     Raises:
         RequestError: as `iterate_records`.
     """
     if timestamp_ms is None:
-        return _find_latest(batch, start_offset)
+        return _find_latest(batch, start_offset, effort)
     if parse_header(batch).max_timestamp < timestamp_ms:
         return None
-    for record in iterate_records(batch):
+    for record in iterate_records(batch, effort=effort):
         if record.timestamp_ms >= timestamp_ms and record.offset >= start_offset:
             return record.offset, record.timestamp_ms
     return None
 
 
-def _find_latest(batch: Payload | bytearray, start_offset: int) -> tuple[int, int] | None:
+def _find_latest(
+    batch: Payload | bytearray, start_offset: int, effort: Effort | None
+) -> tuple[int, int] | None:
     latest: tuple[int, int] | None = None
-    for record in iterate_records(batch):
+    for record in iterate_records(batch, effort=effort):
         if record.offset >= start_offset and (latest is None or record.timestamp_ms > latest[1]):
             latest = (record.offset, record.timestamp_ms)
     return latest

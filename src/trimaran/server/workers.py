@@ -6,7 +6,8 @@ the loop clears the wake mark before it empties the list, so no result can be le
 
 A journal round goes a way without Python where it can (`native_lane`); what is more than one write
 and one sync, and a write that failed, takes the thread.
-Does not: order works of different lanes, cancel a running work, or retry.
+A work whose future was cancelled before its turn does not run: what nobody waits for any more must
+not hold up the others. Does not: order works of different lanes, cancel a running work, or retry.
 """
 
 import asyncio
@@ -65,7 +66,10 @@ class RealWorkers:
         return self._native is not None
 
     def submit(self, lane: Lane, work: Work[T]) -> "asyncio.Future[T]":
-        """Run `work` after all earlier works of `lane`; the future ends on the loop."""
+        """Run `work` after all earlier works of `lane`, if the future is not cancelled by then.
+
+        The future ends on the loop.
+        """
         assert not self._closed
         future: asyncio.Future[T] = self._loop.create_future()
         self._queues[lane].put((work, future))
@@ -99,15 +103,19 @@ class RealWorkers:
         queue = self._queues[lane]
         while (item := queue.get()) is not None:
             work, future = item
-            try:
-                finished = _Finished(future, work.run(), None)
-            except BaseException as error:  # noqa: BLE001  the loop's side decides what it means
-                finished = _Finished(future, None, error)
-            self._finished.append(finished)
-            del item, work, future, finished  # keep no buffer alive while waiting for work
-            if not self._wake_pending:
-                self._wake_pending = True
-                self._wake()
+            if not future.cancelled():
+                self._run(work, future)
+            del item, work, future  # keep no buffer alive while waiting for work
+
+    def _run(self, work: Work[Any], future: "asyncio.Future[Any]") -> None:
+        try:
+            finished = _Finished(future, work.run(), None)
+        except BaseException as error:  # noqa: BLE001  the loop's side decides what it means
+            finished = _Finished(future, None, error)
+        self._finished.append(finished)
+        if not self._wake_pending:
+            self._wake_pending = True
+            self._wake()
 
     def _wake(self) -> None:
         try:

@@ -238,8 +238,8 @@ def _read_log(log: PartitionLog) -> None:
             break
     if log.segment_count:
         works.append(log.plan_read_offset(log.start_offset, READ_BYTES).run)
-        works.append(log.plan_find_time(1_003, lambda *_: None).run)
-        works.append(log.plan_find_time(None, lambda *_: None).run)
+        works.append(log.plan_find_time(1_003, lambda *_, **__: None).run)
+        works.append(log.plan_find_time(None, lambda *_, **__: None).run)
         works += [log.plan_scrub(segment, 0, READ_BYTES).run for segment in log.segments]
         works += [log.plan_digest(segment).run for segment in log.segments]
     for run in works:

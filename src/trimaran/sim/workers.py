@@ -1,8 +1,9 @@
 """Worker threads without threads: work runs inline, its result arrives after a drawn latency.
 
-Works of one lane run one at a time, in order. A seeded chance decides whether a work's effect
-happens when it starts or when it ends, so that nobody can rely on either. A process that dies in
-between leaves the effect undone, done in full, or done up to one of its disk calls.
+Works of one lane run one at a time, in order; one whose future was cancelled before its turn does
+not run. A seeded chance decides whether a work's effect happens when it starts or when it ends, so
+that nobody can rely on either. A process that dies in between leaves the effect undone, done in
+full, or done up to one of its disk calls.
 
 Does not: know what a work does, or simulate threads that run at the same time as the loop.
 """
@@ -78,6 +79,8 @@ class SimWorkers:
         if not job.ran:
             self._run(job)
             self._files.disk.take_spent_s()
+        while queue and queue[0].future.cancelled():
+            queue.popleft()
         if queue:
             self._start(lane)
         if job.future.cancelled():

@@ -6,12 +6,13 @@ meanwhile does not matter to it, and every byte is checked against its row befor
 Does not: change anything, or know entries that are still in memory only.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Protocol
 
-from trimaran.errors import CorruptionError, RequestError, StorageError
+from trimaran.errors import CorruptionError, ErrorCode, RequestError, StorageError
 from trimaran.ids import Index, Offset
 from trimaran.records.entry import Entry, EntryKind, LogPosition, Payload
+from trimaran.records.iteration import Effort
 from trimaran.storage.open_files import OpenFiles
 from trimaran.storage.segment import (
     ROWS_PER_READ_MAX,
@@ -24,23 +25,31 @@ from trimaran.storage.segment import (
 )
 from trimaran.storage.sidecar import NO_TIMESTAMP, Row, batch_max_timestamp
 
-SearchBatch: TypeAlias = Callable[[Payload, int | None], tuple[int, int] | None]
-"""(batch, timestamp) to (offset, timestamp) of its first record not older, or None.
+PIECE_BYTES = 1 << 20
+SEARCH_NS_MAX = 2_000_000_000
+"""What a search may take by the costs below: all other reads wait behind it. Rows lead to the batch
+nearly always; a segment of small batches, of the default size, can still be read through."""
+ENTRY_NS = 3_500
+"""An entry that is read and passed over costs about this, ..."""
+RECORD_NS = 1_300
+"""... a record that is looked at this, and a byte that is read or inflated 1. As once measured: a
+search has no clock."""
 
-(batch, None) to that of its record with the highest timestamp.
-"""
 
-BATCHES_SEARCHED_MAX = 64
-"""So many batches whose headers promise later records than they have are passed over."""
+class SearchBatch(Protocol):
+    """Looks into one batch."""
+
+    def __call__(
+        self, batch: Payload, timestamp_ms: int | None, /, *, effort: Effort | None = None
+    ) -> tuple[int, int] | None:
+        """Return (offset, timestamp) of its first record not older than `timestamp_ms`, or None.
+
+        None: that of its record with the highest timestamp. `effort` adds up what it takes.
+        """
 
 
 class SegmentsMovedError(StorageError):
     """What was to be read was deleted (log start, reset, removal) since the read was planned."""
-
-
-PASSED_OVER_BYTES_MAX = 1 << 30
-"""Bytes read for the highest timestamp where rows do not lead to it: a segment, by default."""
-PIECE_BYTES = 1 << 20
 
 
 class LogRead:
@@ -167,7 +176,49 @@ class ReadOffset(LogRead):
         return number
 
 
-class FindTime(LogRead):
+class LogSearch(LogRead):
+    """What the searches have in common.
+
+    A header may promise later events than there are: batches are stored as they come. A search
+    that such headers lead on for too long ends without an answer; "none" would send a consumer to
+    the end of the log, past everything that it asked for.
+    """
+
+    __slots__ = ("_effort", "_passed_ns", "_search")
+
+    def __init__(
+        self, files: OpenFiles, segments: Sequence[Segment], *, search: SearchBatch
+    ) -> None:
+        super().__init__(files, segments)
+        self._search = search
+        self._effort = Effort()
+        self._passed_ns = 0
+
+    def _look_into(self, entry: Entry, timestamp_ms: int | None) -> tuple[Offset, int] | None:
+        try:
+            found = self._search(entry.payload, timestamp_ms, effort=self._effort)
+        except RequestError:
+            # The broker stores what is right by its header; inside it may be anything.
+            return None
+        return None if found is None else (Offset(found[0]), found[1])
+
+    def _pass(self, entry: Entry) -> None:
+        """Count an entry in which the search did not end.
+
+        Raises:
+            RequestError: OFFSET_NOT_AVAILABLE, it may not go on.
+        """
+        self._passed_ns += ENTRY_NS + entry.size
+        spent_ns = self._passed_ns + RECORD_NS * self._effort.records + self._effort.bytes
+        if spent_ns > SEARCH_NS_MAX:
+            raise RequestError(
+                ErrorCode.OFFSET_NOT_AVAILABLE,
+                f"{self._segments[0].path}: a search by time has read up to entry {entry.index}, "
+                f"{self._effort.records} records of batches whose headers promise later ones",
+            )
+
+
+class FindTime(LogSearch):
     """The first record that is not older than a timestamp.
 
     The first row whose timestamp, the highest so far, is not older is that of the batch. Only where
@@ -175,7 +226,7 @@ class FindTime(LogRead):
     read through.
     """
 
-    __slots__ = ("_batches_left", "_bytes_left", "_search", "_start_offset", "_timestamp_ms")
+    __slots__ = ("_start_offset", "_timestamp_ms")
 
     def __init__(
         self,
@@ -187,17 +238,15 @@ class FindTime(LogRead):
         search: SearchBatch,
     ) -> None:
         """Look for `timestamp_ms` from `start_offset` on; `search` looks into one batch."""
-        super().__init__(files, segments)
+        super().__init__(files, segments, search=search)
         self._timestamp_ms = timestamp_ms
         self._start_offset = start_offset
-        self._search = search
-        self._batches_left = BATCHES_SEARCHED_MAX
-        self._bytes_left = PASSED_OVER_BYTES_MAX
 
     def run(self) -> tuple[Offset, int] | None:
         """Return its offset and timestamp, None if all are older.
 
         Raises:
+            RequestError: OFFSET_NOT_AVAILABLE, it was not found with what a search may take.
             SegmentsMovedError, CorruptionError, StorageError: as ReadOffset.
         """
         for segment in self._segments:
@@ -214,35 +263,28 @@ class FindTime(LogRead):
     def _first_of(self, segment: Segment) -> tuple[Offset, int] | None:
         number = find_row(self._files, segment, self._may_hold)
         piece_bytes = 1  # one batch, nearly always the one
-        while number < segment.row_count and min(self._bytes_left, self._batches_left) > 0:
+        while number < segment.row_count:
             entries = self._read_from(segment, number, piece_bytes, records_only=False)
             number += len(entries)
             piece_bytes = PIECE_BYTES
             for entry in entries:
-                self._bytes_left -= len(entry.payload)
                 found = self._first_in(entry)
                 if found is not None:
                     return found
+                self._pass(entry)
         return None
 
     def _may_hold(self, row: Row) -> bool:
         return row.max_timestamp_ms >= self._timestamp_ms and row.next_offset > self._start_offset
 
     def _first_in(self, entry: Entry) -> tuple[Offset, int] | None:
-        if batch_max_timestamp(entry) < self._timestamp_ms or self._batches_left == 0:
+        if batch_max_timestamp(entry) < self._timestamp_ms:
             return None
-        self._batches_left -= 1
-        try:
-            found = self._search(entry.payload, self._timestamp_ms)
-        except RequestError:
-            # The broker stores what is right by its header; inside it may be anything.
-            return None
-        if found is None or found[0] < self._start_offset:
-            return None
-        return Offset(found[0]), found[1]
+        found = self._look_into(entry, self._timestamp_ms)
+        return None if found is None or found[0] < self._start_offset else found
 
 
-class FindLatest(LogRead):
+class FindLatest(LogSearch):
     """The record with the highest timestamp.
 
     A segment's last row tells its highest timestamp, and the first row that has the same is that of
@@ -250,7 +292,7 @@ class FindLatest(LogRead):
     segment is read through.
     """
 
-    __slots__ = ("_bytes_left", "_search", "_start_offset")
+    __slots__ = ("_start_offset",)
 
     def __init__(
         self,
@@ -261,16 +303,14 @@ class FindLatest(LogRead):
         search: SearchBatch,
     ) -> None:
         """Look from `start` on; `search` looks into one batch."""
-        super().__init__(files, segments)
+        super().__init__(files, segments, search=search)
         self._start_offset = start
-        self._search = search
-        self._bytes_left = PASSED_OVER_BYTES_MAX
 
     def run(self) -> tuple[Offset, int] | None:
         """Return its offset and timestamp, None if there is none with a timestamp.
 
         Raises:
-            SegmentsMovedError, CorruptionError, StorageError: as ReadOffset.
+            RequestError, SegmentsMovedError, CorruptionError, StorageError: as FindTime.
         """
         best: tuple[Offset, int] | None = None
         for segment in sorted(self._segments, key=lambda one: -one.max_timestamp_ms):
@@ -290,29 +330,21 @@ class FindLatest(LogRead):
         if before < highest_ms:
             number = find_row(files, segment, lambda row: row.max_timestamp_ms >= highest_ms, start)
             entries = read_entries(files, segment, [read_row(files, segment, number)])
-            found = self._latest_in(entries[0])
+            found = self._look_into(entries[0], None)
             if found is not None and found[1] >= highest_ms:
                 return found
         return self._read_through(segment, start)
 
     def _read_through(self, segment: Segment, number: int) -> tuple[Offset, int] | None:
         best: tuple[Offset, int] | None = None
-        while number < segment.row_count and self._bytes_left > 0:
+        while number < segment.row_count:
             entries = self._read_from(segment, number, PIECE_BYTES, records_only=False)
             number += len(entries)
             for entry in entries:
-                self._bytes_left -= len(entry.payload)
                 if batch_max_timestamp(entry) > (NO_TIMESTAMP if best is None else best[1]):
-                    best = _later(best, self._latest_in(entry))
+                    best = _later(best, self._look_into(entry, None))
+                self._pass(entry)
         return best
-
-    def _latest_in(self, entry: Entry) -> tuple[Offset, int] | None:
-        try:
-            found = self._search(entry.payload, None)
-        except RequestError:
-            # The broker stores what is right by its header; inside it may be anything.
-            return None
-        return None if found is None else (Offset(found[0]), found[1])
 
 
 def _later(

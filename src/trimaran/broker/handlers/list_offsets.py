@@ -6,7 +6,7 @@ Behavior:
   -4, there being one tier) is the log start, at once; -5 and -6, in a second tier, are nowhere
   (-1). A timestamp finds the first event at or after it, -3 the event with the highest timestamp
   (KIP-734), both among what is committed; (-1, -1) if there is none.
-  What takes longer than 5 s is answered with OFFSET_NOT_AVAILABLE: every client tries again. A
+  After 5 s, or once a search took all it may: OFFSET_NOT_AVAILABLE, and every client tries again. A
   partition that comes twice is INVALID_REQUEST the second time, as Kafka has it.
 Version notes:
   1 to 11. 4: leader epochs (KIP-320). 5: OFFSET_NOT_AVAILABLE, LEADER_NOT_AVAILABLE before. 7: -3.
