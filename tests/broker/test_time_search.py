@@ -14,7 +14,8 @@ from trimaran.records.batch import renew_crc
 from trimaran.records.building import build_batch
 from trimaran.records.entry import Entry, EntryKind, LogPosition
 from trimaran.records.iteration import Record
-from trimaran.storage.log_reads import BATCHES_SEARCHED_MAX, SegmentsMovedError
+from trimaran.storage import log_reads
+from trimaran.storage.log_reads import SegmentsMovedError
 
 pytestmark = pytest.mark.asyncio
 
@@ -82,7 +83,7 @@ class Bench:
         done = asyncio.get_running_loop().create_future()
         try:
             done.set_result(work.run())
-        except StorageError as error:
+        except (RequestError, StorageError) as error:
             done.set_exception(error)
         return done
 
@@ -146,17 +147,19 @@ async def test_batches_in_memory_are_opened_in_the_thread_of_reads():
     assert await asked == (30, 200)
 
 
-async def test_batches_that_promise_later_records_than_they_have_are_searched_up_to_a_limit():
-    count = BATCHES_SEARCHED_MAX
-    older = [entry(3 + number, 100) for number in range(count)]
-    lying = [claiming(one, 900) for one in older]
-    last = entry(3 + count, 900)
+async def test_a_search_that_headers_lead_on_for_too_long_ends_without_an_answer(monkeypatch):
+    """ "None" would send a consumer to the log's end, past the record it asked for."""
+    older = [entry(3 + number, 100) for number in range(100)]
+    last = entry(103, 900)
+    entries = [*(claiming(one, 900) for one in older), last]
 
-    bench = Bench(None, entries=[older[0], *lying[1:], last], applied=last.index)
+    bench = Bench(None, None, entries=entries, applied=103)
     assert await bench.search.first_since(500) == (last.offset, 900)
 
-    bench = Bench(None, entries=[*lying, last], applied=last.index)
-    assert await bench.search.first_since(500) is None
+    monkeypatch.setattr(log_reads, "SEARCH_NS_MAX", 100 * log_reads.ENTRY_NS)
+    with pytest.raises(RequestError) as refused:
+        await bench.search.first_since(500)
+    assert refused.value.code is ErrorCode.OFFSET_NOT_AVAILABLE
 
 
 async def test_what_left_memory_during_a_search_is_searched_again():

@@ -6,7 +6,6 @@ both in a thread. Does not: know who leads.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from typing import Protocol, TypeAlias, TypeVar
 
 from trimaran.broker.ports import Lane, Work, Workers
@@ -15,11 +14,12 @@ from trimaran.ids import Index, Offset
 from trimaran.raft.log import RaftLog
 from trimaran.records.entry import Entry
 from trimaran.records.iteration import find_timestamp
-from trimaran.storage.log_reads import BATCHES_SEARCHED_MAX, SearchBatch, SegmentsMovedError
+from trimaran.storage.log_reads import BoundedSearch, SearchBatch, SegmentsMovedError
 from trimaran.storage.partition_log import PartitionLog
 from trimaran.storage.sidecar import NO_TIMESTAMP, batch_max_timestamp
 
 T = TypeVar("T")
+IN_MEMORY = "events in memory"
 Found: TypeAlias = tuple[Offset, int] | None
 """(offset, timestamp) of a record."""
 
@@ -118,19 +118,21 @@ class _FirstInMemory:
 
     def __init__(self, entries: Sequence[Entry], search: SearchBatch, timestamp_ms: int) -> None:
         self._entries = entries
-        self._search = search
+        self._search = BoundedSearch(search, IN_MEMORY)
         self._timestamp_ms = timestamp_ms
 
     def run(self) -> Found:
-        """Return (offset, timestamp), None if all are older, as far as batches are searched."""
-        promising = (e for e in self._entries if batch_max_timestamp(e) >= self._timestamp_ms)
-        for entry in islice(promising, BATCHES_SEARCHED_MAX):
-            try:
-                match = self._search(entry.payload, self._timestamp_ms)
-            except RequestError:
-                continue  # right by its header, which is all that was checked
-            if match is not None:
-                return Offset(match[0]), match[1]
+        """Return (offset, timestamp), None if all are older.
+
+        Raises:
+            RequestError: OFFSET_NOT_AVAILABLE, as `FindTime`.
+        """
+        for entry in self._entries:
+            if batch_max_timestamp(entry) >= self._timestamp_ms:
+                found = self._search.look_into(entry, self._timestamp_ms)
+                if found is not None:
+                    return found
+                self._search.passed(entry)
         return None
 
 
@@ -142,19 +144,21 @@ class _LatestInMemory:
     def __init__(self, entries: Sequence[Entry], search: SearchBatch, found: Found) -> None:
         """`found` is what to exceed."""
         self._entries = sorted(entries, key=lambda entry: -batch_max_timestamp(entry))
-        self._search = search
+        self._search = BoundedSearch(search, IN_MEMORY)
         self._found = found
 
     def run(self) -> Found:
-        """Return (offset, timestamp), None if there is none with a timestamp."""
+        """Return (offset, timestamp), None if there is none with a timestamp.
+
+        Raises:
+            RequestError: OFFSET_NOT_AVAILABLE, as `FindTime`.
+        """
         best = self._found
         for entry in self._entries:
             if batch_max_timestamp(entry) <= (NO_TIMESTAMP if best is None else best[1]):
                 break
-            try:
-                match = self._search(entry.payload, None)
-            except RequestError:
-                continue  # right by its header, which is all that was checked
-            if match is not None and (best is None or match[1] > best[1]):
-                best = Offset(match[0]), match[1]
+            found = self._search.look_into(entry, None)
+            if found is not None and (best is None or found[1] > best[1]):
+                best = found
+            self._search.passed(entry)
         return best

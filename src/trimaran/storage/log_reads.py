@@ -176,25 +176,25 @@ class ReadOffset(LogRead):
         return number
 
 
-class LogSearch(LogRead):
-    """What the searches have in common.
+class BoundedSearch:
+    """Looks into batches, as many as one search may.
 
     A header may promise later events than there are: batches are stored as they come. A search
     that such headers lead on for too long ends without an answer; "none" would send a consumer to
     the end of the log, past everything that it asked for.
     """
 
-    __slots__ = ("_effort", "_passed_ns", "_search")
+    __slots__ = ("_effort", "_passed_ns", "_search", "_where")
 
-    def __init__(
-        self, files: OpenFiles, segments: Sequence[Segment], *, search: SearchBatch
-    ) -> None:
-        super().__init__(files, segments)
+    def __init__(self, search: SearchBatch, where: str) -> None:
+        """`where` names what is searched, in the refusal."""
         self._search = search
+        self._where = where
         self._effort = Effort()
         self._passed_ns = 0
 
-    def _look_into(self, entry: Entry, timestamp_ms: int | None) -> tuple[Offset, int] | None:
+    def look_into(self, entry: Entry, timestamp_ms: int | None) -> tuple[Offset, int] | None:
+        """Return what `search` finds in one batch."""
         try:
             found = self._search(entry.payload, timestamp_ms, effort=self._effort)
         except RequestError:
@@ -202,7 +202,7 @@ class LogSearch(LogRead):
             return None
         return None if found is None else (Offset(found[0]), found[1])
 
-    def _pass(self, entry: Entry) -> None:
+    def passed(self, entry: Entry) -> None:
         """Count an entry in which the search did not end.
 
         Raises:
@@ -213,12 +213,12 @@ class LogSearch(LogRead):
         if spent_ns > SEARCH_NS_MAX:
             raise RequestError(
                 ErrorCode.OFFSET_NOT_AVAILABLE,
-                f"{self._segments[0].path}: a search by time has read up to entry {entry.index}, "
+                f"{self._where}: a search by time has read up to entry {entry.index}, "
                 f"{self._effort.records} records of batches whose headers promise later ones",
             )
 
 
-class FindTime(LogSearch):
+class FindTime(LogRead):
     """The first record that is not older than a timestamp.
 
     The first row whose timestamp, the highest so far, is not older is that of the batch. Only where
@@ -226,7 +226,7 @@ class FindTime(LogSearch):
     read through.
     """
 
-    __slots__ = ("_start_offset", "_timestamp_ms")
+    __slots__ = ("_search", "_start_offset", "_timestamp_ms")
 
     def __init__(
         self,
@@ -238,7 +238,8 @@ class FindTime(LogSearch):
         search: SearchBatch,
     ) -> None:
         """Look for `timestamp_ms` from `start_offset` on; `search` looks into one batch."""
-        super().__init__(files, segments, search=search)
+        super().__init__(files, segments)
+        self._search = BoundedSearch(search, segments[0].path if segments else "no segments")
         self._timestamp_ms = timestamp_ms
         self._start_offset = start_offset
 
@@ -271,7 +272,7 @@ class FindTime(LogSearch):
                 found = self._first_in(entry)
                 if found is not None:
                     return found
-                self._pass(entry)
+                self._search.passed(entry)
         return None
 
     def _may_hold(self, row: Row) -> bool:
@@ -280,11 +281,11 @@ class FindTime(LogSearch):
     def _first_in(self, entry: Entry) -> tuple[Offset, int] | None:
         if batch_max_timestamp(entry) < self._timestamp_ms:
             return None
-        found = self._look_into(entry, self._timestamp_ms)
+        found = self._search.look_into(entry, self._timestamp_ms)
         return None if found is None or found[0] < self._start_offset else found
 
 
-class FindLatest(LogSearch):
+class FindLatest(LogRead):
     """The record with the highest timestamp.
 
     A segment's last row tells its highest timestamp, and the first row that has the same is that of
@@ -292,7 +293,7 @@ class FindLatest(LogSearch):
     segment is read through.
     """
 
-    __slots__ = ("_start_offset",)
+    __slots__ = ("_search", "_start_offset")
 
     def __init__(
         self,
@@ -303,7 +304,8 @@ class FindLatest(LogSearch):
         search: SearchBatch,
     ) -> None:
         """Look from `start` on; `search` looks into one batch."""
-        super().__init__(files, segments, search=search)
+        super().__init__(files, segments)
+        self._search = BoundedSearch(search, segments[0].path if segments else "no segments")
         self._start_offset = start
 
     def run(self) -> tuple[Offset, int] | None:
@@ -330,7 +332,7 @@ class FindLatest(LogSearch):
         if before < highest_ms:
             number = find_row(files, segment, lambda row: row.max_timestamp_ms >= highest_ms, start)
             entries = read_entries(files, segment, [read_row(files, segment, number)])
-            found = self._look_into(entries[0], None)
+            found = self._search.look_into(entries[0], None)
             if found is not None and found[1] >= highest_ms:
                 return found
         return self._read_through(segment, start)
@@ -342,8 +344,8 @@ class FindLatest(LogSearch):
             number += len(entries)
             for entry in entries:
                 if batch_max_timestamp(entry) > (NO_TIMESTAMP if best is None else best[1]):
-                    best = _later(best, self._look_into(entry, None))
-                self._pass(entry)
+                    best = _later(best, self._search.look_into(entry, None))
+                self._search.passed(entry)
         return best
 
 
