@@ -4,14 +4,18 @@ import gc
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import count
 
 import pytest
+from tests.sim.test_checkers import Core
 
 from trimaran.broker.append_waiters import AppendWaiters
 from trimaran.broker.partition import Partition
 from trimaran.broker.pending import PendingAppend
+from trimaran.sim.checkers import OneLeaderPerTerm
 from trimaran.sim.disk import FileNode
-from trimaran.sim.faults import HONEST_KINDS, STORAGE_DAMAGE_KINDS
+from trimaran.sim.faults import FAULTS, HONEST_KINDS, STORAGE_DAMAGE_KINDS
 from trimaran.sim.files import SimFile
 from trimaran.sim.report import RunOptions
 from trimaran.sim.run import SeedRun, run, run_seed
@@ -134,7 +138,7 @@ def test_acknowledging_before_the_sync_is_noticed(monkeypatch):
 
     monkeypatch.setattr(SimFile, "sync", late)
 
-    seeds = (1, 20, 23)
+    seeds = (1, 20, 23, 27)
     assert violations_of("AcknowledgedNeverLost", kinds=("power cut of all",), seeds=seeds)
 
 
@@ -203,3 +207,56 @@ def test_a_majority_that_makes_no_progress_is_noticed():
     assert any("no progress" in line for line in report.violations)
     assert report.progress_s == 15.0
     assert report.lies == ()
+
+
+def test_a_checker_that_dies_is_a_violation_and_goes_on_looking(monkeypatch):
+    step = OneLeaderPerTerm.step
+    looks = count(1)
+
+    def dies_once(checker, views):
+        if next(looks) == 20:
+            raise KeyError("what it did not expect")
+        return step(checker, views)
+
+    monkeypatch.setattr(OneLeaderPerTerm, "step", dies_once)
+    report = run_seed(1, seconds=2, kinds=())
+
+    (line,) = report.violations
+    assert line.startswith("OneLeaderPerTerm died of KeyError('what it did not expect') test_run.")
+    assert next(looks) > 100
+
+
+def test_a_replica_that_breaks_what_checkers_count_on_is_reported_not_overlooked():
+    """Its commit index is beyond its log for one look."""
+    run = SeedRun(RunOptions(seed=1, seconds=2, kinds=()))
+    look = run.eyes.look
+    looks = count(1)
+
+    def see(found):
+        views, changed = look(found)
+        if next(looks) == 100:
+            broken = views[0].core
+            core = Core(broken.term, broken.role, broken.log.last_index + 3, broken.log)
+            changed = [replace(views[0], core=core)]
+        return views, changed
+
+    run.eyes.look = see
+    report = run.execute(trace_lines=10)
+    run.loop.close()
+
+    assert any("beyond the log's last index" in line for line in report.violations)
+    assert all(line.startswith("CommitAndTermMonotone: ") for line in report.violations)
+
+
+@pytest.mark.parametrize("broken", ["strike", "orderly stop"])
+def test_a_part_of_the_run_that_dies_is_a_violation(monkeypatch, broken):
+    def die(*_arguments):
+        raise KeyError("the run is broken")
+
+    if broken == "strike":
+        monkeypatch.setitem(FAULTS, "kill", die)
+    else:
+        monkeypatch.setattr("trimaran.sim.run.SimCluster.stop", die)
+    report = run_seed(1, seconds=8, kinds=("kill",))
+
+    assert report.violations[0].startswith("uncaught in world: KeyError('the run is broken')")
