@@ -74,6 +74,37 @@ def test_every_limit_is_checked() -> None:
     assert missed_limits(results(series("freeze", *silent, *silent, *slow[:1]))) == []
 
 
+@pytest.mark.parametrize("manner", ["kill", "freeze", "cut"])
+def test_a_few_stalls_excuse_a_few_failures_of_any_manner_but_not_more(manner: str) -> None:
+    calm = [kill(10.0, metadata_ms=200.0)] * 45
+    long = kill(30_000.0, metadata_ms=30_000.0, stall_ms=101.0)
+
+    assert missed_limits(results(series(manner, *calm, *[long] * 4))) == []
+    assert missed_limits(results(series(manner, *calm, *[long] * 5))) == [
+        f"{manner}: the machine stood still during 5 of 50, at most 4 are left out"
+    ]
+
+
+@pytest.mark.parametrize("manner", ["kill", "freeze", "cut"])
+def test_a_manner_all_of_whose_failures_are_left_out_is_not_measured(manner: str) -> None:
+    stalled = kill(10.0, metadata_ms=200.0, stall_ms=101.0)
+
+    assert missed_limits(results(series(manner, stalled))) == [
+        f"{manner}: the machine stood still during all of 1: nothing is measured"
+    ]
+
+
+@pytest.mark.parametrize("manner", ["freeze", "cut"])
+def test_the_ordinary_producers_gap_has_a_limit_however_quick_the_survivors_are(
+    manner: str,
+) -> None:
+    waited_out = kill(2_499.0, metadata_ms=200.0)
+    stood_still = kill(2_500.0, metadata_ms=200.0)
+
+    assert missed_limits(results(series(manner, waited_out))) == []
+    assert missed_limits(results(series(manner, stood_still))) == [f"{manner}: a gap of 2500.0 ms"]
+
+
 def test_only_overlapping_stalls_count() -> None:
     stalls = [
         Stall(start_ns=0, end_ns=10, late_ms=50.0, sync_ms=1.0),
