@@ -12,17 +12,14 @@ A round that fails prints its seed and what it did; clocks of real processes are
 import json
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from tests.cluster.breaking.mix import Mix
 from trimaran.bench.trials import source_hash
-from trimaran.server.process import NodeStartError
 from trimaran.testing.breakable import BreakableCluster
-from trimaran.testing.links import CLIENTS, both_ways
-from trimaran.testing.waiting import let_pass
 
 pytestmark = [pytest.mark.cluster, pytest.mark.clients, pytest.mark.needs("gcc")]
 
@@ -30,96 +27,9 @@ MINUTES = float(os.environ.get("TRIMARAN_MIX_MINUTES", "0.2"))
 FIRST_SEED = int(os.environ.get("TRIMARAN_MIX_SEED", "1"))
 RESULTS = os.environ.get("TRIMARAN_MIX_RESULTS")
 ROUND_S = 60.0
-CALM = 0.25
 SETTINGS = {"storage": {"free_space_reserve_bytes": 0}}
-RECOVER_S = 60.0
-
-
-class Mix:
-    """The faults of one round. Never more than one node is without its data or its power."""
-
-    def __init__(self, cluster, chance):
-        self.cluster, self.chance = cluster, chance
-        self.counts = Counter()
-        self.did = []
-
-    def step(self):
-        """Put other faults in force for a few seconds, then take them away."""
-        seconds = self.chance.uniform(0.5, 4.0)
-        if self.chance.random() < CALM:
-            self._note("calm", None)
-            let_pass(seconds)
-            return
-        faults = [
-            self.kill, self.pause, self.isolate, self.cut_one_way, self.bridge, self.slow_links,
-            self.slow_disk, self.full_disk, self.power_of_one, self.power_of_all, self.kill_twice,
-        ]  # fmt: skip
-        chosen = self.chance.sample(faults, self.chance.choice((1, 1, 2)))
-        node = self.chance.choice(self.cluster.nodes)
-        for fault in chosen:
-            self._note(fault.__name__, node)
-            fault(node)
-        let_pass(seconds)
-        self.heal()
-
-    def heal(self):
-        for node in self.cluster.nodes:
-            self.cluster.power[node].behave()
-            if self.cluster.is_running(node):
-                self.cluster.resume(node)
-        self.cluster.heal()
-        try:
-            self.cluster.start_all()
-        except NodeStartError:  # begun while its disk failed, it ended just now
-            self.cluster.start_all()
-
-    def kill(self, node):
-        if self.cluster.is_running(node):
-            self.cluster.kill(node)
-
-    def kill_twice(self, node):
-        """The one that leads after the first is killed dies too, as soon as it is known."""
-        self.kill(node)
-        self.cluster.begin_all()  # not ready before what else is broken is healed
-        other = self.chance.choice([one for one in self.cluster.nodes if one != node])
-        self.kill(other)
-
-    def pause(self, node):
-        if self.cluster.is_running(node):
-            self.cluster.pause(node)
-
-    def isolate(self, node):
-        self.cluster.isolate(node)
-
-    def cut_one_way(self, node):
-        others = [CLIENTS, *self.cluster.nodes]
-        pairs = both_ways(node, others)
-        self.cluster.links.block(pairs[:: self.chance.choice((1, 2))][1:])
-
-    def bridge(self, node):
-        other = self.chance.choice([one for one in self.cluster.nodes if one != node])
-        self.cluster.links.block(both_ways(node, [other]))
-
-    def slow_links(self, node):
-        delay_ms = self.chance.choice((20, 75, 200))
-        self.cluster.links.slow(both_ways(node, self.cluster.nodes), delay_ms=delay_ms)
-
-    def slow_disk(self, node):
-        self.cluster.power[node].behave(sync_delay_ms=self.chance.choice((50, 500, 2_000)))
-
-    def full_disk(self, node):
-        self.cluster.power[node].behave(write_errno=28)
-
-    def power_of_one(self, node):
-        self.cluster.cut_power([node], self.chance)
-
-    def power_of_all(self, _node):
-        self.cluster.cut_power(self.cluster.nodes, self.chance)
-        self.cluster.begin_all()
-
-    def _note(self, name, node):
-        self.counts[name] += 1
-        self.did.append(f"{name} {node or ''}")
+RECOVER_S = 10.0
+"""Until every producer has answers again; what it took so far was under a second."""
 
 
 def rounds():
@@ -167,7 +77,8 @@ def test_a_random_mix_of_faults_loses_nothing(crowd_of, tail_of, new_topic, verd
                 healed = time.monotonic()
                 crowd.wait_for_more(20)
                 took_s = time.monotonic() - healed
-                assert took_s < RECOVER_S
+                assert took_s < RECOVER_S, f"answers again after {took_s:.1f} s"
+                mix.expect_alive()
                 crowd.finish()
                 verdict(cluster).check(topic, crowd, tail=tail, killed=True)
             except BaseException:
