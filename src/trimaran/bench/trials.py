@@ -111,8 +111,7 @@ def missed_limits(results: Results) -> list[str]:
             )
         if stalled and not calm:
             missed.append(
-                f"{manner}: the machine stood still during all of {len(kills)}: "
-                "nothing is measured"
+                f"{manner}: the machine stood still during all of {len(kills)}: nothing is measured"
             )
         gap_ms = max((one.gap_ms for one in calm), default=0.0)
         if gap_ms >= gap_ms_max:

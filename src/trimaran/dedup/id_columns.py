@@ -13,6 +13,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 from trimaran.dedup.event_ids import HASH_BYTES
 from trimaran.ids import Index, Offset
@@ -73,9 +74,7 @@ class IdColumns:
         assert len(hashes) == HASH_BYTES * len(offsets)
         taken = 0
         while taken < len(offsets):
-            if not self._buckets or len(self._buckets[-1].offsets) == BUCKET_IDS:
-                self._buckets.append(Bucket(self.end))
-            bucket = self._buckets[-1]
+            bucket = self._open_bucket()
             count = min(len(offsets) - taken, BUCKET_IDS - len(bucket.offsets))
             bucket.hashes += hashes[HASH_BYTES * taken : HASH_BYTES * (taken + count)]
             bucket.offsets.extend(offsets[taken : taken + count])
@@ -84,6 +83,38 @@ class IdColumns:
             bucket.ends.append(len(bucket.offsets))
             bucket.indexes.append(index)
             bucket.times.append(time_ms)
+            taken += count
+            self.end += count
+
+    def extend(
+        self,
+        *,
+        indexes: "array[int]",
+        times: "array[int]",
+        marks: bytes,
+        offsets: "array[int]",
+        hashes: bytes | memoryview,
+    ) -> None:
+        """Take in what many entries bring, with nothing done id by id.
+
+        `indexes` and `times` are the entries', `marks` has 1 at the first id of each, else 0.
+        """
+        taken = run = 0
+        while taken < len(offsets):
+            bucket = self._open_bucket()
+            held = len(bucket.offsets)
+            count = min(len(offsets) - taken, BUCKET_IDS - held)
+            part = marks[taken : taken + count]
+            starts = array("I", compress(range(held, held + count), part))
+            first = run - (part[0] == 0)  # an entry whose ids lie in two buckets
+            run += len(starts)
+            bucket.ends += starts[part[0] :]
+            bucket.ends.append(held + count)
+            bucket.indexes += indexes[first:run]
+            bucket.times += times[first:run]
+            bucket.marks += part
+            bucket.offsets += offsets[taken : taken + count]
+            bucket.hashes += hashes[HASH_BYTES * taken : HASH_BYTES * (taken + count)]
             taken += count
             self.end += count
 
@@ -172,6 +203,12 @@ class IdColumns:
             high = min(end - bucket.first, len(bucket.offsets))
             if low < high:
                 yield bucket, low, high
+
+    def _open_bucket(self) -> Bucket:
+        """Return the bucket that the next id goes into."""
+        if not self._buckets or len(self._buckets[-1].offsets) == BUCKET_IDS:
+            self._buckets.append(Bucket(self.end))
+        return self._buckets[-1]
 
     def _place(self, number: int) -> tuple[Bucket, int]:
         assert self.first <= number < self.end

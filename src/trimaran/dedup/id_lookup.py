@@ -33,7 +33,6 @@ _NUMBER = Struct("<I")
 _FINGERPRINT = Struct("<Q")
 _HASH = Struct("<Q8x")
 assert _HASH.size == HASH_BYTES
-_FIRST_GROUPS = 1
 
 
 class IdLookup:
@@ -41,11 +40,13 @@ class IdLookup:
 
     __slots__ = ("_count", "_groups", "_half", "_split")
 
-    def __init__(self) -> None:
-        self._groups = [bytearray() for _ in range(_FIRST_GROUPS)]
-        self._half = _FIRST_GROUPS
+    def __init__(self, expected: int = 0) -> None:
+        """Begin empty, with the groups that there are once `expected` ids were added."""
+        count = max(1, -(-expected // GROUP_IDS))
+        self._groups = [bytearray() for _ in range(count)]
+        self._half = 1 << count.bit_length() - 1
         """Groups there were when this round of splits began: a power of two."""
-        self._split = 0
+        self._split = count - self._half
         """The next group to split; those before it, and their twins, use one more bit."""
         self._count = 0
 

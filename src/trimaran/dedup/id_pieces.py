@@ -26,7 +26,6 @@ Does not: choose what to write (`id_window`), or carry a checksum (the boundary 
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
@@ -71,10 +70,14 @@ class Piece(NamedTuple):
     """What `decode_piece` finds."""
 
     rules: Rules
-    runs: Sequence[tuple[Index, int, int]]
-    """Entry, log time, number of ids."""
+    indexes: "array[int]"
+    """Of the entries that brought ids."""
+    times: "array[int]"
+    """Their log times."""
+    marks: bytes
+    """1 at the first id of each entry, else 0."""
     offsets: "array[int]"
-    hashes: bytes
+    hashes: memoryview
 
 
 def encode_piece(rules: Rules, columns: IdColumns, start: int, end: int) -> bytes:
@@ -128,23 +131,24 @@ def decode_piece(data: bytes, *, source: str) -> Piece:
             source, 0, f"{len(data)} bytes are not {count} event ids of version {FORMAT_VERSION}"
         )
     rules = Rules(Index(index), time_ms, window_ms, ids_max, Offset(floor))
-    indexes = _numbers(data[_HEAD.size : marks_at - 8 * run_count])
-    times = _numbers(data[marks_at - 8 * run_count : marks_at])
+    view = memoryview(data)
     marks = data[marks_at : marks_at + count]
-    starts = [place for place, mark in enumerate(marks) if mark]
-    is_whole = len(starts) == run_count and starts[:1] == [0] * min(count, 1)
+    is_whole = marks.count(1) == run_count == count - marks.count(0) and marks[:1] == b"\1"[:count]
     if min(rules) < 0 or window_ms == 0 or ids_max == 0 or not is_whole:
         raise CorruptionError(source, _HEAD.size, f"the event ids' entries or rules: {rules}")
-    ends = [*starts[1:], count]
-    runs = [
-        (Index(index), time_ms, end - start)
-        for index, time_ms, start, end in zip(indexes, times, starts, ends, strict=False)
-    ]
-    return Piece(rules, runs, _numbers(data[marks_at + count : hashes_at]), data[hashes_at:])
+    return Piece(
+        rules,
+        indexes=_numbers(view[_HEAD.size : marks_at - 8 * run_count]),
+        times=_numbers(view[marks_at - 8 * run_count : marks_at]),
+        marks=marks,
+        offsets=_numbers(view[marks_at + count : hashes_at]),
+        hashes=view[hashes_at:],
+    )
 
 
-def _numbers(data: bytes) -> "array[int]":
-    numbers: array[int] = array("q", data)
+def _numbers(data: memoryview) -> "array[int]":
+    numbers: array[int] = array("q")
+    numbers.frombytes(data)
     if sys.byteorder == "little":
         numbers.byteswap()
     return numbers
