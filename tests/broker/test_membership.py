@@ -9,6 +9,7 @@ import pytest
 from trimaran.broker.groups import GroupTable
 from trimaran.broker.membership import Membership
 from trimaran.broker.observations import Observations
+from trimaran.errors import CorruptionError
 from trimaran.ids import ClusterId, DiskId, NodeId, TopicId
 from trimaran.metadata.results import TopicCreated, TopicDeleted
 from trimaran.metadata.topology import Topic
@@ -48,6 +49,8 @@ class FakeRounds:
 
 class FakeImage:
     """What the metadata names: one topic, or nothing; and whether it was deleted."""
+
+    topics = ()
 
     def __init__(self, topic=None, *, deleted=()):
         self._topic = topic
@@ -222,3 +225,84 @@ async def test_a_group_made_on_a_damaged_disk_has_a_vote_only_if_it_cannot_have_
     assert (found.damage is None) == is_registered
     assert rounds.damaged == ([] if is_registered else [GROUP])
     making.cancel()
+
+
+class SlowWorkers:
+    """Workers whose works are run by the test."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def submit(self, lane, work):
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.append((work, future))
+        return future
+
+    def run_next(self):
+        work, future = self.waiting.pop(0)
+        try:
+            future.set_result(work.run())
+        except CorruptionError as error:
+            future.set_exception(error)
+
+
+def serving(tmp_path):
+    """Return a membership that serves with one group found and not named yet."""
+    membership, rounds, begun = membership_of(tmp_path)
+    membership._workers = SlowWorkers()
+    membership._consensus.group_added = lambda _replica, is_new: None
+    membership.take_up(FakeImage())
+    return membership, rounds, begun
+
+
+@pytest.mark.asyncio
+async def test_a_serving_node_takes_a_group_up_once_its_state_was_read_aside(tmp_path):
+    membership, _, begun = serving(tmp_path)
+    (found,) = membership.dormant()
+
+    for _ in range(2):  # it is read once
+        membership.image_changed(FakeImage(TOPIC), ())
+
+    assert membership.partition(GROUP) is None
+    assert membership.dormant() == [found], "the journal keeps it meanwhile"
+    assert membership.waiting(GROUP) is None, "it is not installed meanwhile"
+    (work,) = begun
+    task = asyncio.ensure_future(work)
+    membership._workers.run_next()
+    await task
+    assert membership.partition(GROUP) is not None
+    assert membership.dormant() == []
+
+
+@pytest.mark.asyncio
+async def test_a_group_deleted_while_its_state_is_read_is_not_taken_up(tmp_path):
+    membership, rounds, begun = serving(tmp_path)
+    membership.image_changed(FakeImage(TOPIC), ())
+    task = asyncio.ensure_future(begun.pop())
+
+    membership.image_changed(FakeImage(deleted=[TOPIC.topic_id]), [TopicDeleted(topic=TOPIC)])
+    membership._workers.run_next()
+    await task
+
+    assert membership.partition(GROUP) is None
+    assert membership.dormant() == []
+    assert rounds.forgotten == [GROUP]
+    begun.pop().close()
+
+
+@pytest.mark.asyncio
+async def test_a_group_whose_state_read_aside_is_damaged_is_installed(tmp_path):
+    membership, rounds, begun = serving(tmp_path)
+    wanted = []
+    membership.install_with(wanted.append)
+    (found,) = membership.dormant()
+    found.boundary = replace(found.boundary, state_files=(("producers-7", 10, 0),))
+    membership.image_changed(FakeImage(TOPIC), ())
+    task = asyncio.ensure_future(begun.pop())
+
+    membership._workers.run_next()
+    await task
+
+    assert (wanted, rounds.damaged) == ([GROUP], [GROUP])
+    assert membership.waiting(GROUP) is found
+    assert membership.partition(GROUP) is None

@@ -4,26 +4,29 @@ A group that was found on disk waits until the metadata names it; only a committ
 topic removes it ("I do not know this partition" never means "delete it"). A deletion that a crash
 kept from being carried out is known from the image, which remembers the ids of deleted topics.
 A new group's files, its line in the list of groups and its first boundary are synced before it
-takes part in anything.
+takes part in anything. What a group stood for is read on the loop only before the node serves.
 Does not: elect, append or serve.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from trimaran.broker.consensus import Consensus
 from trimaran.broker.controller import Controller
 from trimaran.broker.coordinator import Coordinator
-from trimaran.broker.deduplication import IDS_FILE, EventIds
+from trimaran.broker.deduplication import EventIds
 from trimaran.broker.epochs import LeaderEpochs
 from trimaran.broker.group_topics import GroupTopics
 from trimaran.broker.partition import Partition
 from trimaran.broker.ports import Lane, Workers
 from trimaran.broker.replica import Replica, StateMachine
 from trimaran.broker.space import when_there_is_room
+from trimaran.broker.states import GroupState, PartitionState, ReadState, read_group, read_image
 from trimaran.broker.stored_rules import StoredRules
 from trimaran.broker.tasks import Tasks
 from trimaran.dedup.producers import ProducerTable
@@ -54,8 +57,7 @@ from trimaran.raft.log import RaftLog
 from trimaran.raft.node import RaftNode
 from trimaran.raft.progress import RaftLimits
 from trimaran.records.entry import HardState
-from trimaran.storage.boundary import Boundary, StateFile
-from trimaran.storage.compacted_list import compacted_file
+from trimaran.storage.boundary import Boundary
 from trimaran.storage.damage import Damage, DamageKind
 from trimaran.storage.recovery import RecoveredGroup, Store
 
@@ -68,6 +70,7 @@ MADE_ANEW = Damage(
 DISK_REPLACED = Damage(
     kind=DamageKind.MISSING_FILES, text="made on a disk that takes the place of another"
 )
+T = TypeVar("T")
 STORED = Index(0)
 """In place of the first index of a term whose entries are in segments: never truncated."""
 
@@ -98,6 +101,9 @@ class Membership:
         self._disk_id = disk_id
         self._limits = limits
         self._found: dict[GroupId, RecoveredGroup] = dict(store.groups)
+        self._reading: dict[GroupId, None] = {}
+        """Groups found whose state is being read."""
+        self._serves = False
         self._partitions: dict[GroupId, Partition] = {}
         self._making: dict[GroupId, RecoveredGroup | None] = {}
         """Groups on their way: None until their files are there."""
@@ -140,8 +146,8 @@ class Membership:
         return [group for group, found in self._found.items() if _is_broken(found)]
 
     def waiting(self, group: GroupId) -> RecoveredGroup | None:
-        """Return a group that takes no part, None if it is none of those."""
-        return self._found.get(group)
+        """Return a group that takes no part, None if it is none of those, or about to."""
+        return None if group in self._reading else self._found.get(group)
 
     def install_with(self, install: Callable[[GroupId], None]) -> None:
         """Have `install` called with each group that cannot take part with what it has."""
@@ -194,6 +200,7 @@ class Membership:
 
     def _catch_up(self, image: Image) -> None:
         """Do what the commands would have led to that this node has not seen."""
+        self.image_changed(image, ())
         for group, partition in list(self._partitions.items()):
             if image.was_deleted(partition.topic_id):
                 self._note_deleted(partition.topic)
@@ -214,18 +221,17 @@ class Membership:
 
         If it is damaged this waits until it was installed from another node.
         """
-        found = self._found.pop(METADATA_GROUP, None)
+        found = self._found.get(METADATA_GROUP)
         if found is None:
             boundary = Boundary(group=METADATA_GROUP, voters=voters)
             (found,) = await self._create([boundary], is_suspect=self._has_lost_groups)
-        image = self._read_image(found)
-        while image is None:
+        while (image := await self._read_image(found)) is None:
             self._metadata_installed = asyncio.get_running_loop().create_future()
             self._found[METADATA_GROUP] = found
             self._install(METADATA_GROUP)
             await self._metadata_installed
-            found = self._found.pop(METADATA_GROUP)
-            image = self._read_image(found)
+            found = self._found[METADATA_GROUP]
+        self._found.pop(METADATA_GROUP, None)
         controller.image = image
         if not found.boundary.voters:
             found.boundary = replace(found.boundary, voters=voters)
@@ -235,15 +241,24 @@ class Membership:
         self._making.pop(METADATA_GROUP, None)
         self._consensus.group_added(replica, is_new=False)
 
-    def _read_image(self, found: RecoveredGroup) -> Image | None:
+    async def _read_image(self, found: RecoveredGroup) -> Image | None:
         """Return the image at the boundary, None if it cannot be read or has lost its log."""
-        image = Image()
+        if _is_broken(found):
+            return None
+        work = read_image(found)
         try:
-            for file in found.boundary.state_files:
-                image = Image.decode(found.log.read_state(file), source=file[0])
+            if not self._serves:
+                return work.run()
+            return await self._read_aside(found, work)
         except CorruptionError as error:
             self._unreadable(found, error)
-        return None if _is_broken(found) else image
+            return None
+
+    def take_up(self, image: Image) -> None:
+        """Take up what was found, and make what is missing: from then on this node serves."""
+        self.image_changed(image, ())
+        self.make_missing(image)
+        self._serves = True
 
     def _unreadable(self, found: RecoveredGroup, error: CorruptionError) -> None:
         """A state file fails its check: nothing can be judged by what is left."""
@@ -262,10 +277,10 @@ class Membership:
                 continue
             replicas = image.replicas(group)
             topic = image.topic_by_id(_topic_of(group))
-            if _is_broken(self._found[group]):
+            if _is_broken(self._found[group]) or group in self._reading:
                 continue
             if replicas is not None and topic is not None:
-                self._take_up_found(self._found.pop(group), topic)
+                self._read_state(self._found[group], topic)
         for result in results:
             match result:
                 case TopicCreated():
@@ -322,7 +337,8 @@ class Membership:
             else:
                 now = image.topic_by_id(topic.topic_id) or topic  # settings may have changed
                 producers = ProducerTable(is_successor=topic.name in self._deleted_names)
-                self._take_up(created, now, producers, StoredRules(), EventIds(), is_new=True)
+                state = PartitionState(producers, StoredRules(), EventIds())
+                self._take_up(created, now, state, is_new=True)
         self._made.set()
 
     def _is_foreign(self, image: Image) -> bool:
@@ -381,21 +397,48 @@ class Membership:
         making = [group for group in self._making.values() if group is not None]
         return [*self._found.values(), *making]
 
-    def _take_up_found(self, found: RecoveredGroup, topic: Topic) -> None:
+    def _read_state(self, found: RecoveredGroup, topic: Topic) -> None:
+        """Read what the group stood for, then take it up: at once if this node does not serve."""
+        work = read_group(found, is_internal=topic.is_internal)
+        if self._serves:
+            reading = self._read_aside(found, work)
+            self._tasks.spawn(self._take_up_once_read(found, reading), name="read-state")
+        else:
+            self._take_up_found(found, work.run)
+
+    def _read_aside(self, found: RecoveredGroup, work: ReadState[T]) -> "asyncio.Future[T]":
+        self._reading[found.group] = None
+        reading = self._workers.submit(Lane.SEGMENTS, work)
+        reading.add_done_callback(lambda _: self._reading.pop(found.group))
+        return reading
+
+    async def _take_up_once_read(
+        self, found: RecoveredGroup, reading: "asyncio.Future[GroupState]"
+    ) -> None:
+        with contextlib.suppress(CorruptionError):  # its result says so again
+            await reading
+        self._take_up_found(found, reading.result)
+
+    def _take_up_found(self, found: RecoveredGroup, read: Callable[[], GroupState]) -> None:
+        topic = self._image.topic_by_id(_topic_of(found.group))
+        is_here = self._found.get(found.group) is found  # not deleted meanwhile
         try:
-            if topic.is_internal:
-                take_up = partial(self._take_up_coordinator, found, _read_table(found))
-            else:
-                take_up = partial(self._take_up, found, topic, *_read_states(found))
+            state = read()
         except CorruptionError as error:
-            self._found[found.group] = found
-            self._unreadable(found, error)
-            self._install(found.group)
+            if is_here:
+                self._unreadable(found, error)
+                self._install(found.group)
             return
+        if topic is None or not is_here:
+            return
+        del self._found[found.group]
         if not found.boundary.voters:  # the journal lost it: a group's members never change
             voters = topic.partitions[_number_of(found.group)]
             found.boundary = replace(found.boundary, voters=voters)
-        take_up(is_new=False)
+        if isinstance(state, GroupTable):
+            self._take_up_coordinator(found, state, is_new=False)
+        else:
+            self._take_up(found, topic, state, is_new=False)
 
     def _take_up_coordinator(
         self, found: RecoveredGroup, table: GroupTable, *, is_new: bool
@@ -414,14 +457,7 @@ class Membership:
         self._consensus.group_added(coordinator.replica, is_new=is_new)
 
     def _take_up(
-        self,
-        found: RecoveredGroup,
-        topic: Topic,
-        producers: ProducerTable,
-        rules: StoredRules,
-        event_ids: EventIds,
-        *,
-        is_new: bool,
+        self, found: RecoveredGroup, topic: Topic, state: PartitionState, *, is_new: bool
     ) -> None:
         group = found.group
         epochs = LeaderEpochs()
@@ -433,7 +469,7 @@ class Membership:
             topic_id=topic.topic_id,
             number=_number_of(group),
             settings=topic.effective_settings(),
-            producers=producers,
+            producers=state.producers,
             epochs=epochs,
             log_start=found.boundary.log_start_offset,
             high_watermark=found.boundary.position.next_offset,
@@ -441,11 +477,11 @@ class Membership:
             storage=found.log,
             owner=self._consensus,
             workers=self._workers,
-            rules=rules,
-            event_ids=event_ids,
+            rules=state.rules,
+            event_ids=state.event_ids,
             observations=self._consensus.observations,
         )
-        found.log.segment_bytes = rules.settings.segment_bytes
+        found.log.segment_bytes = state.rules.settings.segment_bytes
         replica = self._replica(found, raft, partition)
         partition.bind(replica)
         self._partitions[group] = partition
@@ -542,30 +578,6 @@ class Membership:
         remove = self._store.plan_remove_group(group)
         await when_there_is_room(partial(self._workers.submit, Lane.SEGMENTS, remove))
         await self._workers.submit(Lane.READS, remove.plan_let_go())
-
-
-def _read_states(found: RecoveredGroup) -> tuple[ProducerTable, StoredRules, EventIds]:
-    """Return a partition's state at its boundary. Raises CorruptionError."""
-    producers, rules = ProducerTable(), StoredRules()
-    listed = compacted_file(found.boundary.state_files)
-    ids: list[tuple[StateFile, bytes]] = []
-    for file in found.boundary.state_files:
-        content = found.log.read_state(file)
-        if rules.restore(file, content) or file == listed:
-            continue
-        if file[0].startswith(IDS_FILE + "-"):
-            ids.append((file, content))
-        else:
-            producers = ProducerTable.decode(content, source=file[0])
-    return producers, rules, EventIds.restore(ids)
-
-
-def _read_table(found: RecoveredGroup) -> GroupTable:
-    """Return a coordinator's state at its boundary. Raises CorruptionError."""
-    table = GroupTable()
-    for file in found.boundary.state_files:
-        table = GroupTable.decode(found.log.read_state(file), source=file[0])
-    return table
 
 
 def _is_broken(found: RecoveredGroup) -> bool:

@@ -179,8 +179,7 @@ class Broker:
         )
         self._listeners.append(kafka_listener)
         self.kafka_port = kafka_listener.port
-        self._membership.image_changed(self._controller.image, ())
-        self._membership.make_missing(self._controller.image)
+        self._membership.take_up(self._controller.image)
         self._tasks.spawn(self._flusher.run(), name="flusher")
         self._tasks.spawn(self._group_cleaning().run(), name="group-cleaning")
         self._tasks.spawn(self._retention.run(), name="retention")
