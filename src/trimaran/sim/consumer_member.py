@@ -94,7 +94,7 @@ class ConsumerMember:
             await retrying(self._client, self._take_part, stop_when=lambda: self._stopping)
             self._begin_anew()
             await asyncio.sleep(self._chance.expovariate(1.0 / PAUSE_S))
-        await asyncio.gather(*self._work, return_exceptions=True)
+        await asyncio.gather(*self._work)
 
     async def _take_part(self) -> None:
         """Give signs of life over one connection to the coordinator until it is time to go."""

@@ -203,7 +203,7 @@ class _Stay:
             return False
         finally:
             self._stop_reading()
-            await asyncio.gather(*self._work, return_exceptions=True)
+            await asyncio.gather(*self._work)
 
     async def _begin(self) -> None:
         """Ask where the group stands, and read from there."""

@@ -273,6 +273,23 @@ class SimLoop(asyncio.BaseEventLoop):
             process.remains.append(task)
         return task
 
+    def spawn(self, work: Coroutine[Any, Any, ResultT]) -> asyncio.Task[ResultT]:
+        """Make a task whose exception is kept in `failures` at once.
+
+        asyncio tells of it only when the task is collected, and not at all if somebody cancels the
+        task after its end.
+        """
+        task = self.create_task(work)
+        task.add_done_callback(self._tell_failure)
+        return task
+
+    def _tell_failure(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            message = f"{task.get_name()} died"
+            self.call_exception_handler(
+                {"message": message, "exception": task.exception(), "task": task}
+            )
+
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep what nobody caught in `failures`; a dead process has none any more."""
         if self._unwinding:

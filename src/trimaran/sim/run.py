@@ -14,7 +14,7 @@ import asyncio
 import gc
 import logging
 import traceback
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from random import Random
@@ -22,7 +22,7 @@ from typing import Any
 
 from trimaran.errors import DiskFullError, StorageError
 from trimaran.ids import Offset, split_group_id
-from trimaran.sim.checkers import ALL, Compaction, Eyes, OneLeaderPerTerm, evidence_of
+from trimaran.sim.checkers import ALL, Checker, Compaction, Eyes, OneLeaderPerTerm, evidence_of
 from trimaran.sim.client import PartitionConsumer
 from trimaran.sim.cluster import NodeFailure, SimCluster, SimNode
 from trimaran.sim.crowd import PARTITIONS, Crowd
@@ -145,22 +145,21 @@ class SeedRun:
                     raise
         if not self._ended_early:
             for checker in self.checkers:
-                for line in checker.finish(self.history):
-                    self._violation(f"{type(checker).__name__}: {line}")
+                self._hear(checker, checker.finish, self.history)
             self._judge_processes()
         return self._report(trace_lines)
 
     async def _scenario(self) -> None:
         for node in self.cluster.nodes:
             self.cluster.start(node)
-        looking = self.loop.create_task(self._look_for_ever())
+        looking = self.loop.spawn(self._look_for_ever())
         everybody = len(self.cluster.nodes)
         if not await self._within(START_LIMIT_S, wait_for_topic(self._probe("starter"), everybody)):
             self._violation(f"liveness: no topic after {START_LIMIT_S} s")
             return
         self.crowd.start()
         self.faults.start()
-        stopping = self.loop.create_task(self._stop_one_in_order())
+        stopping = self.loop.spawn(self._stop_one_in_order())
         await asyncio.sleep(self.options.seconds)
         stopping.cancel()
         await self._demand_progress()
@@ -266,24 +265,39 @@ class SeedRun:
     async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
-            gone = self.crowd.given_up_topics
-            found = [
-                view
-                for view in self.cluster.views()
-                if not gone or split_group_id(view.replica.group)[0] not in gone
-            ]
-            self.observer.look(found)
-            self.observer.look_at_nodes(self.cluster.nodes)
-            views, changed = self.eyes.look(found)
-            for checker in self.checkers:
-                for line in checker.step(views if checker.sees_all else changed):
-                    self._violation(f"{type(checker).__name__}: {line}")
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001  (looking goes on, whatever it dies of)
+                self._violation(f"looking died of {error!r} {_place(error)}")
+
+    def _look(self) -> None:
+        gone = self.crowd.given_up_topics
+        found = [
+            view
+            for view in self.cluster.views()
+            if not gone or split_group_id(view.replica.group)[0] not in gone
+        ]
+        self.observer.look(found)
+        self.observer.look_at_nodes(self.cluster.nodes)
+        views, changed = self.eyes.look(found)
+        for checker in self.checkers:
+            self._hear(checker, checker.step, views if checker.sees_all else changed)
 
     def _look_at_answer(self, answer: Answer) -> None:
         views = [evidence_of(view) for view in self.cluster.views()]
         for checker in self.checkers:
-            for line in checker.answered(answer, views):
-                self._violation(f"{type(checker).__name__}: {line}")
+            self._hear(checker, checker.answered, answer, views)
+
+    def _hear(
+        self, checker: Checker, judge: Callable[..., Iterable[str]], *evidence: object
+    ) -> None:
+        """Take in what a checker says; what it dies of keeps neither it nor others from more."""
+        name = type(checker).__name__
+        try:
+            for line in judge(*evidence):
+                self._violation(f"{name}: {line}")
+        except Exception as error:  # noqa: BLE001  (whatever a checker dies of is a finding)
+            self._violation(f"{name} died of {error!r} {_place(error)}")
 
     def _judge_processes(self) -> None:
         for line in self.history.oddities:

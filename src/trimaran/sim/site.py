@@ -39,9 +39,9 @@ class Site:
         return [node.name for node in self.nodes] + self.clients
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` until it ends or everything is cancelled."""
+        """Run `work` until it ends or everything is cancelled; what it dies of is a finding."""
         self._tasks = [task for task in self._tasks if not task.done()]
-        self._tasks.append(asyncio.get_running_loop().create_task(work))
+        self._tasks.append(self.cluster.loop.spawn(work))
 
     def later(self, delay_s: float, undo: Callable[[], object]) -> None:
         """Call `undo` after `delay_s` virtual seconds, unless everything was cancelled."""

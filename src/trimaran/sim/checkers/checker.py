@@ -182,6 +182,14 @@ def entry_digest(entry: Entry) -> tuple[int, int, int, int, int]:
     )
 
 
+def committed_after(core: Core, index: Index) -> Iterator[Entry]:
+    """Yield the committed entries in memory from after `index` on.
+
+    A commit index beyond the log is another checker's finding.
+    """
+    return entries_after(core.log, index, min(core.commit_index, core.log.last_index))
+
+
 def entries_after(log: RaftLog, index: Index, up_to: Index) -> Iterator[Entry]:
     """Yield the entries in memory from after `index` up to and including `up_to`."""
     start = Index(max(index + 1, log.first_index))

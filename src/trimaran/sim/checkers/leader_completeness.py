@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from trimaran.ids import GroupId, Index, Term
 from trimaran.raft.ready import Role
-from trimaran.sim.checkers.checker import Checker, Evidence, entries_after
+from trimaran.sim.checkers.checker import Checker, Evidence, committed_after
 
 
 class LeaderCompleteness(Checker):
@@ -48,6 +48,6 @@ class LeaderCompleteness(Checker):
         commit = view.core.commit_index
         if commit > after:
             known = self._committed.setdefault(view.group, {})
-            for entry in entries_after(view.core.log, after, commit):
+            for entry in committed_after(view.core, after):
                 known.setdefault(entry.index, (entry.term, view.core.term))
             self._compared[key] = commit

@@ -7,7 +7,7 @@ look at the first replica that knows of a commit.
 from collections.abc import Iterator, Sequence
 
 from trimaran.ids import GroupId, Index, Offset
-from trimaran.sim.checkers.checker import Checker, Evidence, entries_after
+from trimaran.sim.checkers.checker import Checker, Evidence, committed_after
 
 
 class OffsetsFollow(Checker):
@@ -19,11 +19,10 @@ class OffsetsFollow(Checker):
     def step(self, views: Sequence[Evidence]) -> Iterator[str]:
         """Go on behind the last commit that anybody knew of."""
         for view in views:
-            log = view.core.log
             index, offset = self._ends.get(view.group, (Index(0), Offset(0)))
             if view.core.commit_index <= index:
                 continue
-            for entry in entries_after(log, index, view.core.commit_index):
+            for entry in committed_after(view.core, index):
                 if entry.index != index + 1:
                     offset = entry.offset  # nobody was seen with the entries between
                 if entry.offset != offset:

@@ -7,7 +7,7 @@ commit another one in its place.
 from collections.abc import Iterator, Sequence
 
 from trimaran.ids import GroupId, Index
-from trimaran.sim.checkers.checker import Checker, Evidence, entries_after, entry_digest
+from trimaran.sim.checkers.checker import Checker, Evidence, committed_after, entry_digest
 
 
 class OneCommittedValue(Checker):
@@ -23,7 +23,7 @@ class OneCommittedValue(Checker):
             key = (view.node, view.incarnation, view.group)
             after = self._seen.get(key, Index(0))
             commit = view.core.commit_index
-            for entry in entries_after(view.core.log, after, commit):
+            for entry in committed_after(view.core, after):
                 found = (entry.term, *entry_digest(entry))
                 known, who = self._known.setdefault((view.group, entry.index), (found, view.node))
                 if known != found:
