@@ -142,6 +142,12 @@ class Crowd:
             "epoch's offset committed": sum(one.commits for one in self.sharers),
         }
 
+    def group_commits(self) -> dict[str, int]:
+        """Return how many commits were acknowledged, by protocol; only those of this seed."""
+        classic = {CLASSIC: sum(one.commits for one in self.members)} if self.members else {}
+        new = {NEW: sum(one.commits for one in self.sharers)} if self.sharers else {}
+        return classic | new
+
     def stop(self) -> None:
         """Ask everybody to end: no new batches, no more reads."""
         for stop in self._stops:

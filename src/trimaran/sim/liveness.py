@@ -8,7 +8,7 @@ Does not: heal or break anything (`faults` does).
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trimaran.broker.partition import Partition
 from trimaran.errors import CorruptionError
@@ -75,13 +75,17 @@ async def make_progress(client: KafkaClient, partition: int) -> None:
         )
 
 
+async def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for what no event tells of: the nodes are looked at from outside."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_S)
+
+
 async def wait_for_deletions(cluster: SimCluster, gone: Mapping[bytes, str]) -> None:
     """Wait until no node has a replica of a deleted topic."""
-    # No event tells of it: the nodes are looked at from outside.
-    while any(  # noqa: ASYNC110
-        split_group_id(view.replica.group)[0] in gone for view in cluster.views()
-    ):
-        await asyncio.sleep(LOOK_S)
+    await wait_until(
+        lambda: not any(split_group_id(view.replica.group)[0] in gone for view in cluster.views())
+    )
 
 
 async def read_to_end(consumer: PartitionConsumer) -> None:

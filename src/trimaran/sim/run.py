@@ -2,8 +2,9 @@
 
 Safety phase: clients produce and consume while faults strike, and one node is restarted in order.
 Liveness phase: a majority is healed and everything else stays broken; progress must come. Then all
-is healed, every batch under way must be settled and every replica must catch up; all logs are read
-from their start and the checkers judge.
+is healed: every member of every group must count again and consumer groups commit. The load ends,
+every batch under way must be settled and every replica must catch up; all logs are read from their
+start and the checkers judge.
 
 A seed determines everything: `run_seed(n)` twice gives equal digests.
 
@@ -37,18 +38,26 @@ from trimaran.sim.liveness import (
     read_to_end,
     wait_for_deletions,
     wait_for_topic,
+    wait_until,
 )
 from trimaran.sim.loop import Failure, SimLoop, SimulationError
 from trimaran.sim.network import SimNetwork
 from trimaran.sim.observer import Observer
 from trimaran.sim.report import CLIENTS, NODES, SECONDS, RunOptions, SeedReport, added_up
 from trimaran.sim.trace import EventLog
+from trimaran.sim.wholeness import behind, nodes_not_up, not_whole
 
 CHECK_S = 0.02
 """Checkers look at the replicas this often."""
 START_LIMIT_S = 30.0
 LIVENESS_LIMIT_S = 30.0
 """After the heal: until every batch is settled, and again until every replica has caught up."""
+WHOLE_LIMIT_S = 5.0
+"""Once all nodes run: until all members of all groups count; and until all have caught up."""
+COMMIT_LIMIT_S = 10.0
+"""From then on until the consumer groups have committed an offset."""
+LACKING_MAX = 4
+"""Lines about one thing that does not come."""
 HOPELESS_S = 2.0
 """The same, where it need not come."""
 ORDERLY_STOP_S = (4.0, 8.0)
@@ -165,6 +174,8 @@ class SeedRun:
         await self._demand_progress()
         self.log.add("run", "heal")
         self.faults.heal()
+        await self._demand_wholeness()
+        await self._demand_commits()
         await self._settle()
         await self._read_all(self._probe("auditor"))
         looking.cancel()
@@ -207,6 +218,31 @@ class SeedRun:
             for partition in partitions:
                 group.create_task(make_progress(client, partition))
 
+    async def _demand_wholeness(self) -> None:
+        """Under load every node must run again, and every member of every group must count."""
+        await self._until_none(LIVENESS_LIMIT_S, lambda: nodes_not_up(self.cluster))
+        await self._until_none(
+            WHOLE_LIMIT_S, lambda: not_whole(self.cluster, self.crowd.given_up_topics)
+        )
+
+    async def _demand_commits(self) -> None:
+        """Consumer groups of each protocol must get an offset committed."""
+        before = self.crowd.group_commits()
+        await self._until_none(
+            COMMIT_LIMIT_S,
+            lambda: [
+                f"no group of the {name} protocol committed an offset"
+                for name, commits in self.crowd.group_commits().items()
+                if commits == before[name]
+            ],
+        )
+
+    async def _until_none(self, limit_s: float, lacking: Callable[[], Sequence[str]]) -> None:
+        """Wait until nothing is lacking; what still is after `limit_s` is a violation."""
+        if not await self._within(limit_s, wait_until(lambda: not lacking())):
+            for line in lacking()[:LACKING_MAX]:
+                self._violation(f"liveness: {line} {limit_s} s after all was healed")
+
     async def _settle(self) -> None:
         """Let every batch under way end, one way or the other."""
         self.crowd.stop()
@@ -217,6 +253,9 @@ class SeedRun:
         gone = self.crowd.deleted_topics
         if not await self._within(LIVENESS_LIMIT_S, wait_for_deletions(self.cluster, gone)):
             self._violation("liveness: a node still has a replica of a deleted topic")
+        await self._until_none(
+            WHOLE_LIMIT_S, lambda: behind(self.cluster, self.crowd.given_up_topics)
+        )
 
     async def _within(self, limit_s: float, work: Awaitable[Any]) -> bool:
         """Wait for `work`; return whether it ended in time. Its exception is a violation."""
