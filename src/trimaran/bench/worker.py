@@ -8,6 +8,7 @@ input, or its end, stops a load that has no end of its own.
 Does not: decide what to measure; that is `crew` and the scenarios.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -85,6 +86,7 @@ def main() -> None:
         prepared = _librdkafka(task)
     else:
         prepared = _sockets(task)
+    _stop_collecting()
     _say({"ready": True})
     start = json.loads(sys.stdin.readline() or "{}")
     if "start_ns" not in start:
@@ -94,6 +96,16 @@ def main() -> None:
     elapsed_s = (time.monotonic_ns() - begun_ns) / NANOSECONDS
     outcome.cpu_cores = (_cpu_s() - used_s) / elapsed_s
     _say({"outcome": msgspec.to_builtins(outcome)})
+
+
+def _stop_collecting() -> None:
+    """Collect once and never again: a collection stops the threads that send, report and read.
+
+    What a load allocates is in no cycles and goes when its last reference does.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
 def _librdkafka(task: Task) -> Prepared:
