@@ -56,7 +56,8 @@ class VirtualClient:
     def poll(self, timeout: float) -> int:
         if not self._reports:
             return 0
-        self._run_to(max(self.now_ns, self._reports[0][0]))
+        end_ns = self.now_ns + round(timeout * NANOSECONDS)
+        self._run_to(min(end_ns, max(self.now_ns, self._reports[0][0])))
         return 1
 
     def flush(self, timeout: float) -> int:
@@ -224,6 +225,25 @@ def test_load_without_schedule_ends_at_its_number_of_events() -> None:
 
     assert len(client.sent) == 1_024
     assert account.answers_total == 1_024
+
+
+def test_events_of_a_load_without_schedule_that_are_never_answered_are_counted() -> None:
+    answers = iter([SERVICE_NS] * 200 + [1_000 * NANOSECONDS] * 120)
+    client = VirtualClient(lambda _sent_ns: next(answers))
+    account = client.account(end_s=10)
+
+    offer_at_most(
+        client.sender(),
+        account,
+        end_ns=10 * NANOSECONDS,
+        progress=lambda: None,
+        events_max=320,
+    )
+    client.flush(30)
+    account.settle()
+    account.close()
+
+    assert (account.answered, account.unanswered, account.offered) == (200, 120, 320)
 
 
 def test_noted_events_carry_their_number_and_are_remembered_by_partition() -> None:

@@ -189,14 +189,6 @@ def test_sender_takes_no_more_chunks_once_answers_have_ended() -> None:
         one.send_chunk(0, 2, lambda _error, _message: None)
 
 
-def test_what_is_never_answered_has_failed() -> None:
-    one = sender(nats.NatsSender, _tails=[b" 4\r\nabcd\r\n"], _subject=b"PUB t x.")
-    outcomes = counted(one, 1, 2)
-
-    assert one.flush(0.0) == 1
-    assert outcomes == {0: [senders.NOT_ANSWERED, senders.NOT_ANSWERED]}
-
-
 @pytest.mark.parametrize(("load", "chunks"), [("at_most", 4_096), ("paced", 1_024)])
 def test_all_producers_together_have_one_limit_of_what_is_under_way(load, chunks) -> None:
     task = Task(settings={}, topic="t", partitions=1, load=load, event_bytes=4, chunk=2)

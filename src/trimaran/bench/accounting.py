@@ -46,13 +46,16 @@ class Account:
     window: Window
     clock: Clock
     offered: int = 0
+    handed: int = 0
+    """Events given to the client by a load without a schedule, warm-up included."""
     answered: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     answers_total: int = 0
     """Good reports of any event, warm-up included: progress."""
     answers_in_window: int = 0
     unanswered: int = 0
-    """Measured events without a report when the account was closed."""
+    """Measured events without a report when the account was closed; all such ones of a load without
+    a schedule."""
     event_us: Counter[int] = field(default_factory=Counter)
     """From each event's intended time."""
     chunk_us: Counter[int] = field(default_factory=Counter)
@@ -98,9 +101,14 @@ class Account:
         assert self.answered + self.failed.total() + self.unanswered == self.offered
 
     def settle(self) -> None:
-        """Without a schedule: what was answered inside the window, and what failed, was offered."""
+        """Without a schedule: offered is what was answered inside the window, failed or is missing.
+
+        To be called after the last report.
+        """
         self.answered = self.answers_in_window
-        self.offered = self.answered + self.failed.total()
+        self.unanswered = self.handed - self.answers_total - self.failed.total()
+        assert self.unanswered >= 0, "no event is reported twice"
+        self.offered = self.answered + self.failed.total() + self.unanswered
 
     def count_report(self, now_ns: int) -> None:
         """Count one good report of an event that is not measured."""

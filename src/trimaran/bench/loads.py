@@ -99,6 +99,7 @@ def offer_at_most(
     chunks_max = None if events_max is None else -(-events_max // chunk)
     while account.clock() < end_ns and number != chunks_max:
         sender.send_chunk(number, chunk, delivered)
+        account.handed += chunk
         sender.client.poll(0)
         number += 1
         progress()
