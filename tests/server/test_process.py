@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -25,8 +26,12 @@ OWNER = (
     "path = pathlib.Path(sys.argv[2])\n"
     "node = NodeProcess([sys.executable, '-c', sys.argv[1]], log_path=path, owned=True)\n"
     "node.wait_ready(20)\n"
-    "print(node.pid, flush=True)\n"
-    "import os; os.kill(os.getpid(), 9)\n"
+    "import os, signal\n"
+    "child = os.fork() if sys.argv[3] == 'forks' else -1\n"
+    "if child == 0:\n"
+    "    os.close(1), os.close(2), signal.pause()\n"
+    "print(node.pid, child, flush=True)\n"
+    "os.kill(os.getpid(), 9)\n"
 )
 
 
@@ -105,15 +110,41 @@ def test_killed_stopped_and_paused_children_end(start):
     assert paused.stop(0.2) == -signal.SIGKILL
 
 
-def test_an_owned_child_ends_with_its_owner_even_a_killed_one(tmp_path):
-    import subprocess
-
-    owner = subprocess.run(
-        [sys.executable, "-c", OWNER, STAND_IN, str(tmp_path / "log")],
+@pytest.mark.parametrize("owner", ["is alone", "forks"])
+def test_an_owned_child_ends_with_its_owner_even_a_killed_one_that_has_other_children(
+    tmp_path, owner
+):
+    ended = subprocess.run(
+        [sys.executable, "-c", OWNER, STAND_IN, str(tmp_path / "log"), owner],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert owner.returncode == -signal.SIGKILL, owner.stderr
-    assert gone(int(owner.stdout))
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    node, other_child = map(int, ended.stdout.split())
+
+    try:
+        assert gone(node)
+    finally:
+        if other_child > 0:
+            os.kill(other_child, signal.SIGKILL)
+
+
+def test_a_start_that_is_interrupted_when_the_child_runs_already_leaves_no_node(
+    tmp_path, monkeypatch
+):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *words, **options):
+            super().__init__(*words, **options)
+            started.append(self)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        NodeProcess([sys.executable, "-c", STAND_IN], log_path=tmp_path / "log", owned=True)
+
+    assert started[0].wait(20) is not None

@@ -2,7 +2,7 @@
 
 Readiness comes through a pipe that the child inherits: one JSON line (`RunningNode`) when it is
 ready, end-of-file if it died. A second pipe ties an owned child to its owner: when the owner's end
-closes, for whatever reason, the node stops.
+closes, for whatever reason, the node stops. What the owner forks does not hold that end (`forks`).
 The settings of a node that is started here are in its file: variables of the environment that could
 override them (for every node at once: ports, directories) are kept from it, those of the logging
 section excepted.
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from trimaran.config.description import ENVIRONMENT_PREFIX
 from trimaran.errors import TrimaranError
+from trimaran.server.forks import tell_children
 from trimaran.server.running import RunningNode
 
 LOG_TAIL_BYTES = 2_000
@@ -39,8 +40,9 @@ class NodeProcess:
         `owned`: the node stops when this process ends; otherwise it lives on.
         """
         self.log_path = log_path
-        ready_read, ready_write = os.pipe()
+        self._ready_read, ready_write = os.pipe()
         owner_read, self._owner_write = os.pipe() if owned else (-1, -1)
+        tell_children(self)
         options = ["--ready-fd", str(ready_write)]
         options += ["--owner-fd", str(owner_read)] if owned else []
         inherited = [ready_write, owner_read] if owned else [ready_write]
@@ -55,10 +57,12 @@ class NodeProcess:
                     env=node_environment(os.environ),
                     start_new_session=True,
                 )
+        except BaseException:
+            self._close_pipes()  # Ctrl-C may come when the child runs already: it ends by this
+            raise
         finally:
             for descriptor in inherited:
                 os.close(descriptor)
-        self._ready_read = ready_read
         self._ready_bytes = b""
         self.running: RunningNode | None = None
 
@@ -152,11 +156,17 @@ class NodeProcess:
         self._process.returncode = 0  # no ResourceWarning: we leave it running on purpose
         self._close_pipes()
 
+    def forked(self) -> None:
+        """Leave the node to the parent: in this child the owner's end is closed."""
+        self._close_pipes()
+
     def _close_pipes(self) -> None:
-        for descriptor in (self._ready_read, self._owner_write):
+        """Close both, once: after an interruption the numbers may be those of other files."""
+        ends = (self._ready_read, self._owner_write)
+        self._ready_read = self._owner_write = -1
+        for descriptor in ends:
             if descriptor != -1:
                 os.close(descriptor)
-        self._ready_read = self._owner_write = -1
 
 
 def node_environment(environment: Mapping[str, str]) -> dict[str, str]:

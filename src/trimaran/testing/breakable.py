@@ -80,13 +80,13 @@ class BreakableCluster(Cluster):
         self._settings = settings
         self._disk_megabytes = disk_megabytes
         self._mounted: list[Path] = []
-        opened = open_links if links is True else links or None
-        if opened is not None:
-            self.links = opened(range(1, nodes + 1))
+        self._opened = open_links if links is True else links or None
         self._library = build_library() if power else None
         super().__init__(nodes, directory=directory)
 
     def _arrange(self, founded: LocalCluster) -> LocalCluster:
+        if self._opened is not None:
+            self.links = self._opened([int(node) for node in founded.nodes])
         if self._library is not None:
             self.power = {
                 int(node): PowerDisk(place.data, library=self._library)
@@ -172,14 +172,12 @@ class BreakableCluster(Cluster):
         if node in self.power:
             self.power[node].forget()
 
-    def close(self) -> None:
+    def _take_down(self) -> None:
         """Stop every node, then take links and mounts down."""
-        local = getattr(self, "_local", None)
-        if local is not None:
-            local.stop_all()
+        super()._take_down()
         while self._mounted:
-            subprocess.run(["umount", str(self._mounted.pop())], check=False)
-        super().close()
+            subprocess.run(["umount", str(self._mounted[-1])], check=False)
+            self._mounted.pop()
         if self.links is not None:
             self.links.close()
 

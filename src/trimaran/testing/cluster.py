@@ -1,11 +1,13 @@
 """`Cluster`: nodes as child processes that can be killed, frozen, stopped and started again.
 
 Every node stops when this process ends, however it ends (see `server.process`); the directory is
-removed on `close` and at the interpreter's exit.
+removed on `close` and at the interpreter's exit. Both belong to the process that made the cluster:
+a child that it forks has the addresses, and its end changes nothing.
 Does not: produce or consume; any Kafka client does.
 """
 
 import atexit
+import os
 import shutil
 import tempfile
 import time
@@ -18,6 +20,7 @@ from trimaran.ids import NodeId
 
 if TYPE_CHECKING:
     from trimaran.server.local import LocalCluster
+    from trimaran.server.process import NodeProcess
     from trimaran.testing.metadata import TopicAnswer
 
 READY_TIMEOUT_S = 20.0
@@ -30,6 +33,10 @@ POLL_S = 0.01
 
 class NoLeaderError(TrimaranError):
     """No node named a leader in time."""
+
+
+class NotItsMakerError(TrimaranError):
+    """A forked child was to stop or start nodes of its parent."""
 
 
 class Cluster:
@@ -63,6 +70,7 @@ class Cluster:
             tempfile.mkdtemp(prefix="trimaran-", dir=real_disk_directory())
         )
         self._closed = False
+        self._maker = os.getpid()
         self._paused: dict[int, None] = {}
         atexit.register(self.close)
         try:
@@ -107,7 +115,7 @@ class Cluster:
 
     def pid(self, node: int) -> int:
         """Return the process id of a node's latest start."""
-        return self._local.processes[NodeId(node)].pid
+        return self._process(node).pid
 
     def data(self, node: int) -> Path:
         """Return a node's data directory."""
@@ -119,26 +127,26 @@ class Cluster:
 
     def is_running(self, node: int) -> bool:
         """Whether the node's process exists (a frozen one does)."""
-        return self._local.processes[NodeId(node)].exit_code is None
+        return self._process(node).exit_code is None
 
     def kill(self, node: int) -> None:
         """SIGKILL; returns when the process is gone."""
+        self._process(node).kill()
         self._paused.pop(node, None)
-        self._local.processes[NodeId(node)].kill()
 
     def pause(self, node: int) -> None:
         """SIGSTOP: frozen, with its connections open."""
-        self._local.processes[NodeId(node)].pause()
+        self._process(node).pause()
         self._paused[node] = None
 
     def resume(self, node: int) -> None:
         """SIGCONT after `pause`."""
-        self._local.processes[NodeId(node)].resume()
+        self._process(node).resume()
         self._paused.pop(node, None)
 
     def stop(self, node: int) -> int:
         """SIGTERM; returns the exit code when the process is gone."""
-        return self._local.processes[NodeId(node)].stop()
+        return self._process(node).stop()
 
     def start(self, node: int, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Start a node that was killed or stopped, on its data; returns when it is ready.
@@ -212,17 +220,34 @@ class Cluster:
         raise NoLeaderError(f"{topic}-{partition} had no leader for {timeout_s:g} s")
 
     def close(self) -> None:
-        """Stop every node, frozen ones too, and remove a temporary directory."""
-        if self._closed:
+        """Stop every node, frozen ones too, and remove a temporary directory.
+
+        A close that Ctrl-C ended is done from its beginning by the next, at the latest at the
+        interpreter's exit. In a forked child it does nothing.
+        """
+        if self._closed or os.getpid() != self._maker:
             return
+        self._take_down()
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
         self._closed = True
         atexit.unregister(self.close)
+
+    def _take_down(self) -> None:
+        """Stop everything; may be done again after it was interrupted."""
         local = getattr(self, "_local", None)
         if local is not None:
             local.stop_all()
             local.stop_strangers()  # those that were healed over HTTP
-        if self._temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _process(self, node: int) -> "NodeProcess":
+        """Return the node's latest start. Raises NotItsMakerError in a forked child."""
+        if os.getpid() != self._maker:
+            raise NotItsMakerError(
+                f"only the process that made this cluster ({self._maker}) may ask for its nodes' "
+                f"processes, and this is {os.getpid()}, forked from it: do it there"
+            )
+        return self._local.processes[NodeId(node)]
 
     def __enter__(self) -> Self:
         """Return the cluster, which is ready already."""

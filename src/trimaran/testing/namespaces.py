@@ -36,7 +36,7 @@ class NamespaceLinks:
         _remove_orphans()
         self._nodes = tuple(nodes)
         self._number = next(_CLUSTERS) % 16
-        pid = os.getpid()
+        self._owner = pid = os.getpid()
         # One network of 10.128.0.0/9 for each cluster of each process that is likely to be alive.
         self._network = f"10.{128 + (pid >> 4) % 128}.{(pid % 16) * 16 + self._number}"
         try:
@@ -113,10 +113,10 @@ class NamespaceLinks:
             _run("tc", *where, *change, *(discipline or "noqueue").split())
 
     def _namespace(self, node: int) -> str:
-        return f"{_NAME}-{os.getpid()}-{self._number}-{node}"
+        return f"{_NAME}-{self._owner}-{self._number}-{node}"
 
     def _own_interface(self, node: int) -> str:
-        return f"tm{os.getpid()}{chr(ord('a') + self._number)}{node}"
+        return f"tm{self._owner}{chr(ord('a') + self._number)}{node}"
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trimaran.errors import TrimaranError
+from trimaran.server.forks import tell_children
 
 HOST = "127.0.0.1"
 
@@ -36,6 +37,7 @@ class RelayLinks:
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
+        tell_children(self)
 
     def host(self, node: int) -> str:
         """Return the machine's own address: all nodes listen there."""
@@ -66,10 +68,14 @@ class RelayLinks:
     def close(self) -> None:
         """End the relay; what it relayed breaks."""
         self._process.kill()
+        self.forked()
+        self._process.wait()
+
+    def forked(self) -> None:
+        """Close the pipes: the relay ends when nobody holds its standard input."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
-        self._process.wait()
 
     def _route(self, sender: int, receiver: int, port: int) -> int:
         key = (sender, receiver, port)
