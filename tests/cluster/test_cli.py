@@ -68,6 +68,13 @@ def test_lines_go_in_and_come_out_as_json_with_everything(at):
     trimaran("consume", "lines", "-p", "7", *at, code=2)
 
 
+def test_lines_before_one_that_is_too_long_are_stored_and_counted(at):
+    trimaran("topic", "create", "cut", "--partitions", "1", *at)
+    given = "".join(f"line {number}\n" for number in range(1_000)) + "x" * 2_000_000 + "\nlast\n"
+    assert trimaran("produce", "cut", *at, given=given, code=1) == "acked 1000 failed 0\n"
+    assert len(trimaran("consume", "cut", "-e", *at).splitlines()) == 1_000
+
+
 def test_a_topic_is_altered_while_it_runs(at):
     trimaran("topic", "create", "altered", "--partitions", "1", *at)
     changes = ["--config", "retention.ms=60000", "--config", "max.message.bytes=2000"]

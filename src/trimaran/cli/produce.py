@@ -1,5 +1,7 @@
 """`trimaran produce TOPIC`: one event for each line of standard input.
 
+However it ends, by a line that cannot be sent or by Ctrl-C too, it waits for what was sent before
+and says what became of it.
 Does not: read binary values; a line is UTF-8 text without its line break.
 """
 
@@ -78,18 +80,33 @@ def produce(
     more |= {"message.timeout.ms": int(timeout * 1000), "partitioner": "murmur2_random"}
     producer = Producer(settings(bootstrap, more))
     reports = Reports()
-    for line in sys.stdin.buffer:
-        own, value = split_line(line.rstrip(b"\r\n"), key_separator.encode())
-        chosen = own if key is None else key.encode()
-        send(producer, topic, chosen, value, partition, headers, reports)
-    producer.flush()
-    if output is not Format.TABLE:
-        told = {"acked": reports.acked, "failed": reports.failed, "last": reports.offsets}
-        show_document(told, output)
-    else:
-        print(f"acked {reports.acked} failed {reports.failed}")
+    try:
+        for number, line in enumerate(sys.stdin.buffer, 1):
+            own, value = split_line(line.rstrip(b"\r\n"), key_separator.encode())
+            chosen = own if key is None else key.encode()
+            try:
+                send(producer, topic, chosen, value, partition, headers, reports)
+            except KafkaException as error:
+                refused = f"line {number} was not sent, nor any after it"
+                raise CommandError(f"{refused}: {explain(error)}") from error
+    finally:
+        settle(producer, reports, output)
     if reports.failed:
         raise CommandError(f"{reports.failed} events failed, the first: {reports.first_error}")
+
+
+def settle(producer: Producer, reports: Reports, output: Format) -> None:
+    """Wait for what was sent and tell what became of it, as far as that is known by Ctrl-C."""
+    try:
+        producer.flush()
+    finally:
+        told = {"acked": reports.acked, "failed": reports.failed}
+        if len(producer):
+            told["unknown"] = len(producer)
+        if output is not Format.TABLE:
+            show_document(told | {"last": reports.offsets}, output)
+        else:
+            print(*(f"{name} {count}" for name, count in told.items()))
 
 
 def send(
@@ -101,14 +118,16 @@ def send(
     headers: list[tuple[str, bytes]],
     reports: Reports,
 ) -> None:
-    """Queue one event, waiting while the client's queue is full."""
+    """Queue one event, waiting while the client's queue is full.
+
+    Raises:
+        KafkaException: the client refuses it.
+    """
     while True:
         try:
             producer.produce(topic, value, key, partition, reports.delivered, headers=list(headers))
         except BufferError:
             producer.poll(QUEUE_WAIT_S)
-        except KafkaException as error:
-            raise CommandError(f"could not send: {explain(error)}") from error
         else:
             producer.poll(0)
             return
