@@ -16,6 +16,7 @@ from trimaran.metadata.commands import (
     decode_command,
     encode_command,
 )
+from trimaran.metadata.image import Image
 from trimaran.metadata.results import TopicCreated
 from trimaran.raft.ready import Role, RoleChange
 from trimaran.records.entry import Entry, EntryKind
@@ -85,6 +86,17 @@ class Bench:
 
     def answer(self, sent, *, index=0, error=ErrorCode.NONE):
         self.controller.receive_answer(ProposeAnswer(sent.request, error, Index(index), TERM))
+
+    def start_over(self, *payloads):
+        """Go on with another node's image, which has applied these entries too."""
+        image = Image.decode(self.image.encode())
+        for payload in payloads:
+            self.index += 1
+            image.apply(decode_command(payload), Index(self.index))
+        self.replica.applied = Index(self.index)
+        self.controller.majority_lost()
+        self.controller.image = image
+        self.controller.started_over()
 
     async def sent(self, count):
         """Wait until `count` commands were forwarded; return the last."""
@@ -198,6 +210,25 @@ async def test_a_command_sent_to_a_leader_that_is_lost_goes_to_the_next_at_once(
 
     assert isinstance(await asked, TopicCreated)
     assert waited_s < ATTEMPT_S
+
+
+@pytest.mark.asyncio
+async def test_a_command_that_was_applied_in_files_from_another_node_ends_as_unknown_at_once():
+    bench = Bench()
+    asked = asyncio.ensure_future(bench.controller.execute(create(), timeout_s=10))
+    first = await bench.sent(1)
+    bench.start_over(first.payload)
+    bench.answer(first, index=bench.index)
+
+    second = await bench.sent(2)
+    bench.answer(second, index=bench.commit(second.payload))
+    async with asyncio.timeout(ATTEMPT_S):
+        with pytest.raises(RequestError, match="applied, but its result is not known here") as told:
+            await asked
+
+    assert told.value.code is ErrorCode.REQUEST_TIMED_OUT
+    assert bench.image.topic("t") is not None
+    assert len(bench.peer.sent) == 2
 
 
 @pytest.mark.asyncio

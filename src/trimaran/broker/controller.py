@@ -4,7 +4,8 @@ A command is proposed by the group's leader; another node forwards it there. Who
 until its own image has applied the entry and answers from what applying it returned, so a client
 that was told "created" finds it created on the node that told it. When a leader is lost in between
 the command is proposed again under the same id: the image applies the first copy that is committed,
-and that one's result is the answer.
+and that one's result is the answer. Where this image came with another node's files in between, a
+later copy is all that is applied here, and whoever asked is told that the result is not known.
 
 Does not: create or remove partitions (the node does, from the changes).
 """
@@ -42,6 +43,8 @@ ATTEMPT_S = 2.0
 PAUSE_S = 0.01
 """Between an attempt that came to nothing and the next."""
 
+Outcome: TypeAlias = Result | Repeated
+"""What applying a command returned; `Repeated` where only its second copy was applied here."""
 Judged: TypeAlias = Callable[[Index, Term, bool], None]
 """Called once with where a command stands in the log, and whether it was committed there."""
 
@@ -77,7 +80,7 @@ class Controller:
         self._boot_id = boot_id
         self._replica: Replica
         self._command_count = 0
-        self._outcomes: dict[CommandId, asyncio.Future[Result]] = {}
+        self._outcomes: dict[CommandId, asyncio.Future[Outcome]] = {}
         """Of the commands that somebody here waits for."""
         self._waiting: dict[Index, list[Callable[[], None]]] = {}
         self._forwarded: dict[int, tuple[NodeId, Judged]] = {}
@@ -105,12 +108,12 @@ class Controller:
         """Have `command` committed and applied here; return what applying it returned.
 
         Raises:
-            RequestError: REQUEST_TIMED_OUT (outcome unknown), or what `encode_command` refuses.
+            RequestError: REQUEST_TIMED_OUT (result unknown), or what `encode_command` refuses.
         """
         self._command_count += 1
         command_id = CommandId(self._owner.node_id, self._boot_id, self._command_count)
         payload = encode_command(command, command_id=command_id)
-        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._outcomes[command_id] = outcome
         try:
             async with asyncio.timeout(timeout_s):
@@ -125,9 +128,16 @@ class Controller:
             ) from None
         finally:
             del self._outcomes[command_id]
-        return outcome.result()
+        result = outcome.result()
+        if isinstance(result, Repeated):
+            raise RequestError(
+                ErrorCode.REQUEST_TIMED_OUT,
+                f"{type(command).__name__} was applied, but its result is not known here: "
+                f"it came with the files of another node",
+            )
+        return result
 
-    async def _attempt(self, payload: bytes, outcome: "asyncio.Future[Result]") -> None:
+    async def _attempt(self, payload: bytes, outcome: "asyncio.Future[Outcome]") -> None:
         """Propose once, unless `outcome` is known; return when it is or this came to nothing."""
         leader = self._replica.raft.leader
         if leader is None or outcome.done():
@@ -238,12 +248,11 @@ class Controller:
                 continue
             command = decode_command(entry.payload)
             result = self.image.apply(command, entry.index)
-            if isinstance(result, Repeated):
-                continue
-            results.append(result)
             outcome = None if command.id is None else self._outcomes.get(command.id)
             if outcome is not None and not outcome.done():
                 outcome.set_result(result)
+            if not isinstance(result, Repeated):
+                results.append(result)
         if results:
             self._owner.image_changed(results)
         for entry in entries:
