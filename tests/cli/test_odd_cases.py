@@ -14,7 +14,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from trimaran.cli import bundle, cluster, leader, top
+from trimaran.cli import bundle, cluster, http_client, leader, top
 from trimaran.cli.bundle import without_secrets
 from trimaran.cli.doctor_checks import Severity
 from trimaran.cli.doctor_cluster import judge_clocks, judge_versions
@@ -88,6 +88,8 @@ def scripted(monkeypatch, module, *steps):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "ask", ask)
+    if hasattr(module, "ask_list"):
+        monkeypatch.setattr(module, "ask_list", ask)
     if hasattr(module, "time"):
         monkeypatch.setattr(module.time, "sleep", sleep)
 
@@ -113,6 +115,34 @@ def test_top_outlives_the_node_it_asks(run, monkeypatch):
     code, _, _ = run("top")
     assert code == 130
     assert "no node answers HTTP at here" in shown.getvalue()
+
+
+def test_top_names_the_busiest_topics_of_all_however_many_there_are(monkeypatch):
+    idle = {"partitions": 1, "events_in_per_s": 0.0, "size_bytes": 0, "worst_lag_s": None}
+    answers = {
+        "/v1/cluster": {
+            "cluster_id": "C",
+            "controller_id": 1,
+            "topics_total": 1001,
+            "partitions_total": 1001,
+        },
+        "/v1/nodes": {"items": []},
+        "/v1/topics?limit=1000": {
+            "items": [{"name": f"a{number}", **idle} for number in range(1_000)],
+            "next": "more",
+        },
+        "/v1/topics?limit=1000&after=more": {
+            "items": [{"name": "busy", **idle, "events_in_per_s": 5.0}],
+            "next": None,
+        },
+    }
+    for module in (http_client, top):
+        monkeypatch.setattr(module, "ask", lambda _http, path, _timeout_s: answers[path])
+    shown = io.StringIO()
+
+    Console(file=shown, width=80).print(top.look("here", 1.0))
+
+    assert "busy" in shown.getvalue()
 
 
 def test_top_tells_how_far_a_node_is_behind_its_leaders():
@@ -231,13 +261,13 @@ def test_a_bundle_of_a_sick_cluster_holds_what_there_is_and_says_what_is_not(
     assert "trimaran-bundle/node-1/metrics.txt" in names
 
 
-def test_a_bundle_has_every_page_of_a_long_list(monkeypatch):
+def test_a_long_list_is_asked_for_page_by_page(monkeypatch):
     pages = {
         "/v1/topics?limit=1000": {"items": [1], "next": "a+b"},
         "/v1/topics?limit=1000&after=a%2Bb": {"items": [2], "next": None},
     }
-    monkeypatch.setattr(bundle, "ask", lambda _address, path, _timeout_s: pages[path])
-    assert bundle._pages("here", "topics", 1.0) == {"items": [1, 2], "next": None}
+    monkeypatch.setattr(http_client, "ask", lambda _address, path, _timeout_s: pages[path])
+    assert http_client.ask_list("here", "/v1/topics", 1.0) == {"items": [1, 2], "next": None}
 
 
 def test_a_bundle_that_failed_leaves_the_one_before(run, tmp_path):

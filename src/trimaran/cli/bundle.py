@@ -17,14 +17,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.error import URLError
-from urllib.parse import quote
 from urllib.request import urlopen
 
 import typer
 import yaml
 
 from trimaran.cli.exits import FAILED, CommandError
-from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask
+from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask, ask_list
 from trimaran.cli.kafka_client import TIMEOUT_S, TimeoutOption
 
 CLUSTER_PATHS = (
@@ -38,8 +37,6 @@ CLUSTER_PATHS = (
 )
 NODE_PATHS = ("node", "node/partitions", "node/happenings", "node/metrics/histograms")
 PAGED = ("nodes", "topics", "groups", "node/partitions")
-PAGE_ROWS = 1_000
-PAGES_MAX = 20
 REMOVED = "(removed)"
 SECRET = re.compile(
     r"secret|passw|passphrase|pwd|token|credential|private|(?:api|access)[_.-]?key", re.IGNORECASE
@@ -129,28 +126,11 @@ def _told(
     """Yield what a node answers to each path; what it does not answer is missing."""
     for path in paths:
         try:
-            answer = (_pages if path in PAGED else _whole)(address, path, timeout_s)
+            answer = (ask_list if path in PAGED else ask)(address, f"/v1/{path}", timeout_s)
         except CommandError as error:
             missing.append(f"{folder}, {path} at {address}: {str(error).splitlines()[0]}")
         else:
             yield f"{folder}/{_name(path)}", _shown(answer)
-
-
-def _whole(address: str, path: str, timeout_s: float) -> Any:  # noqa: ANN401  JSON
-    return ask(address, f"/v1/{path}", timeout_s)
-
-
-def _pages(address: str, path: str, timeout_s: float) -> Any:  # noqa: ANN401  JSON
-    """Return a long list whole, or its first PAGES_MAX pages with `next` of the last."""
-    found = ask(address, f"/v1/{path}?limit={PAGE_ROWS}", timeout_s)
-    for _ in range(PAGES_MAX - 1):
-        if found["next"] is None:
-            break
-        after = f"&after={quote(found['next'])}"
-        page = ask(address, f"/v1/{path}?limit={PAGE_ROWS}{after}", timeout_s)
-        found["items"] += page["items"]
-        found["next"] = page["next"]
-    return found
 
 
 def _name(path: str) -> str:

@@ -1,5 +1,6 @@
-"""How a noun asks a node's REST API: one request, errors that say what to do next.
+"""How a noun asks a node's REST API: one request, or one for each page of a long list.
 
+Its errors say what to do next.
 Does not: keep connections, or know any path.
 """
 
@@ -7,6 +8,7 @@ import json
 from http.client import HTTPException
 from typing import Annotated, Any
 from urllib.error import HTTPError, URLError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import typer
@@ -16,6 +18,9 @@ from trimaran.cli.exits import USAGE, CommandError
 from trimaran.server.http.headers import NODE_HEADER
 
 DEFAULT_HTTP = "127.0.0.1:8080"
+PAGE_ROWS = 1_000
+PAGES_MAX = 20
+"""Twice as many as a cluster may have topics."""
 
 HttpOption = Annotated[
     str,
@@ -45,6 +50,25 @@ def ask(address: str, path: str, timeout_s: float, *, body: object | None = None
             if body is not None and error.may_be_done:
                 raise
     return _ask(last, path, timeout_s, body)
+
+
+def ask_list(address: str, path: str, timeout_s: float) -> Any:  # noqa: ANN401  JSON
+    """Return a long list whole, or its first PAGES_MAX pages with `next` of the last.
+
+    `timeout_s` is for each page.
+
+    Raises:
+        CommandError: as `ask`.
+    """
+    found = ask(address, f"{path}?limit={PAGE_ROWS}", timeout_s)
+    for _ in range(PAGES_MAX - 1):
+        if found["next"] is None:
+            break
+        after = f"&after={quote(found['next'])}"
+        page = ask(address, f"{path}?limit={PAGE_ROWS}{after}", timeout_s)
+        found["items"] += page["items"]
+        found["next"] = page["next"]
+    return found
 
 
 def _ask(place: str, path: str, timeout_s: float, body: object | None) -> Any:  # noqa: ANN401  JSON

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trimaran.cli.exits import CommandError
-from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask
+from trimaran.cli.http_client import DEFAULT_HTTP, HttpOption, ask, ask_list
 from trimaran.cli.kafka_client import TIMEOUT_S, TimeoutOption
 
 TOPICS_SHOWN = 15
@@ -58,7 +58,7 @@ def look(http: str, timeout_s: float) -> Group:
     """Ask once; return the two tables. Raises CommandError when nobody answers."""
     cluster = ask(http, "/v1/cluster", timeout_s)
     nodes = ask(http, "/v1/nodes", timeout_s)["items"]
-    topics = ask(http, "/v1/topics?limit=1000", timeout_s)["items"]
+    topics = ask_list(http, "/v1/topics", timeout_s)["items"]
     title = Text(
         f"cluster {cluster['cluster_id']}   controller {cluster['controller_id']}   "
         f"{cluster['topics_total']} topics   {cluster['partitions_total']} partitions"
