@@ -53,16 +53,27 @@ const two = (large: number, unit: string, small: number, smallUnit: string): str
 
 const pad = (value: number, digits = 2): string => String(value).padStart(digits, "0");
 
+/** What no calendar holds, such as a time in nanoseconds where milliseconds belong. */
+const NO_TIME = "out of range";
+const TIME_MS_MAX = 8.64e15;
+
+export const isTime = (atMs: number): boolean => Math.abs(atMs) <= TIME_MS_MAX;
+
 export function clock(atMs: number, withMs = false): string {
+  if (!isTime(atMs)) return NO_TIME;
   const at = new Date(atMs);
   const time = `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
   return withMs ? `${time}.${pad(at.getMilliseconds(), 3)}` : time;
 }
 
 export function day(atMs: number): string {
+  if (!isTime(atMs)) return NO_TIME;
   const at = new Date(atMs);
   return `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
 }
+
+export const moment = (atMs: number, withMs = false): string =>
+  isTime(atMs) ? `${day(atMs)} ${clock(atMs, withMs)}` : NO_TIME;
 
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${whole(count)} ${count === 1 ? one : many}`;

@@ -1,7 +1,7 @@
 // A topic's events: over time, as they come or from where one wants, and one of them in full.
 import { useEffect, useState } from "react";
 import type { Event, TopicAnswer } from "../../api/types";
-import { clock, day, plural, whole } from "../../lib/format";
+import { clock, day, moment, plural, whole } from "../../lib/format";
 import { useUrl } from "../../lib/url";
 import { Chip, Empty, Panel, ProblemNote, Segments } from "../../ui/parts";
 import { type Column, Rows } from "../../ui/rows";
@@ -30,7 +30,7 @@ export function Events({ topic }: { topic: TopicAnswer }) {
       <Timeline topic={topic.name} partition={number} partitions={topic.partitions} />
       <div className="grid">
         <Panel title="Events" className={selected ? "events-list" : ""} flush
-          note={isLive ? liveNote(tail) : `from ${from !== null ? `${day(from)} ${clock(from)}` : `offset ${offset}`}`}
+          note={isLive ? liveNote(tail) : `from ${from !== null ? moment(from) : `offset ${offset}`}`}
           end={
             <>
               {isLive ? (

@@ -2,7 +2,7 @@
 import { type KeyboardEvent, type PointerEvent, useRef, useState } from "react";
 import { useAnswer } from "../../api/hooks";
 import type { EventHistogram } from "../../api/types";
-import { clock, day, seconds, short, whole } from "../../lib/format";
+import { clock, day, isTime, seconds, short, whole } from "../../lib/format";
 import { useUrl } from "../../lib/url";
 import { useWidth } from "../../lib/width";
 import { Panel, ProblemNote } from "../../ui/parts";
@@ -98,7 +98,7 @@ function Scale({ found, width }: { found: EventHistogram; width: number }) {
     const anchor = at === 0 ? "start" : at === marks ? "end" : "middle";
     return (
       <text key={at} x={(at / marks) * width} y={HEIGHT - 3} textAnchor={anchor} className="timeline-text">
-        {isLong ? `${day(time).slice(5)} ${clock(time).slice(0, 5)}` : clock(time)}
+        {isLong && isTime(time) ? `${day(time).slice(5)} ${clock(time).slice(0, 5)}` : clock(time)}
       </text>
     );
   });

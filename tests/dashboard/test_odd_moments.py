@@ -1,0 +1,73 @@
+"""The pages when an answer is late, lost or odd: what is shown stays true."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.cluster, pytest.mark.needs("chromium")]
+
+
+@pytest.fixture
+def producer(shown_cluster):
+    from confluent_kafka import Producer
+
+    return Producer({"bootstrap.servers": shown_cluster.bootstrap_servers, "log_level": 0})
+
+
+def test_a_time_in_nanoseconds_ends_no_page(visit, api, producer):
+    api.post("/v1/topics", {"name": "nanos", "partitions": 1})
+    page = visit("/topics/nanos")
+    expect(page.get_by_text("No events yet")).to_be_visible()
+    producer.produce("nanos", b'{"id": 12345678901234567891}', timestamp=time.time_ns())
+    assert producer.flush(10) == 0
+    row = page.locator('[data-row="0:0"]')
+    expect(row).to_contain_text("out of range")
+    expect(row).to_contain_text("12345678901234567891")
+    row.click()
+    expect(page.locator('[data-panel="event"]')).to_contain_text("out of range")
+    expect(page.get_by_text("This page made a mistake")).to_have_count(0)
+
+
+def test_offsets_are_set_to_the_plan_that_is_shown_and_to_no_other(visit, api, shown_cluster):
+    from confluent_kafka import Consumer, TopicPartition
+
+    api.post("/v1/topics", {"name": "planned", "partitions": 1})
+    api.post("/v1/topics/planned/events", {"events": [{"value": number} for number in range(5)]})
+    consumer = Consumer(
+        {"bootstrap.servers": shown_cluster.bootstrap_servers, "group.id": "planners"}
+        | {"log_level": 0}
+    )
+    consumer.commit(offsets=[TopicPartition("planned", 0, 3)], asynchronous=False)
+    consumer.close()
+    page = visit("/groups/planners")
+    held = []
+    page.route(re.compile("reset-offsets"), lambda route: held.append(route))
+    with page.expect_request(re.compile("reset-offsets")):
+        page.get_by_role("button", name="What would change?").click()
+    page.get_by_role("combobox", name=re.compile(r"^To\b")).select_option("latest")
+    with page.expect_response(re.compile("reset-offsets")):
+        held[0].continue_()
+    page.unroute(re.compile("reset-offsets"))
+
+    expect(page.get_by_role("button", name="What would change?")).to_be_enabled()
+    expect(page.locator(".reset-answer")).to_have_count(0)
+    expect(page.get_by_role("button", name="Do it")).to_be_disabled()
+    page.get_by_role("button", name="What would change?").click()
+    expect(page.locator('[data-reset="0"]')).to_have_attribute("data-after", "5")
+    page.get_by_role("button", name="Do it").click()
+    expect(page.locator('[data-dry-run="false"] [data-after="5"]')).to_be_visible()
+    (row,) = api.get("/v1/groups/planners")["partitions"]
+    assert row["committed"] == 5
+
+
+def test_an_event_is_not_shown_under_the_name_of_another(visit, api):
+    page = visit("/topics/departures?partition=0&offset=0")
+    shown = page.locator('[data-panel="event"]')
+    page.locator('[data-row="0:0"]').click()
+    expect(shown.locator("dl")).to_contain_text("0, 0")
+    page.route(re.compile("/events/1[?]"), lambda _: None)  # no answer comes
+    page.locator('[data-row="0:1"]').click()
+    expect(shown.get_by_role("heading")).to_have_text("Event 0:1")
+    expect(shown.locator("dl")).to_have_count(0)
