@@ -2,7 +2,7 @@
 import { useState } from "react";
 import { useDoing } from "../../api/hooks";
 import { write } from "../../api/rest";
-import type { GroupDetail, ResetAnswer, ResetTo } from "../../api/types";
+import type { GroupDetail, ResetAnswer, ResetBody, ResetTo } from "../../api/types";
 import { whole } from "../../lib/format";
 import { Chip, Panel, ProblemNote } from "../../ui/parts";
 
@@ -14,38 +14,44 @@ const KINDS = [
   ["shift", "so many further"],
 ] as const;
 
+type Asked = Omit<ResetBody, "dry_run">;
+type Told = { asked: Asked; answer: ResetAnswer };
+
 export function Reset({ group }: { group: GroupDetail }) {
   const [doing, run] = useDoing();
   const [topic, setTopic] = useState(group.topics[0] ?? "");
   const [kind, setKind] = useState<ResetTo["kind"]>("earliest");
   const [value, setValue] = useState("");
-  const [answer, setAnswer] = useState<ResetAnswer | null>(null);
+  const [told, setTold] = useState<Told | null>(null);
   const isBusyGroup = group.members.length > 0;
-  const ask = (isDry: boolean) =>
+  const current: Asked = { topic, to: { kind, ...(needsValue(kind) && { value: numberOf(kind, value) }) } };
+  const ask = (asked: Asked, isDry: boolean) =>
     run(async () => {
-      const to: ResetTo = { kind, ...(needsValue(kind) && { value: numberOf(kind, value) }) };
-      setAnswer(await write("POST /v1/groups/{group}/reset-offsets", { group: group.group_id }, { topic, to, dry_run: isDry }));
+      const answer = await write("POST /v1/groups/{group}/reset-offsets", { group: group.group_id }, { ...asked, dry_run: isDry });
+      setTold({ asked, answer });
     });
-  const change = <T,>(set: (value: T) => void) => (next: T) => { set(next); setAnswer(null); };
+  // An answer belongs to what was asked: with other fields, it is not shown and nothing can be done.
+  const plan = told !== null && JSON.stringify(told.asked) === JSON.stringify(current) ? told : null;
+  const answer = plan?.answer;
   return (
     <Panel title="Set offsets anew" className="slim">
-      <form className="form" onSubmit={(event) => { event.preventDefault(); void ask(true); }}>
+      <form className="form" onSubmit={(event) => { event.preventDefault(); void ask(current, true); }}>
         <label className="field"><span>Topic</span>
-          <select className="input" value={topic} onChange={(event) => change(setTopic)(event.target.value)}>{group.topics.map((one) => <option key={one}>{one}</option>)}</select>
+          <select className="input" value={topic} onChange={(event) => setTopic(event.target.value)}>{group.topics.map((one) => <option key={one}>{one}</option>)}</select>
         </label>
         <label className="field"><span>To</span>
-          <select className="input" value={kind} onChange={(event) => change(setKind)(event.target.value as ResetTo["kind"])}>
+          <select className="input" value={kind} onChange={(event) => setKind(event.target.value as ResetTo["kind"])}>
             {KINDS.map(([name, text]) => <option key={name} value={name}>{text}</option>)}
           </select>
         </label>
         {needsValue(kind) && (
           <label className="field"><span>{kind === "time" ? "Time" : kind === "shift" ? "Events, negative to go back" : "Offset"}</span>
-            <input className="input" type={kind === "time" ? "datetime-local" : "number"} step={1} required value={value} onChange={(event) => change(setValue)(event.target.value)} />
+            <input className="input" type={kind === "time" ? "datetime-local" : "number"} step={1} required value={value} onChange={(event) => setValue(event.target.value)} />
           </label>
         )}
         <div className="row wrap">
           <button type="submit" className="button" disabled={doing.isBusy || topic === ""}>What would change?</button>
-          <button type="button" className="button main" disabled={doing.isBusy || !answer?.dry_run || isBusyGroup} onClick={() => void ask(false)}>Do it</button>
+          <button type="button" className="button main" disabled={doing.isBusy || !answer?.dry_run || isBusyGroup} onClick={() => plan && void ask(plan.asked, false)}>Do it</button>
         </div>
         {isBusyGroup && <p className="dim">Its members must stop first: they would overwrite it.</p>}
       </form>

@@ -2,7 +2,7 @@
 import { type ReactNode, useEffect, useState } from "react";
 import { ApiError, read } from "../../api/rest";
 import type { Datum, EventAnswer, Problem } from "../../api/types";
-import { bytes, clock, day } from "../../lib/format";
+import { bytes, moment } from "../../lib/format";
 import { useUrl } from "../../lib/url";
 import { Panel, ProblemNote, Segments } from "../../ui/parts";
 import { dump } from "./datum";
@@ -30,7 +30,7 @@ export function Viewer({ topic, place, onClose }: { topic: string; place: string
       {event && (
         <>
           <dl className="pairs">
-            <Pair name="time">{day(event.timestamp_ms)} {clock(event.timestamp_ms, true)}{event.log_append && " (of the log)"}</Pair>
+            <Pair name="time">{moment(event.timestamp_ms, true)}{event.log_append && " (of the log)"}</Pair>
             <Pair name="partition, offset">{event.partition}, {event.offset}</Pair>
             <Pair name="key"><code>{event.key === null ? "none" : plain(event.key)}</code></Pair>
             {event.event_id !== null && <Pair name="event id"><code>{event.event_id}</code></Pair>}
@@ -72,20 +72,26 @@ function Headers({ event }: { event: EventAnswer }) {
   );
 }
 
+type Found = { event: EventAnswer | null; problem: Problem | null };
+
+const NOTHING: Found = { event: null, problem: null };
+
+/** What is at a place, as far as it is known: never what was at another. */
 function useEvent(topic: string, place: string, view: "auto" | "text" | "hex") {
-  const [found, setFound] = useState<{ event: EventAnswer | null; problem: Problem | null }>({ event: null, problem: null });
+  const of = `${topic}/${place}`;
+  const [found, setFound] = useState<Found & { of: string }>({ ...NOTHING, of });
   useEffect(() => {
     let isOver = false;
     const [partition = "", offset = ""] = place.split(":");
     read("/v1/topics/{topic}/partitions/{partition}/events/{offset}", { topic, partition, offset }, { view })
-      .then((event) => !isOver && setFound({ event, problem: null }))
+      .then((event) => !isOver && setFound({ event, problem: null, of }))
       .catch((error: unknown) => {
         if (!(error instanceof ApiError)) throw error;
-        if (!isOver) setFound({ event: null, problem: error.problem });
+        if (!isOver) setFound({ event: null, problem: error.problem, of });
       });
     return () => {
       isOver = true;
     };
-  }, [topic, place, view]);
-  return found;
+  }, [topic, place, view, of]);
+  return found.of === of ? found : NOTHING;
 }
