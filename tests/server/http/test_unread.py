@@ -152,6 +152,7 @@ def streams(monkeypatch):
         {
             "node": {"id": 1, "data_directory": "data"},
             "cluster": {"nodes": [{"id": 1, "host": "127.0.0.1", "peer_port": 9_001}]},
+            "http": {"streams_max": 1},
         }
     )
     broker = SimpleNamespace(cluster_id="c", node_id=1)
@@ -175,6 +176,18 @@ async def test_a_stop_tells_a_websocket_that_is_read(streams, caplog):
         with pytest.raises(ConnectionClosed, match="1012"):
             await closing
     assert caplog.messages == []
+
+
+async def test_a_websocket_too_many_is_told_the_setting(streams):
+    page = Starlette(routes=[WebSocketRoute("/ws", streams.serve)])
+    async with asyncio.timeout(WAIT_S), serving(page) as server:
+        first = await one_that_follows(server)
+        second = await connect(f"ws://127.0.0.1:{port_of(server)}/ws")
+        problem = json.loads(await second.recv())["problem"]
+        assert (problem["status"], "http.streams_max" in problem["detail"]) == (429, True)
+        with pytest.raises(ConnectionClosed, match="1008"):
+            await second.recv()
+        await first.close()
 
 
 async def test_a_websocket_that_breaks_off_is_no_mistake_of_ours(streams, caplog):

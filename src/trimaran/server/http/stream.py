@@ -77,11 +77,9 @@ class Streams:
         try:
             check_origin(self._node, websocket.headers)
             self._node.check_ready()
+            self._check_room()
         except ProblemError as error:
             await self._refuse(websocket, error)
-            return
-        if len(self._open) >= self._node.config.http.streams_max:
-            await websocket.close(REFUSED)
             return
         stream = Stream(self._node, self._tails, websocket)
         self._open[id(stream)] = stream
@@ -89,6 +87,16 @@ class Streams:
             await stream.run()
         finally:
             del self._open[id(stream)]
+
+    def _check_room(self) -> None:
+        """Raises ProblemError (429): as many are served as the settings allow."""
+        streams_max = self._node.config.http.streams_max
+        if len(self._open) >= streams_max:
+            raise ProblemError(
+                problems.TOO_MANY,
+                f"this node serves {len(self._open)} WebSockets and may serve {streams_max}: "
+                "close pages of the dashboard, or raise http.streams_max",
+            )
 
     async def _refuse(self, websocket: WebSocket, error: ProblemError) -> None:
         """Say why, and close. To say it the node accepts: browsers tell no page a refusal."""
