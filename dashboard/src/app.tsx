@@ -1,8 +1,9 @@
 // The frame: where one is, how the cluster is, which node answers; and the page itself.
 import { useEffect } from "react";
 import { learn } from "./api/bases";
-import { useConnection, useFeed } from "./api/hooks";
+import { useConnection, useFeed, useStale } from "./api/hooks";
 import type { ClusterNews } from "./api/types";
+import { clock } from "./lib/format";
 import { toggleTheme, useTheme } from "./lib/theme";
 import { useUrl } from "./lib/url";
 import { ClusterPage } from "./pages/cluster/page";
@@ -31,6 +32,7 @@ const TONES: Record<string, Tone> = { ok: "good", degraded: "warn", down: "bad" 
 export function App() {
   const { parts } = useUrl();
   const first = parts[0] ?? "";
+  const staleAtMs = useStale();
   const title = PAGES.find(([path]) => path === first)?.[1];
   useEffect(() => {
     document.title = `${title ?? "Not found"} · Trimaran`;
@@ -54,8 +56,11 @@ export function App() {
         </nav>
         <Foot />
       </div>
-      <main id="main" tabIndex={-1}>
+      <main id="main" tabIndex={-1} className={staleAtMs === null ? undefined : "stale"}>
         <Refused />
+        {staleAtMs !== null && (
+          <p className="problem" role="status" data-fact="as-of" data-value={staleAtMs}>No node answers; this is as of {clock(staleAtMs)}.</p>
+        )}
         <Boundary key={parts.join("/")}>
           <Page first={first} second={parts[1]} />
         </Boundary>

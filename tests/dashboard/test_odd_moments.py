@@ -71,3 +71,47 @@ def test_an_event_is_not_shown_under_the_name_of_another(visit, api):
     page.locator('[data-row="0:1"]').click()
     expect(shown.get_by_role("heading")).to_have_text("Event 0:1")
     expect(shown.locator("dl")).to_have_count(0)
+
+
+def test_every_event_is_read_once_though_the_clocks_of_two_producers_differ(visit, api):
+    api.post("/v1/topics", {"name": "two-clocks", "partitions": 2})
+    page = visit("/topics")
+    begin = page.evaluate("Date.now()") - 60_000
+    times = [begin + at * 10 - at // 2 % 2 * 5_000 for at in range(800)]
+    events = [
+        {"value": at, "partition": at % 2, "timestamp_ms": time_ms}
+        for at, time_ms in enumerate(times)
+    ]
+    api.post("/v1/topics/two-clocks/events", {"events": events})
+    page.goto(page.url.replace("/topics", f"/topics/two-clocks?from={begin - 10_000}"))
+    later = page.get_by_role("button", name="Later events")
+    for read in (200, 400, 600):
+        expect(page.locator(f'[data-rows="{read}"]')).to_be_visible()
+        later.click()
+    expect(page.get_by_text(re.compile("^800 events, .*; this is the end$"))).to_be_visible()
+
+
+def test_later_events_are_not_those_of_what_was_asked_before(visit, api):
+    api.post("/v1/topics", {"name": "long", "partitions": 1})
+    api.post("/v1/topics/long/events", {"events": [{"value": at} for at in range(300)]})
+    page = visit("/topics/long?offset=0")
+    expect(page.locator('[data-rows="200"]')).to_be_visible()
+    page.route(re.compile("offset=250"), lambda route: route.abort("connectionrefused"))
+    page.get_by_label("From offset").fill("250")
+    page.get_by_label("From offset").press("Enter")
+    again = page.get_by_role("button", name="Ask again")
+    expect(again).to_be_visible()
+    page.unroute(re.compile("offset=250"))
+    again.click()
+    expect(page.locator('[data-rows="50"]')).to_be_visible()
+    expect(page.locator("[data-row]").first).to_have_attribute("data-row", "0:250")
+
+
+def test_events_with_old_times_are_seen_in_the_tail(visit, api):
+    api.post("/v1/topics", {"name": "replayed", "partitions": 1})
+    page = visit("/topics/replayed")
+    expect(page.get_by_text("No events yet")).to_be_visible()
+    api.post("/v1/topics/replayed/events", {"events": [{"value": "new"}]})
+    expect(page.locator('[data-row="0:0"]')).to_be_visible()
+    api.post("/v1/topics/replayed/events", {"events": [{"value": "old", "timestamp_ms": 1}]})
+    expect(page.locator('[data-row="0:1"][aria-rowindex="2"]')).to_be_visible()

@@ -1,26 +1,34 @@
 // The API as React sees it: live answers, feeds, and single requests.
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { ApiError, type Params, pathOf } from "./rest";
-import { type Ask, live } from "./socket";
+import { type Ask, isPassing, live } from "./socket";
 import type { FromNode, Problem, Reads } from "./types";
 
-export type Told<T> = { data: T | null; problem: Problem | null; atMs: number };
+/** `again` asks anew for what ended with a problem; what passes is asked for by itself. */
+export type Told<T> = { data: T | null; problem: Problem | null; atMs: number; again: () => void };
 
 const NOTHING = { data: null, problem: null, atMs: 0 };
+const STALE_MS = 2_000;
 
 /** Follow a feed whose newest message says everything; null follows nothing. */
 export function useFeed<T extends FromNode>(ask: Ask | null): Told<T> {
   const key = ask === null ? null : JSON.stringify(ask);
-  const [told, setTold] = useState<Told<T> & { key: string | null }>({ ...NOTHING, key });
+  const [told, setTold] = useState<Omit<Told<T>, "again"> & { key: string | null }>({ ...NOTHING, key });
   useEffect(() => {
     if (key === null) return;
     return live.subscribe(JSON.parse(key) as Ask, (message) => {
-      if (message.type === "error") setTold({ ...NOTHING, problem: message.problem, key });
+      if (message.type === "error") setTold((now) => ended(now, message.problem, key));
       else if ("at_ms" in message)
         setTold({ data: message as T, problem: null, atMs: message.at_ms, key });
     });
   }, [key]);
-  return told.key === key ? told : NOTHING;
+  const again = useCallback(() => key !== null && live.again(JSON.parse(key) as Ask), [key]);
+  return useMemo(() => ({ ...(told.key === key ? told : NOTHING), again }), [told, key, again]);
+}
+
+/** What was told stays if the problem is one that passes. */
+function ended<T extends { key: string | null }>(now: T, problem: Problem, key: string) {
+  return isPassing(problem) && now.key === key ? { ...now, problem } : { ...NOTHING, problem, key };
 }
 
 /** Follow what a GET answers. */
@@ -42,6 +50,19 @@ export function useAnswer<P extends keyof Reads>(
 
 export function useConnection() {
   return useSyncExternalStore(live.onConnection, () => live.connection);
+}
+
+/** Of when what is shown is, once no node was heard for more than a moment; else null. */
+export function useStale(): number | null {
+  const { lostAtMs } = useConnection();
+  const [isStale, setIsStale] = useState(false);
+  useEffect(() => {
+    setIsStale(false);
+    if (lostAtMs === null) return;
+    const timer = window.setTimeout(() => setIsStale(true), STALE_MS);
+    return () => window.clearTimeout(timer);
+  }, [lostAtMs]);
+  return isStale ? lostAtMs : null;
 }
 
 export type Doing = { isBusy: boolean; problem: Problem | null };

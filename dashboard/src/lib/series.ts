@@ -22,6 +22,7 @@ export function useSeries(names: readonly string[], seconds = 300): Series {
   useEffect(() => {
     let isOver = false;
     let loadedAt = 0;
+    let isLoading = false;
     state.current = NOTHING;
     if (key === "") return;
     const show = (next: Series) => {
@@ -30,23 +31,29 @@ export function useSeries(names: readonly string[], seconds = 300): Series {
       setSeries({ ...next, key });
     };
     const load = async () => {
+      if (isLoading) return;
+      isLoading = true;
       loadedAt = performance.now();
       try {
         const found = await read("/v1/metrics/history", {}, { series: key, seconds });
-        const length = Math.max(0, ...Object.values(found.nodes).flatMap((rows) => Object.values(rows).map((row) => row.length)));
+        const lengths = Object.values(found.nodes).flatMap((rows) => Object.values(rows).map((row) => row.length));
+        const length = Math.max(0, ...lengths) || seconds; // of what is new no node has a history
         const first = Math.round(found.begin_ms / 1000);
         show({ x: Array.from({ length }, (_, at) => first + at), nodes: found.nodes });
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
+      } finally {
+        isLoading = false;
       }
     };
     void load();
     const leave = live.subscribe({ feed: "metrics", series: key.split(","), interval_ms: 1_000 }, (message) => {
-      if (message.type !== "metrics" || state.current.x.length === 0) return;
+      if (message.type !== "metrics") return;
       const at = Math.round(message.at_ms / 1000);
-      const last = state.current.x.at(-1) ?? 0;
-      if (at - last > GAP_S && performance.now() - loadedAt > RELOAD_MS) void load();
-      else show(extended(state.current, at, message.nodes, key.split(","), seconds));
+      const last = state.current.x.at(-1);
+      const isMissing = last === undefined || at - last > GAP_S;
+      if (isMissing && performance.now() - loadedAt > RELOAD_MS) void load();
+      else if (last !== undefined) show(extended(state.current, at, message.nodes, key.split(","), seconds));
     });
     return () => {
       isOver = true;

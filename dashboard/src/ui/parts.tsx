@@ -102,7 +102,14 @@ export function Empty({ title, children, command }: { title: string; children?: 
   );
 }
 
-export function ProblemNote({ problem }: { problem: Problem | null }) {
+export const Again = ({ again }: { again: () => void }) => (
+  <button type="button" className="button small" onClick={again}>Ask again</button>
+);
+
+type ProblemNoteProps = { problem: Problem | null; again?: (() => void) | undefined };
+
+/** What went wrong; `again` asks anew, where nothing does so by itself. */
+export function ProblemNote({ problem, again }: ProblemNoteProps) {
   if (!problem) return null;
   return (
     <div className="problem" role="alert">
@@ -114,6 +121,7 @@ export function ProblemNote({ problem }: { problem: Problem | null }) {
           {error.allowed && `; allowed: ${error.allowed}`}
         </span>
       ))}
+      {again !== undefined && <Again again={again} />}
     </div>
   );
 }

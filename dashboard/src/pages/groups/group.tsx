@@ -4,7 +4,7 @@ import { useFeed } from "../../api/hooks";
 import type { GroupDetail, GroupNews, GroupPartition } from "../../api/types";
 import { plural, quoted, seconds, short, whole } from "../../lib/format";
 import { highest, useSeries } from "../../lib/series";
-import { Chip, Empty, Fact, Figure, Figures, Link, NodeDot, Panel } from "../../ui/parts";
+import { Again, Chip, Empty, Fact, Figure, Figures, Link, NodeDot, Panel, ProblemNote } from "../../ui/parts";
 import { type Line, Plot } from "../../ui/plot";
 import { type Column, Rows } from "../../ui/rows";
 import { stateTone } from "./page";
@@ -13,14 +13,15 @@ import { Reset } from "./reset";
 const SECONDS = 900;
 
 export function GroupPage({ groupId }: { groupId: string }) {
-  const { data, problem } = useFeed<GroupNews>({ feed: "group", group_id: groupId, interval_ms: 1_000 });
+  const { data, problem, again } = useFeed<GroupNews>({ feed: "group", group_id: groupId, interval_ms: 1_000 });
   const name = `group/${encodeURIComponent(groupId)}`;
   const [behind, late] = [`${name}/lag_events`, `${name}/lag_s`] as const;
   // Each node has what it saw while it was the coordinator: together they have all of it.
   const series = useSeries([behind, late], SECONDS);
   const events = useMemo<Line[]>(() => [{ label: "events behind", colour: "--accent", values: highest(series, behind), fill: 0.14 }], [series, behind]);
   const time = useMemo<Line[]>(() => [{ label: "time behind", colour: "--warn", values: highest(series, late), fill: 0.14 }], [series, late]);
-  if (problem) return <Empty title={problem.title} command={`trimaran consume flights --group ${quoted(groupId)}`}>{problem.detail}</Empty>;
+  if (problem && !data)
+    return <Empty title={problem.title} command={`trimaran consume flights --group ${quoted(groupId)}`}>{problem.detail} <Again again={again} /></Empty>;
   if (!data) return <Empty title={`Looking for ${groupId}…`} />;
   const group = data.group;
   return (
@@ -30,6 +31,7 @@ export function GroupPage({ groupId }: { groupId: string }) {
         <Chip tone={stateTone(group.state)}>{group.state}</Chip>
         <span className="row dim">coordinator <NodeDot node={group.coordinator} /></span>
       </div>
+      <ProblemNote problem={problem} />
       <Figures>
         <Figure label="events behind" fact="lag-events" value={group.lag_events} shown={whole(group.lag_events)} />
         <Figure label="time behind" fact="lag-s" value={group.lag_s} shown={seconds(group.lag_s)} tone={(group.lag_s ?? 0) > 60 ? "warn" : undefined} />

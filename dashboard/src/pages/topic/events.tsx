@@ -1,5 +1,6 @@
 // A topic's events: over time, as they come or from where one wants, and one of them in full.
 import { useEffect, useState } from "react";
+import { useConnection } from "../../api/hooks";
 import type { Event, TopicAnswer } from "../../api/types";
 import { clock, day, moment, plural, whole } from "../../lib/format";
 import { useUrl } from "../../lib/url";
@@ -30,7 +31,7 @@ export function Events({ topic }: { topic: TopicAnswer }) {
       <Timeline topic={topic.name} partition={number} partitions={topic.partitions} />
       <div className="grid">
         <Panel title="Events" className={selected ? "events-list" : ""} flush
-          note={isLive ? liveNote(tail) : `from ${from !== null ? moment(from) : `offset ${offset}`}`}
+          note={isLive ? <LiveNote tail={tail} /> : `from ${from !== null ? moment(from) : `offset ${offset}`}`}
           end={
             <>
               {isLive ? (
@@ -41,7 +42,7 @@ export function Events({ topic }: { topic: TopicAnswer }) {
             </>
           }>
           <Bar topic={topic} />
-          <div className="pad"><ProblemNote problem={problem} /></div>
+          <div className="pad"><ProblemNote problem={problem} again={isLive ? tail.again : browse.next} /></div>
           {rows.length === 0 ? (
             problem === null && <Nothing topic={topic.name} isLive={isLive} isFiltered={filter !== null} isReading={isReading} />
           ) : (
@@ -61,12 +62,16 @@ export function Events({ topic }: { topic: TopicAnswer }) {
   );
 }
 
-const liveNote = (tail: ReturnType<typeof useTail>) => (
-  <>
-    {tail.isPaused ? <Chip tone="warn">paused</Chip> : <Chip tone="good">live</Chip>}{" "}
-    {tail.missed > 0 && `${whole(tail.missed)} more than can be read were passed over`}
-  </>
-);
+function LiveNote({ tail }: { tail: ReturnType<typeof useTail> }) {
+  const isOpen = useConnection().state === "open";
+  const word = tail.isPaused ? "paused" : tail.isOver ? "stopped" : isOpen && tail.isRunning ? "live" : "waiting";
+  return (
+    <>
+      <Chip tone={word === "live" ? "good" : word === "stopped" ? "bad" : "warn"}>{word}</Chip>{" "}
+      {tail.missed > 0 && `${whole(tail.missed)} more than can be read were passed over`}
+    </>
+  );
+}
 
 const COLUMNS: Column<Event>[] = [
   { name: "Time", width: "92px", show: (row) => <span className="mono dim" title={day(row.timestamp_ms)}>{clock(row.timestamp_ms, true)}</span> },

@@ -4,7 +4,7 @@ import { write } from "../../api/rest";
 import type { TopicAnswer } from "../../api/types";
 import { bytes, seconds, short, whole } from "../../lib/format";
 import { navigate, useUrl } from "../../lib/url";
-import { Chip, Empty, Fact, Figure, Figures, Link, Panel, ProblemNote } from "../../ui/parts";
+import { Again, Chip, Empty, Fact, Figure, Figures, Link, Panel, ProblemNote } from "../../ui/parts";
 import { Config } from "./config";
 import { Events } from "./events";
 import { Partitions } from "./partitions";
@@ -20,10 +20,11 @@ const TABS = [
 
 export function TopicPage({ name }: { name: string }) {
   const url = useUrl();
-  const { data, problem } = useAnswer("/v1/topics/{topic}", { topic: name });
+  const { data, problem, again } = useAnswer("/v1/topics/{topic}", { topic: name });
   const tab = url.query.get("tab") ?? "events";
   const here = `/topics/${encodeURIComponent(name)}`;
-  if (problem) return <Empty title={problem.title} command={`trimaran topic create ${name} --partitions 4`}>{problem.detail}</Empty>;
+  if (problem && !data)
+    return <Empty title={problem.title} command={`trimaran topic create ${name} --partitions 4`}>{problem.detail} <Again again={again} /></Empty>;
   if (!data) return <Empty title={`Looking for ${name}…`} />;
   return (
     <>
@@ -32,6 +33,7 @@ export function TopicPage({ name }: { name: string }) {
         {data.dedup && <Chip>each event id once</Chip>}
         {data.is_internal && <Chip>internal</Chip>}
       </div>
+      <ProblemNote problem={problem} />
       <Overview topic={data} />
       <nav className="tabs" aria-label="About this topic">
         {TABS.map(([path, text]) => (
