@@ -99,7 +99,7 @@ def test_an_over_long_body_of_unknown_length_is_refused(api):
         ("GET", "/v1/groups/nosuch"),
         ("GET", "/v1/nosuch"),
         ("DELETE", "/v1/topics/nosuch"),
-        ("GET", "/nosuch.js"),
+        ("GET", "/assets/nosuch.js"),
     ],
 )
 def test_what_does_not_exist_is_not_found(api, method, path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from trimaran.records.iteration import Record
 from trimaran.server.http import feeds, files
+from trimaran.server.http.answers import request_of
 from trimaran.server.http.datum import SHOWN_BYTES_MAX, datum, filter_row
 from trimaran.server.http.endpoint import unanswered
 from trimaran.server.http.facts import SILENT_S
@@ -160,6 +161,11 @@ def test_the_document_names_every_endpoint_once():
     text = msgspec.json.encode(found).decode()
     for name in found["components"]["schemas"]:
         assert f'"#/components/schemas/{name}"' in text
+
+
+def test_a_path_that_is_followed_has_the_parts_that_it_was_sent_with():
+    endpoint, asked = request_of(None, "/v1/groups/a%2Fb", "")
+    assert (endpoint.path, asked.path) == ("/v1/groups/{group}", {"group": "a/b"})
 
 
 def test_an_unknown_field_comes_with_the_known_ones():

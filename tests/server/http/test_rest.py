@@ -296,6 +296,27 @@ def test_a_group_has_lag_in_events_and_seconds(api):
     assert api.get("/v1/groups/readers").status == 404
 
 
+def test_a_group_is_reached_by_any_name_that_a_client_can_give_it(api):
+    api.create("slashes", partitions=1)
+    assert api.publish("slashes", {"value": 1}).status == 201
+    for name in ("team/reader", "reset-offsets", "a/reset-offsets", "50%2F", "é ?#"):
+        path = f"/v1/groups/{urllib.parse.quote(name, safe='')}"
+        body = {"topic": "slashes", "to": {"kind": "latest"}, "dry_run": False}
+        assert api.post(f"{path}/reset-offsets", body).status == 200
+        group = api.get(path, node=2).body
+        assert (group["group_id"], group["lag_events"]) == (name, 0)
+        assert api.ask("DELETE", path).status == 204
+
+
+@pytest.mark.parametrize(
+    "path", ["/topics/orders.v1", "/groups/a.b/c", "/groups/a%2Fb.js", "/topics/assets"]
+)
+def test_an_address_of_the_dashboard_may_have_any_name_in_it(api, path):
+    answer = api.get(path)
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/html")
+    assert api.get("/assets/gone.js").status == 404
+
+
 def test_a_leadership_moves_to_the_node_asked_for(api):
     api.create("moves", partitions=1)
     before = api.get("/v1/topics/moves/partitions/0").body["leader"]

@@ -7,7 +7,7 @@ import asyncio
 import re
 from functools import cache
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -59,9 +59,8 @@ def request_of(
 ) -> tuple[Endpoint[Any, NoBody], Asked[Body, NoBody]]:
     """Return the endpoint of a path and the request that it stands for. Raises ProblemError."""
     parts = urlsplit(target)
-    path = unquote(parts.path)
     for pattern, endpoint in readable():
-        match = pattern.fullmatch(path)
+        match = pattern.fullmatch(parts.path)
         if match is not None:
             values = {name: path_value(name, text) for name, text in match.groupdict().items()}
             query = query_values(parts.query, endpoint.query)
@@ -69,7 +68,7 @@ def request_of(
                 node=node, path=values, query=query, body=NoBody(), headers={}, client=client
             )
             return endpoint, request
-    raise not_found(f"path {path}: a GET with a JSON answer, see /docs")
+    raise not_found(f"path {parts.path}: a GET with a JSON answer, see /docs")
 
 
 @cache

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trimaran.server.http import files, problems
 from trimaran.server.http.context import NodeContext
@@ -96,6 +97,19 @@ class PathEndpoint:
         return await respond(row, request, node)
 
 
+class PathAsSent:
+    """Middleware that leaves paths encoded: `a%2Fb` is one part of them, of a group named a/b."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
+        await self._app(scope, receive, send)
+
+
 class FilesEndpoint:
     """Whatever is no path of the API, by any method."""
 
@@ -158,4 +172,4 @@ def build_app(node: NodeContext, streams: Streams) -> Starlette:
         WebSocketRoute("/v1/stream", streams.serve),
         Route("/{path:path}", FilesEndpoint(node)),
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=[Middleware(PathAsSent)])

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from starlette.requests import Request
@@ -208,9 +208,9 @@ async def _decode(
 
 
 def path_value(name: str, text: str) -> Any:  # noqa: ANN401 - of the type in PATH_TYPES
-    """Return a part of the path. Raises ProblemError (422)."""
+    """Return what a part of the path, as it was sent, stands for. Raises ProblemError (422)."""
     try:
-        return msgspec.convert(text, PATH_TYPES[name], strict=False)
+        return msgspec.convert(unquote(text), PATH_TYPES[name], strict=False)
     except msgspec.ValidationError as error:
         raise from_validation(error, None, where=name) from error
 

@@ -1,7 +1,8 @@
 """The dashboard's files and the page of the API: from the package, never from another host.
 
 `static/` is what the package build made of the dashboard; where it was not built a plain page says
-so. A path that is no file is the dashboard's own business: it gets the index page.
+so. A path that is no file is the dashboard's own business, whatever names are in it: it gets the
+index page. Only below `assets/` there is nothing but files.
 Does not: list directories, or leave them.
 """
 
@@ -21,6 +22,8 @@ STATIC = Path(__file__).parent / "static"
 PAGES = Path(__file__).parent / "pages"
 ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 FOR_EVER = "public, max-age=31536000, immutable"
+ASSETS = "/assets/"
+"""What the build made, by names that change with their content."""
 RESERVED = ("v1", "health", "metrics", "docs", "openapi.json")
 """First parts of paths that are no page of the dashboard."""
 
@@ -35,7 +38,7 @@ def serve_file(request: Request, node: NodeContext) -> Response:
         refused.headers["allow"] = "GET, HEAD"
         return refused
     found = static_file(path)
-    if found is None and "." in path.rpartition("/")[2]:
+    if found is None and path.startswith(ASSETS):
         return problem_response(not_found(f"file {path}"), path, node.node_id)
     if found is None:
         found = static_file("/index.html")
