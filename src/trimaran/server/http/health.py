@@ -14,6 +14,7 @@ from trimaran.server.http.models.cluster import (
     HealthProblem,
     NodeFacts,
     NodeHealth,
+    NodeState,
 )
 
 NAMED_MAX = 20
@@ -29,8 +30,11 @@ async def cluster_health(node: NodeContext) -> ClusterHealth:
 async def judge(node: NodeContext, facts: Facts) -> ClusterHealth:
     """Return the health as of these facts."""
     alive = node.alive()
+    states = {number: seen_state(node, number, alive) for number in facts}
+    up = sum(state == "up" for state in states.values())
+    has_majority = up > len(facts) // 2
     nodes = [
-        node_health(node, number, found, took_ms, alive)
+        node_health(node, number, states[number], found, took_ms, has_majority=has_majority)
         for number, (found, took_ms) in facts.items()
     ]
     problems = [_node_problem(row) for row in nodes if row.state != "up" or not row.ready]
@@ -59,9 +63,7 @@ async def judge(node: NodeContext, facts: Facts) -> ClusterHealth:
                 "start the nodes that are down; they catch up by themselves",
             )
         )
-    up = sum(row.state == "up" for row in nodes)
     controller = node.controller_id
-    has_majority = up > len(nodes) // 2
     if not has_majority:
         problems.insert(
             0,
@@ -86,26 +88,37 @@ async def judge(node: NodeContext, facts: Facts) -> ClusterHealth:
     )
 
 
+def seen_state(node: NodeContext, number: NodeId, alive: list[NodeId]) -> NodeState:
+    """Return whether that node is heard by this one."""
+    if node.broker.is_ready:
+        return state_of(node, number, alive)
+    # Who has registered, and where, is what this node waits to learn.
+    return "up" if number in node.heard() else "unreachable"
+
+
 def node_health(
     node: NodeContext,
     number: NodeId,
+    state: NodeState,
     facts: NodeFacts | None,
     took_ms: float | None,
-    alive: list[NodeId],
+    *,
+    has_majority: bool,
 ) -> NodeHealth:
     """Return how one node is."""
-    is_informed = node.broker.is_ready
-    state = state_of(node, number, alive)
-    if not is_informed:  # who has registered, and where, is what this node waits to learn
-        state = "up" if number in node.heard() else "unreachable"
     reason = None
     if state == "unregistered":
         reason = "it never joined this cluster"
     elif state == "unreachable" and facts is not None:
-        reason = "it answers here, but other nodes do not hear it: cut off"
+        reason = (
+            "it answers here, but other nodes do not hear it: cut off"
+            if has_majority  # else it is rather this node that nobody hears
+            else "it answers here, but is not heard: it or this node is cut off"
+        )
     elif state == "unreachable":
         reason = "it is not heard of: dead, frozen or cut off"
     elif facts is None:
+        is_informed = node.broker.is_ready
         reason = (
             "its HTTP port does not answer" if is_informed else "its HTTP port is not known yet"
         )
