@@ -478,14 +478,14 @@ class Client:
         self.noted = []
         self.stay = Stay()
 
-    def send(self, key: ApiKey, version: int, request):
+    def send(self, key: ApiKey, version: int, request, *, client_id="tester"):
         """Dispatch a request; returns the call, whose answer `answer_of` has."""
         call = Call(
             broker=self.broker,
             deadlines=self.deadlines,
             parts=self.parts,
             owner=self,
-            header=RequestHeader(key, version, len(self.finished), "tester"),
+            header=RequestHeader(key, version, len(self.finished), client_id),
             peer="10.0.0.9:5555",
         )
         self.dispatcher.dispatch(call, request)

@@ -770,6 +770,7 @@ export interface Topic {
   leaders: Record<string, number>;
   leader_of: (number | null)[];
   groups: GroupLag[];
+  groups_total: number;
   worst_lag_s: number | null;
   events_in_per_s: number | null;
   rate: number[];
@@ -787,6 +788,7 @@ export interface TopicAnswer {
   leaders: Record<string, number>;
   leader_of: (number | null)[];
   groups: GroupLag[];
+  groups_total: number;
   worst_lag_s: number | null;
   events_in_per_s: number | null;
   rate: number[];

@@ -21,6 +21,8 @@ from trimaran.errors import RequestError
 from trimaran.protocol.codec import RequestHeader
 from trimaran.protocol.connection import Slot
 
+NODE_CLIENT_ID = "trimaran-http"
+"""Of a node that asks for the REST API and the dashboard, not for a consumer."""
 TOLD_CHARACTERS_MAX = 1_000
 """Of an error's text: names in it come from clients, and old versions cannot carry long strings."""
 
@@ -103,6 +105,11 @@ class Call:
         """Whether an answer of this connection is ready behind this call: park nothing."""
         self.interrupt: Callable[[], None] | None = None
         self.abandon: Callable[[], None] | None = None
+
+    @property
+    def is_of_node(self) -> bool:
+        """Whether a node asks, for its HTTP side."""
+        return self.header.client_id == NODE_CLIENT_ID
 
     def timeout_s(self, timeout_ms: int) -> float:
         """Return how long to wait when the client asks for `timeout_ms`: bounded, not negative."""

@@ -81,7 +81,7 @@ class PartitionCounters:
         """Of batches as they are stored."""
         self.read_batches = 0
         self.read_events = 0
-        """Offsets that readers were given."""
+        """Offsets that clients' readers were given."""
         self.read_bytes = 0
 
     def stored(self, events: int, size: int) -> None:
@@ -91,7 +91,7 @@ class PartitionCounters:
         self.bytes += size
 
     def read(self, batches: int, events: int, size: int) -> None:
-        """Count batches that a reader is given."""
+        """Count batches that a client's reader is given."""
         self.read_batches += batches
         self.read_events += events
         self.read_bytes += size

@@ -98,14 +98,14 @@ class FetchSlot:
         if self.wait is not None:
             self.wait.wake()
 
-    def add(self, batches: Sequence[Payload], size: int) -> None:
-        """Append what was read."""
+    def add(self, batches: Sequence[Payload], size: int, *, is_counted: bool) -> None:
+        """Append what was read, and count it where a client's reader gets it."""
         assert len(batches) > 0
         self.batches.extend(batches)
         self.size += size
         next_offset = end_offset(batches[-1])
         assert next_offset > self.next_offset
-        if self.partition is not None:
+        if self.partition is not None and is_counted:
             self.partition.counts.read(len(batches), next_offset - self.next_offset, size)
         self.next_offset = next_offset
 
@@ -300,7 +300,7 @@ class FetchWait:
                 batches = batches[:-1]
             if not batches:
                 return
-        slot.add(batches, size)
+        slot.add(batches, size, is_counted=not self._call.is_of_node)
         self._size += size
         slot.is_due = self._size < self._min_bytes and not (self._is_full or self._expired)
 

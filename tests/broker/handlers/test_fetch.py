@@ -1,5 +1,6 @@
 import pytest
 
+from trimaran.broker.calls import NODE_CLIENT_ID
 from trimaran.errors import CorruptionError, ErrorCode, RequestError
 from trimaran.ids import NodeId, TopicId
 from trimaran.protocol.api import ApiKey
@@ -21,7 +22,7 @@ BATCH_OF_ONE = 61 + 10
 def fetch(client):
     """Return a function that sends a Fetch of (topic, partition, offset) places."""
 
-    def send(*places, version=11, bytes_max=MEGABYTE, epoch=-1, **fields):
+    def send(*places, version=11, bytes_max=MEGABYTE, epoch=-1, sent_by="tester", **fields):
         topics = [
             FetchTopic(
                 topic if isinstance(topic, str) else "",
@@ -31,7 +32,9 @@ def fetch(client):
             for topic, number, offset in places
         ]
         limits = {"max_wait_ms": 500, "min_bytes": 1, "max_bytes": 50 * MEGABYTE, **fields}
-        return client.send(ApiKey.FETCH, version, FetchRequest(topics=topics, **limits))
+        return client.send(
+            ApiKey.FETCH, version, FetchRequest(topics=topics, **limits), client_id=sent_by
+        )
 
     return send
 
@@ -64,6 +67,13 @@ def test_committed_batches_come_with_the_marks_of_the_partition(client, fetch, f
     assert b"".join(data.records) == b"".join(stored for _, _, stored in flights.batches)
     assert (data.error_code, data.high_watermark, data.last_stable_offset) == (0, 6, 6)
     assert data.log_start_offset == 0
+
+
+def test_what_a_node_reads_for_its_pages_is_not_counted_as_read_by_clients(client, fetch, flights):
+    only(client, fetch(("flights", 0, 0), sent_by=NODE_CLIENT_ID))
+    assert flights.counts.read_events == 0
+    only(client, fetch(("flights", 0, 0)))
+    assert flights.counts.read_events == 6
 
 
 def test_a_fetch_inside_a_batch_gets_the_whole_batch(client, fetch, flights):

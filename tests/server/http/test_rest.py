@@ -6,6 +6,7 @@ import urllib.parse
 import pytest
 
 from trimaran.dedup.event_ids import hash_id
+from trimaran.server.http.topic_rows import GROUPS_SHOWN
 
 pytestmark = pytest.mark.cluster
 
@@ -294,6 +295,22 @@ def test_a_group_has_lag_in_events_and_seconds(api):
     assert [(row["group_id"], row["lag_events"]) for row in listed] == [("readers", 5)]
     assert api.ask("DELETE", "/v1/groups/readers").status == 204
     assert api.get("/v1/groups/readers").status == 404
+
+
+def test_a_topic_alone_has_all_its_groups_and_one_among_others_says_how_many(api):
+    api.create("popular", partitions=1)
+    body = {"topic": "popular", "to": {"kind": "earliest"}, "dry_run": False}
+    names = [f"popular-{number}" for number in range(GROUPS_SHOWN + 2)]
+    for name in names:
+        assert api.post(f"/v1/groups/{name}/reset-offsets", body).status == 200
+
+    def all_shown():
+        found = api.get("/v1/topics/popular").body
+        return found if len(found["groups"]) == len(names) else None
+
+    assert api.wait(all_shown)["groups_total"] == len(names)
+    (row,) = api.get("/v1/topics?search=popular").body["items"]
+    assert (len(row["groups"]), row["groups_total"]) == (GROUPS_SHOWN, len(names))
 
 
 def test_a_group_is_reached_by_any_name_that_a_client_can_give_it(api):

@@ -24,14 +24,17 @@ from trimaran.server.http.problems import ProblemError
 RATE_SECONDS = 60
 LEADERS_SHOWN = 256
 GROUPS_SHOWN = 5
+"""Of a topic among others; of one alone, all are."""
 GROUPS_ASKED_MAX = 200
 LAG_ANSWER_S = 1.5
 LAGS_SHARED_S = 2.0
 NAMES_OF_ONE_QUESTION = 50
 
 
-async def topic_rows(node: NodeContext, topics: Sequence[Topic]) -> list[TopicRow]:
-    """Return `topics` in rows, in their order."""
+async def topic_rows(
+    node: NodeContext, topics: Sequence[Topic], *, groups_shown: int = GROUPS_SHOWN
+) -> list[TopicRow]:
+    """Return `topics` in rows, in their order, each with the groups that are furthest behind."""
     names = [topic.name for topic in topics]
     places = asyncio.gather(*(_led_rows(node, topic) for topic in topics))
     rates, lags = await asyncio.gather(topic_rates(node, names), group_lags(node))
@@ -39,7 +42,7 @@ async def topic_rows(node: NodeContext, topics: Sequence[Topic]) -> list[TopicRo
     for topic, led in zip(topics, await places, strict=True):
         rate = rates.get(topic.name, [])
         behind = sorted(lags.get(topic.name, []), key=lambda row: -row.lag_events)
-        rows.append(_row(node, topic, led, rate, behind[:GROUPS_SHOWN]))
+        rows.append(_row(node, topic, led, rate, behind, groups_shown))
     return rows
 
 
@@ -49,6 +52,7 @@ def _row(
     led: dict[int, NodePartition],
     rate: list[float],
     groups: list[GroupLag],
+    groups_shown: int,
 ) -> TopicRow:
     hint = node.broker.services.leader_hint
     leader_of = [hint(topic.group(number))[0] for number in range(len(topic.partitions))]
@@ -69,7 +73,8 @@ def _row(
         else None,
         leaders=leaders,
         leader_of=list(leader_of[:LEADERS_SHOWN]),
-        groups=groups,
+        groups=groups[:groups_shown],
+        groups_total=len(groups),
         worst_lag_s=max((row.lag_s for row in groups if row.lag_s is not None), default=None),
         events_in_per_s=rate[-1] if rate else None,
         rate=rate,

@@ -9,7 +9,11 @@ from trimaran.server.observing.shapes import SeriesInfo
 
 NODE_SERIES = (
     ("events_in_per_s", "1/s", "Events stored by partitions led here."),
-    ("events_out_per_s", "1/s", "Events that readers were given."),
+    (
+        "events_out_per_s",
+        "1/s",
+        "Events that clients read; not what nodes read for the REST API and the dashboard.",
+    ),
     ("bytes_in_per_s", "B/s", "Bytes received from clients."),
     ("bytes_out_per_s", "B/s", "Bytes sent to clients."),
     ("produce_p50_ms", "ms", "From a batch's proposal to its answer, median of a batch a round."),
@@ -43,7 +47,7 @@ NODE_SERIES = (
 TOPIC_SERIES = (
     ("events_in_per_s", "1/s", "Events stored by the topic's partitions led here."),
     ("bytes_in_per_s", "B/s", "Bytes of batches stored by them."),
-    ("events_out_per_s", "1/s", "Events that their readers were given."),
+    ("events_out_per_s", "1/s", "Events that clients read of them."),
 )
 PARTITION_SERIES = (
     ("log_end", "1", "First unwritten offset of this node's replica."),

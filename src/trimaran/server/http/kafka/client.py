@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Protocol, TypeVar, cast
 
+from trimaran.broker.calls import NODE_CLIENT_ID
 from trimaran.errors import ErrorCode, ProtocolError, RequestError
 from trimaran.ids import GroupId, NodeId
 from trimaran.protocol.api import APIS, ApiKey
 from trimaran.protocol.client_codec import decode_response, encode_request
 from trimaran.protocol.codec import RequestHeader
 
-CLIENT_ID = "trimaran-http"
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 CONNECT_S = 2.0
 RETRY_S = 0.02
@@ -128,7 +128,7 @@ class KafkaLink(asyncio.Protocol):
             api_key=key,
             api_version=version,
             correlation_id=self._correlation,
-            client_id=CLIENT_ID,
+            client_id=NODE_CLIENT_ID,
         )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         frame = encode_request(header, message)

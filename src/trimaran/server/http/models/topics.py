@@ -41,6 +41,8 @@ class Topic(Answer, frozen=True, kw_only=True):
     leaders: dict[str, int]
     leader_of: list[int | None]
     groups: list[GroupLag]
+    """Those furthest behind, of `groups_total`."""
+    groups_total: int
     worst_lag_s: float | None
     events_in_per_s: float | None
     rate: list[float]

@@ -57,7 +57,7 @@ from trimaran.server.http.models.topics import (
     TopicPage,
 )
 from trimaran.server.http.paging import number_key, page_of
-from trimaran.server.http.topic_rows import topic_rows
+from trimaran.server.http.topic_rows import GROUPS_ASKED_MAX, topic_rows
 
 ADMIN_S = 10.0
 NEWS_S = 2.0
@@ -84,7 +84,7 @@ async def one_topic(asked: Asked[NoQuery, NoBody]) -> TopicAnswer:
 
 
 async def _answer(node: NodeContext, topic: KnownTopic) -> TopicAnswer:
-    (row,) = await topic_rows(node, [topic])
+    (row,) = await topic_rows(node, [topic], groups_shown=GROUPS_ASKED_MAX)
     values = {name: getattr(row, name) for name in row.__struct_fields__}
     return TopicAnswer(**values, served_by=node.node_id)
 
