@@ -343,6 +343,9 @@ def _asserts(node: ast.AST) -> bool:
         return False
     if any(keyword.arg == "check" and _is_true(keyword.value) for keyword in node.keywords):
         return True  # a program that must succeed
+    within = node.func.value if isinstance(node.func, ast.Attribute) else None
+    if isinstance(within, ast.Call) and _name(within.func) == "expect":
+        return True  # Playwright's: waits until the page shows it, or fails
     called = _name(node.func).rpartition(".")[2]
     if called in ("raises", "fail", "warns", "run_state_machine_as_test"):
         return True

@@ -25,7 +25,7 @@ def who_hears(*numbers):
 )
 @pytest.mark.asyncio
 async def test_a_node_that_is_cut_off_itself_does_not_say_it_of_the_others(heard, silent, is_known):
-    facts = {number: (TOLD, 1.0) for number in (1, 2, 3)}
+    facts = dict.fromkeys((1, 2, 3), (TOLD, 1.0))
     health = await judge(who_hears(*heard), facts)
     (row,) = [row for row in health.nodes if row.node_id == silent]
     assert row.state == "unreachable"
