@@ -92,7 +92,7 @@ def test_what_is_under_way_to_a_deleted_partition_ends_at_once():
         await bench.produce(1)
         leader = bench.leader()
         partition = bench.partition(leader)
-        workers = partition._recompression._workers = HeldWorkers()
+        workers = partition._openings._workers = HeldWorkers()
 
         def append():
             return partition.append(batch_of([bytes(1_000)]), acks=-1)
