@@ -129,7 +129,8 @@ def test_a_pause_outlives_the_connection(wired):
 
 def test_plots_of_what_is_new_begin_at_once(visit):
     page = visit("/nowhere")
-    nothing = {"begin_ms": 1, "step_ms": 1000, "nodes": {"1": {}}, "served_by": 1}
+    begin_ms = page.evaluate("Date.now()") - 300_000
+    nothing = {"begin_ms": begin_ms, "step_ms": 1000, "nodes": {"1": {}}, "served_by": 1}
     page.route(re.compile("/v1/metrics/history"), lambda route: route.fulfill(json=nothing))
     page.goto(page.url.replace("/nowhere", "/"))
     plot = page.locator('[data-plot="events in by leader"]')

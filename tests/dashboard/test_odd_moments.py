@@ -115,3 +115,33 @@ def test_events_with_old_times_are_seen_in_the_tail(visit, api):
     expect(page.locator('[data-row="0:0"]')).to_be_visible()
     api.post("/v1/topics/replayed/events", {"events": [{"value": "old", "timestamp_ms": 1}]})
     expect(page.locator('[data-row="0:1"][aria-rowindex="2"]')).to_be_visible()
+
+
+def test_an_event_whose_answer_was_lost_is_sent_again_by_the_same_id(visit):
+    page = visit("/topics/payments?tab=publish")
+    again = page.get_by_role("button", name="Send the same id again")
+    expect(again).to_be_disabled()
+    page.get_by_role("textbox", name="Event id").fill("order-4711")
+
+    def lose(route):
+        route.fetch()  # the node stores it
+        route.abort("connectionreset")
+
+    page.route(re.compile("/events$"), lose)
+    page.get_by_role("button", name="Publish", exact=True).click()
+    expect(page.get_by_text("The event may be stored")).to_be_visible()
+    page.unroute(re.compile("/events$"))
+    again.click()
+    expect(page.locator('[data-outcome="duplicate"]')).to_contain_text("order-4711")
+    page.get_by_role("button", name="Publish", exact=True).click()
+    expect(page.locator('[data-outcome="stored"]')).not_to_contain_text("order-4711")
+
+
+def test_a_line_that_is_no_header_is_refused(visit):
+    page = visit("/topics/payments?tab=publish")
+    headers = page.get_by_role("textbox", name="Headers")
+    headers.fill("trace: 1\nsource test")
+    expect(page.get_by_role("alert")).to_contain_text("source test")
+    expect(page.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
+    headers.fill("trace: 1\n\nsource: test")
+    expect(page.get_by_role("button", name="Publish", exact=True)).to_be_enabled()

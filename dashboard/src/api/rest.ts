@@ -7,6 +7,7 @@ export type Params = Record<string, string | number>;
 
 const PATIENCE_MS = 15_000;
 const TOKEN = "trimaran-token";
+const UNREACHABLE = "/problems/unreachable";
 
 export class ApiError extends Error {
   constructor(readonly problem: Problem) {
@@ -57,9 +58,12 @@ async function ask(method: string, target: string, body?: unknown): Promise<unkn
   return found;
 }
 
+/** Whether what was asked for may have been done, as far as the problem tells. */
+export const isUnsure = (found: Problem): boolean => found.type === UNREACHABLE || found.status === 504;
+
 /** What went wrong before a node could say it. */
 function problem(title: string, status: number, target: string, detail: string): Problem {
-  return { type: "/problems/unreachable", title, status, detail, instance: target, served_by: 0, errors: [], retry_after_s: null };
+  return { type: UNREACHABLE, title, status, detail, instance: target, served_by: 0, errors: [], retry_after_s: null };
 }
 
 /** Ask the current node; a read goes on to the others when it does not answer. */
@@ -73,7 +77,12 @@ async function reach(target: string, init: RequestInit, mayRepeat: boolean): Pro
       failure = error;
     }
   }
-  throw new ApiError(problem("No node answers", 0, target, `no node answered ${target.split("?")[0]}: ${String(failure)}`));
+  const said = `${init.method} ${target.split("?")[0]}: ${String(failure)}`;
+  throw new ApiError(
+    mayRepeat
+      ? problem("No node answers", 0, target, `no node answered ${said}`)
+      : problem("No answer came", 0, target, `no answer came to ${said}. It may have been done all the same`),
+  );
 }
 
 /** Take the token of a local cluster out of the address, and keep it for this tab. */

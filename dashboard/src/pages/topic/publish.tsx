@@ -1,7 +1,7 @@
 // Publish an event by hand; with an id, send the same again and see that it is stored once.
 import { useState } from "react";
 import { useDoing } from "../../api/hooks";
-import { write } from "../../api/rest";
+import { isUnsure, write } from "../../api/rest";
 import type { NewEvent, Published, TopicAnswer } from "../../api/types";
 import { clock, ms } from "../../lib/format";
 import { Chip, Empty, Link, Panel, ProblemNote, Segments } from "../../ui/parts";
@@ -22,9 +22,19 @@ export function Publish({ topic }: { topic: TopicAnswer }) {
   const [headers, setHeaders] = useState("");
   const [partition, setPartition] = useState("");
   const [sent, setSent] = useState<Sent[]>([]);
-  const wrong = encoding === "json" && !isJson(value);
+  const [isTried, setIsTried] = useState(false);
+  const [isTyped, setIsTyped] = useState(false);
+  const notJson = encoding === "json" && !isJson(value);
+  const notHeader = lines(headers).find((line) => !HEADER.test(line));
+  const wrong = notJson || notHeader !== undefined;
+  // A typed id is used once; the next event is another one, unless it is sent as the same.
+  const nextId = (): string => (topic.dedup && (!isTyped || id === "") ? freshId() : id);
   const publish = (eventId: string) =>
     run(async () => {
+      // Known before it is sent: without an answer, only this id tells whether it was stored.
+      setId(eventId);
+      setIsTyped(false);
+      setIsTried(true);
       const event: NewEvent = {
         // JSON goes as it was typed: parsed here, large numbers would lose their last digits.
         value: encoding === "json" ? value.trim() : value,
@@ -37,37 +47,40 @@ export function Publish({ topic }: { topic: TopicAnswer }) {
       const answer = await write("POST /v1/topics/{topic}/events", { topic: topic.name }, { events: [event] });
       const rows = answer.items.map((row) => ({ row, took: answer.took_ms, at: Date.now() }));
       setSent((before) => [...rows, ...before].slice(0, KEPT));
-      setId(eventId);
     });
   return (
     <div className="grid">
       <Panel title="Publish an event" className="half" note="appended by the node, acknowledged by a majority">
-        <form className="form" onSubmit={(event) => { event.preventDefault(); void publish(topic.dedup ? freshId() : id); }}>
+        <form className="form" onSubmit={(event) => { event.preventDefault(); void publish(nextId()); }}>
           <label className="field"><span>Key</span>
             <input className="input mono" value={key} onChange={(event) => setKey(event.target.value)} placeholder="none: any partition" />
           </label>
           <div className="field"><span className="row wrap">Value
               <Segments label="Encoding" value={encoding} onChange={setEncoding} options={[["json", "JSON"], ["text", "Text"], ["base64", "Base64"]]} />
-              {wrong && <span className="bad">not JSON yet</span>}
+              {notJson && <span className="bad">not JSON yet</span>}
             </span>
             <textarea className="input" rows={6} value={value} onChange={(event) => setValue(event.target.value)} aria-label="Value" spellCheck={false} />
           </div>
           <div className="form-row">
             <label className="field grow"><span>Headers, a line each: name: value</span>
               <textarea className="input" rows={2} value={headers} onChange={(event) => setHeaders(event.target.value)} spellCheck={false} />
+              {notHeader !== undefined && <span className="bad" role="alert">no header: “{notHeader}”; expected a name, a colon, a value</span>}
             </label>
             <label className="field"><span>Partition</span>
               <input className="input partition" type="number" min={0} max={topic.partitions - 1} value={partition} onChange={(event) => setPartition(event.target.value)} placeholder="any" />
             </label>
           </div>
-          <label className="field"><span>{topic.dedup ? "Event id of the last one sent" : "Event id (only a header: this topic does not store ids once)"}</span>
-            <input className="input mono" value={id} onChange={(event) => setId(event.target.value)} maxLength={256} />
+          <label className="field"><span>{!topic.dedup ? "Event id (only a header: this topic does not store ids once)" : isTyped || !isTried ? "Event id of the next one" : "Event id of the last one sent"}</span>
+            <input className="input mono" value={id} onChange={(event) => { setId(event.target.value); setIsTyped(true); }} maxLength={256} />
           </label>
           <div className="row wrap">
             <button type="submit" className="button main" disabled={doing.isBusy || wrong}>Publish</button>
-            <button type="button" className="button" disabled={doing.isBusy || wrong || id === "" || sent.length === 0} onClick={() => void publish(id)}>Send the same id again</button>
+            <button type="button" className="button" disabled={doing.isBusy || wrong || id === "" || !isTried} onClick={() => void publish(id)}>Send the same id again</button>
           </div>
           <ProblemNote problem={doing.problem} />
+          {doing.problem && isUnsure(doing.problem) && (
+            <p role="status">The event may be stored. {topic.dedup ? "Send the same id again: then it is stored once." : "Published again, it may be stored twice: this topic does not store ids once."}</p>
+          )}
         </form>
       </Panel>
       <Panel title="What became of them" className="half" flush>
@@ -112,9 +125,12 @@ function isJson(text: string): boolean {
   }
 }
 
+const HEADER = /^([^:]+):\s*(.*)$/;
+const lines = (text: string): string[] => text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+
+/** Of lines each of which is a header. */
 const headersOf = (text: string): NonNullable<NewEvent["headers"]> =>
-  text
-    .split("\n")
-    .map((line) => /^([^:]+):\s*(.*)$/.exec(line.trim()))
+  lines(text)
+    .map((line) => HEADER.exec(line))
     .filter((found) => found !== null)
     .map((found) => ({ name: (found[1] as string).trim(), value: found[2] ?? "" }));
