@@ -1,7 +1,7 @@
 """What a consumer counts and times, on a virtual clock."""
 
 from trimaran.bench.accounting import Window
-from trimaran.bench.consuming import LATE_NS, QUIET_NS, Reading, read_stamped
+from trimaran.bench.consuming import LATE_NS, Reading, read_stamped
 from trimaran.bench.schedule import NANOSECONDS
 
 MILLISECOND = 1_000_000
@@ -44,11 +44,14 @@ class VirtualReader:
         return ready[:num_messages]
 
 
-def read(arrivals: list[tuple[int, Event]], *, start_s: float, end_s: float) -> Reading:
+def read(
+    arrivals: list[tuple[int, Event]], *, start_s: float, end_s: float, stamped: int = 0
+) -> Reading:
+    """Read until `stamped` events of the window are there, as a consumer is told; 0: never told."""
     reader = VirtualReader(arrivals)
     window = Window(start_ns=round(start_s * NANOSECONDS), end_ns=round(end_s * NANOSECONDS))
     reading = Reading(window, reader.clock)
-    read_stamped(reader, reading, lambda: None)
+    read_stamped(reader, reading, lambda: None, lambda: 0 < stamped <= reading.stamped)
     return reading
 
 
@@ -72,6 +75,19 @@ def test_events_that_arrive_late_are_timed_but_do_not_count_for_the_rate() -> No
     assert (reading.events, reading.events_in_window) == (1, 0)
 
 
+def test_events_that_a_failover_holds_up_past_the_end_are_timed_with_the_others() -> None:
+    """1,000/s for 10 s; nothing comes from second 9 on, and all of it at second 12.5."""
+    held_ns, free_ns = 9 * NANOSECONDS, 12_500 * MILLISECOND
+    intended = [number * MILLISECOND for number in range(10_000)]
+    arrivals = [(at + 2 * MILLISECOND if at < held_ns else free_ns, Event(at)) for at in intended]
+
+    reading = read(arrivals, start_s=0.0, end_s=10.0, stamped=10_000)
+
+    assert reading.stamped == sum(reading.latency_us.values()) == 10_000
+    assert max(reading.latency_us) == 3_500_000
+    assert reading.clock() == free_ns, "told that these were all, it waits no longer"
+
+
 def test_event_with_an_error_does_not_count() -> None:
     arrivals = [(1_500 * MILLISECOND, Event(1_500 * MILLISECOND, error="damaged"))]
 
@@ -79,7 +95,7 @@ def test_event_with_an_error_does_not_count() -> None:
 
 
 def test_consumer_that_lags_for_ever_ends_all_the_same() -> None:
-    step_ns = QUIET_NS // 2
+    step_ns = 250 * MILLISECOND
     arrivals = [(at * step_ns, Event(0)) for at in range(100)]
 
     reading = read(arrivals, start_s=1.0, end_s=2.0)

@@ -10,7 +10,7 @@ from trimaran.bench.histogram import Percentiles, encode, percentiles
 from trimaran.bench.loads import Notes, offer_at_most, offer_noted, offer_one_in_flight
 from trimaran.bench.loads import offer_paced as offer
 from trimaran.bench.schedule import NANOSECONDS, Schedule
-from trimaran.bench.sender import Sender, make_keys
+from trimaran.bench.sender import Sender, Stamps, make_keys
 
 MILLISECOND = 1_000_000
 SERVICE_NS = MILLISECOND
@@ -278,6 +278,18 @@ def test_stamped_events_carry_their_intended_time_however_late_they_are_sent() -
     stamps = [int.from_bytes(value[:8], "big") for _, value, _ in client.sent]
     assert stamps == [number * MILLISECOND for number in range(10_000)]
     assert max(sent_ns - stamp for (sent_ns, _, _), stamp in zip(client.sent, stamps, strict=True))
+
+
+def test_stamps_inside_the_window_are_counted_for_the_consumers() -> None:
+    client = VirtualClient(prompt)
+    sender = client.sender()
+    schedule = Schedule(rate=1_000, start_ns=0, chunk=1)
+    account = client.account(start_s=2, end_s=5)
+    stamps = sender.stamp_ns = Stamps(account.window, schedule.intended_ns)
+
+    offer(sender, schedule, account, seconds=6, progress=lambda: None)
+
+    assert stamps.in_window == account.offered == 3_000
 
 
 def test_keyed_events_leave_the_partition_to_the_client_and_keys_take_turns() -> None:

@@ -1,8 +1,9 @@
 """Outcomes added up, medians chosen."""
 
+from trimaran.bench.consuming import LATE_NS
 from trimaran.bench.filesystem import DiskFigures
 from trimaran.bench.histogram import Percentiles, encode
-from trimaran.bench.results import Row, combine, mark_median
+from trimaran.bench.results import Row, combine, combine_read, mark_median
 from trimaran.bench.task import Outcome
 
 
@@ -81,3 +82,32 @@ def test_outcomes_without_latencies_have_no_percentiles() -> None:
     silent = Outcome(offered=10, answered=10, unanswered=0)
 
     assert combine([silent]).latency is None
+
+
+def read(stamped: int) -> Outcome:
+    """Return the outcome of a consumer that had each event after 2 ms."""
+    return Outcome(
+        offered=stamped,
+        answered=stamped,
+        unanswered=0,
+        stamped=stamped,
+        event_histogram=encode({2_000: stamped}),
+    )
+
+
+def test_answered_events_that_no_consumer_read_count_as_waiting_until_the_consumers_ended() -> None:
+    found = combine_read([read(40), read(58)], answered=100)
+
+    assert found.outcome.unanswered == 2
+    assert found.latency is not None
+    assert found.latency.count == 100
+    assert round(found.latency.p50_ms) == 2
+    assert round(found.latency.p99_ms, -2) == LATE_NS / 1e6
+
+
+def test_what_was_read_and_never_answered_makes_nothing_unread() -> None:
+    found = combine_read([read(40), read(61)], answered=100)
+
+    assert found.outcome.unanswered == 0
+    assert found.latency is not None
+    assert found.latency.count == 101

@@ -19,8 +19,10 @@ CONNECT_S = 15.0
 MakeProgress = Callable[[Callable[[], dict[str, Any]]], Callable[[], None]]
 
 
-def prepare_consumer(task: Task, make_progress: MakeProgress) -> Callable[[int], Outcome]:
-    """Connect; return what reads, from the common start time on."""
+def prepare_consumer(
+    task: Task, make_progress: MakeProgress, stopped: Callable[[], bool]
+) -> Callable[[int], Outcome]:
+    """Connect; return what reads, from the common start time on until `stopped()`."""
     if task.client == RAW_KAFKA_CONSUMER:
         return lambda start_ns: _read_raw(task, start_ns, make_progress)
     settings: dict[str, Any] = dict(task.settings)
@@ -30,7 +32,8 @@ def prepare_consumer(task: Task, make_progress: MakeProgress) -> Callable[[int],
 
     def run(start_ns: int) -> Outcome:
         reading = new_reading(monotonic_window(start_ns, task.warm_up_s, task.seconds))
-        read_stamped(consumer, reading, make_progress(lambda: {"consumed": reading.events}))
+        progress = make_progress(lambda: {"stamped": reading.stamped})
+        read_stamped(consumer, reading, progress, stopped)
         consumer.close()
         return _outcome(reading, start_ns)
 
@@ -58,6 +61,7 @@ def _outcome(reading: Reading, start_ns: int) -> Outcome:
         answered=reading.events,
         unanswered=0,
         answers_in_window=reading.events_in_window,
+        stamped=reading.stamped,
         event_histogram=encode(reading.latency_us),
         took_s=max(0, reading.last_ns - start_ns) / NANOSECONDS,
     )

@@ -65,6 +65,18 @@ class Worker:
         except OSError as error:
             raise BenchError(f"a load process ended early ({self._end()})") from error
 
+    @property
+    def stamped(self) -> int:
+        """Events stamped inside the window that it read, as far as it has said."""
+        if self.outcome is not None:
+            return self.outcome.stamped
+        return int(self.latest.get("stamped", 0))
+
+    def stop(self) -> None:
+        """Ask it to finish. One that is just ending has gone; `hear` knows whether it was done."""
+        with contextlib.suppress(BenchError):
+            self.tell({})
+
     def hear(self, data: bytes) -> None:
         """Take what the worker wrote. Raises BenchError if it ended without an outcome."""
         if not data and self.outcome is None:
@@ -135,19 +147,42 @@ class Crew:
                 raise BenchError(f"the load processes were not done within {seconds:.0f} s")
             self.poll(0.1)
 
-    def outcomes(self, seconds: float, progress: Callable[[int], None]) -> list[Outcome]:
-        """Wait for every outcome; `progress` gets the events answered so far.
+    def outcomes(
+        self,
+        seconds: float,
+        progress: Callable[[int], None],
+        workers: Sequence[Worker] | None = None,
+    ) -> list[Outcome]:
+        """Wait for the outcomes of `workers` (None: all); `progress` gets the events answered.
 
         Raises:
             BenchError: a worker died, or took more than `SLACK_S` longer than `seconds`.
         """
+        waited = self.workers if workers is None else workers
 
         def finished() -> bool:
-            progress(sum(int(worker.latest.get("answered", 0)) for worker in self.workers))
-            return all(worker.outcome is not None for worker in self.workers)
+            progress(sum(int(worker.latest.get("answered", 0)) for worker in waited))
+            return all(worker.outcome is not None for worker in waited)
 
         self.wait(finished, seconds + SLACK_S)
-        return [worker.outcome for worker in self.workers if worker.outcome is not None]
+        return [worker.outcome for worker in waited if worker.outcome is not None]
+
+    def read_out(self, consumers: Sequence[Worker], events: int) -> list[Outcome]:
+        """Let consumers read until they have `events` stamped ones together, or end by themselves.
+
+        Raises:
+            BenchError: one died, or took too long.
+        """
+
+        def enough() -> bool:
+            return sum(one.stamped for one in consumers) >= events or all(
+                one.outcome is not None for one in consumers
+            )
+
+        self.wait(enough, SLACK_S)
+        for one in consumers:
+            one.stop()
+        return self.outcomes(0.0, lambda _answered: None, consumers)
 
     @staticmethod
     def elapsed_s(start_ns: int) -> float:

@@ -13,7 +13,7 @@ from trimaran.bench.filesystem import measure_disk
 from trimaran.bench.histogram import Percentiles
 from trimaran.bench.machine import NodeMeter, NodeUse
 from trimaran.bench.plan import Plan, consumer_tasks, producer_tasks
-from trimaran.bench.results import Figures, Row, combine, mark_median
+from trimaran.bench.results import Figures, Row, combine, combine_read, mark_median
 from trimaran.bench.target import Target, fresh_topic
 
 EXTRA_RUNS_MAX = 2
@@ -74,6 +74,7 @@ def run_once(plan: Plan, target: Target, *, repeat: int, progress: Progress) -> 
         histogram=outcome.event_histogram if produced.latency is not None else "",
         end_to_end=consumed.latency if consumed else None,
         consumed_per_s=_per_second(consumed, plan) if consumed else None,
+        not_read=consumed.outcome.unanswered if consumed else 0,
         consumer_cores=round(consumed.outcome.cpu_cores, 3) if consumed else 0.0,
         end_to_end_histogram=consumed.outcome.event_histogram if consumed else "",
     )
@@ -94,10 +95,11 @@ def _load(
             done = answered / expected if expected else crew.elapsed_s(start_ns) / plan.total_s
             progress(label, min(1.0, done))
 
-        outcomes = crew.outcomes(plan.total_s, show)
+        producers, consumers = crew.workers[: len(tasks)], crew.workers[len(tasks) :]
+        produced = combine(crew.outcomes(plan.total_s, show, producers))
+        read = crew.read_out(consumers, produced.outcome.stamped)
     nodes = meter.read()
-    produced, read = outcomes[: len(tasks)], outcomes[len(tasks) :]
-    return combine(produced), combine(read) if read else None, nodes
+    return produced, combine_read(read, produced.outcome.stamped) if read else None, nodes
 
 
 def _per_second(figures: Figures, plan: Plan) -> float:

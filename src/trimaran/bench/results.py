@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from trimaran.bench.consuming import LATE_NS
 from trimaran.bench.filesystem import DiskFigures
-from trimaran.bench.histogram import Percentiles, merge, percentiles
+from trimaran.bench.histogram import Percentiles, encode, merge, percentiles
 from trimaran.bench.machine import Machine, NodeUse
 from trimaran.bench.task import LIBRDKAFKA, Outcome
 
@@ -44,6 +45,9 @@ class Row(msgspec.Struct, kw_only=True):
     end_to_end: Percentiles | None = None
     """From each event's intended send time to a consumer's hands; None without consumers."""
     consumed_per_s: float | None = None
+    not_read: int = 0
+    """Answered events that no consumer had 10 s after the load. `end_to_end` counts each as having
+    waited since the window's end: at least so long."""
     consumer_cores: float = 0.0
     end_to_end_histogram: str = ""
     client: str = LIBRDKAFKA
@@ -213,8 +217,23 @@ def combine(outcomes: Sequence[Outcome]) -> Figures:
             chunk_histogram=chunk_histogram,
             queue_full=sum(o.queue_full for o in outcomes),
             cpu_cores=sum(o.cpu_cores for o in outcomes),
+            stamped=sum(o.stamped for o in outcomes),
             batch_events_mean=statistics.fmean(o.batch_events_mean for o in outcomes),
         ),
         latency=latency if latency.count else None,
         batch_latency=percentiles(chunk_histogram) if latency.count else None,
     )
+
+
+def combine_read(outcomes: Sequence[Outcome], answered: int) -> Figures:
+    """Add up what consumers read of `answered` stamped events; the rest is unanswered in the sum.
+
+    When an event that was not read was intended is not known, only that it was inside the window:
+    it counts as waiting since the window's end, until the consumers gave up.
+    """
+    missing = max(0, answered - sum(o.stamped for o in outcomes))
+    waiting = {LATE_NS // 1_000: missing} if missing else {}
+    not_read = Outcome(
+        offered=missing, answered=0, unanswered=missing, event_histogram=encode(waiting)
+    )
+    return combine([*outcomes, not_read])

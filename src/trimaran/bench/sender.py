@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from trimaran.bench.accounting import Window
 from trimaran.bench.task import Keys
 
 QUEUE_FULL_WAIT_NS = 1_000_000
@@ -73,6 +74,22 @@ class Offering(Protocol):
 def sleep_ns(duration_ns: int) -> None:
     """Sleep; the kernel adds about 60 microseconds, which count as latency."""
     time.sleep(duration_ns / 1_000_000_000)
+
+
+@dataclass(slots=True)
+class Stamps:
+    """From an event's number to the time it begins with."""
+
+    window: Window
+    time_ns: Callable[[int], int]
+    in_window: int = 0
+    """How many stamps so far lie inside the window."""
+
+    def __call__(self, event: int) -> int:
+        """Return the stamp of `event`, to be asked once for each."""
+        stamp_ns = self.time_ns(event)
+        self.in_window += stamp_ns in self.window
+        return stamp_ns
 
 
 @dataclass(slots=True, kw_only=True)

@@ -42,7 +42,7 @@ def _rows_table(rows: list[Row]) -> Table:
         table.add_column(name, overflow="fold", min_width=width)
     for name in (
         "answered/s", "MB/s", "p50", "p95", "p99", "p99.9", "max", "batch p99", "e2e p50",
-        "e2e p99", "read/s", "per batch", "failed", "client cores", "node cores",
+        "e2e p99", "read/s", "not read", "per batch", "failed", "client cores", "node cores",
         "RSS max MB", "fdatasync", "disk MB/s",
     ):  # fmt: skip
         table.add_column(name, justify="right")
@@ -73,11 +73,12 @@ def _rows_table(rows: list[Row]) -> Table:
     return table
 
 
-def _end_to_end(row: Row) -> tuple[str, str, str]:
-    if row.end_to_end is None or row.consumed_per_s is None:
-        return "-", "-", "-"
+def _end_to_end(row: Row) -> tuple[str, ...]:
+    if row.consumed_per_s is None:
+        return ("-",) * 4
     found = row.end_to_end
-    return f"{found.p50_ms:.2f}", f"{found.p99_ms:.2f}", f"{row.consumed_per_s:,.0f}"
+    times = (f"{found.p50_ms:.2f}", f"{found.p99_ms:.2f}") if found is not None else ("-", "-")
+    return *times, f"{row.consumed_per_s:,.0f}", f"{row.not_read}"
 
 
 def _failover_table(failover: Failover) -> Table:

@@ -60,5 +60,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     cpu_cores: float = 0.0
     """CPU seconds per second of this process, librdkafka's threads included."""
     batch_events_mean: float = 0.0
+    stamped: int = 0
+    """Events stamped inside the window: of a producer at least so many that were answered, of a
+    consumer those that it read."""
     took_s: float = 0.0
     """From the start to the last event read, where a consumer reads a given number."""

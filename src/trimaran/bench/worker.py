@@ -3,7 +3,7 @@
 The parent writes a `Task`; the worker connects, opens its sessions and prints `{"ready": true}`;
 the parent writes `{"start_ns": n}` (monotonic clock, shared by the machine's processes); the worker
 prints a progress line twenty times a second and in the end its `Outcome`. A line `{}` on standard
-input, or its end, stops a load that has no end of its own.
+input, or its end, stops a numbered load, which has no end of its own, and a consumer.
 
 Does not: decide what to measure; that is `crew` and the scenarios.
 """
@@ -41,7 +41,7 @@ from trimaran.bench.loads import (
     reports,
 )
 from trimaran.bench.schedule import NANOSECONDS, Schedule
-from trimaran.bench.sender import Offering, Sender, make_keys
+from trimaran.bench.sender import Offering, Sender, Stamps, make_keys
 from trimaran.bench.sockets import MakeSender
 from trimaran.bench.task import LIBRDKAFKA, Outcome, Task
 
@@ -81,7 +81,7 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     task = msgspec.json.decode(sys.stdin.readline(), type=Task)
     if task.load == "consume":
-        prepared = prepare_consumer(task, _progress)
+        prepared = prepare_consumer(task, _progress, _seldom(_told_to_stop))
     elif task.client == LIBRDKAFKA:
         prepared = _librdkafka(task)
     else:
@@ -156,9 +156,9 @@ def _payloads(task: Task) -> list[bytes]:
 def _measured(task: Task, sender: Offering, start_ns: int) -> Outcome:
     schedule = Schedule(rate=task.rate or 1.0, start_ns=start_ns + task.offset_ns, chunk=task.chunk)
     account = Account(monotonic_window(start_ns, task.warm_up_s, task.seconds), time.monotonic_ns)
+    stamps = Stamps(account.window, schedule.intended_ns if task.load == "paced" else _now_ns)
     if task.stamped and isinstance(sender, Sender):
-        paced = task.load == "paced"
-        sender.stamp_ns = schedule.intended_ns if paced else _now_ns
+        sender.stamp_ns = stamps
     progress = _progress(lambda: {"answered": account.answers_total})
     while (ahead_ns := start_ns - time.monotonic_ns()) > 0:
         sender.wait(ahead_ns)
@@ -173,6 +173,8 @@ def _measured(task: Task, sender: Offering, start_ns: int) -> Outcome:
         event_histogram=encode(account.event_us),
         chunk_histogram=encode(account.chunk_us),
         queue_full=sender.queue_full,
+        # Which events of a load without a schedule had no good answer is not known: at most these.
+        stamped=max(0, stamps.in_window - account.failed.total() - account.unanswered),
     )
 
 
@@ -207,17 +209,13 @@ def _now_ns(_event: int) -> int:
 def _noted(task: Task, sender: Sender, start_ns: int) -> Outcome:
     notes = Notes()
     schedule = Schedule(rate=task.rate or 1.0, start_ns=start_ns, chunk=1)
-
-    def told_to_stop() -> bool:
-        return bool(select.select([sys.stdin], [], [], 0)[0])
-
     with reports(sender.client):
         offered = offer_noted(
             sender,
             schedule,
             notes,
             clock=time.monotonic_ns,
-            stopped=_seldom(told_to_stop),
+            stopped=_seldom(_told_to_stop),
             progress=_progress(lambda: {"latest_ns": dict(notes.latest_ns)}),
         )
         unanswered = sender.client.flush(FLUSH_S)
@@ -245,6 +243,10 @@ def _progress(figures: Callable[[], dict[str, Any]]) -> Callable[[], None]:
             _say(figures())
 
     return progress
+
+
+def _told_to_stop() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 def _seldom(condition: Callable[[], bool]) -> Callable[[], bool]:
