@@ -35,8 +35,9 @@ MODULE = "github.com/nats-io/nats-server/v2"
 START_S = 30.0
 ANSWER_S = 10.0
 BUILD_S = 540.0
-SYNC_SINCE = (2, 10)
-"""Versions before do not know `sync_interval`."""
+SYNC_SINCE = (2, 10, 23)
+"""Versions before sync a stream's Raft log every five minutes, whatever `sync_interval` says: it
+reaches only the stream (`createRaftGroup` in server/jetstream_cluster.go, pull request 6041)."""
 SETTINGS = """\
 server_name: n{number}
 listen: "127.0.0.1:{port}"
@@ -278,14 +279,21 @@ def _missing() -> str | None:
 
 def _missing_sync() -> str | None:
     missing = _missing()
-    if missing is None and tuple(map(int, _version().split(".")[:2])) < SYNC_SINCE:
-        return f"nats-server {_version()} has no sync_interval: 2.10 or newer, or Go to build it"
+    if missing is None and tuple(map(int, re.findall(r"\d+", _version())[:3])) < SYNC_SINCE:
+        since = ".".join(map(str, SYNC_SINCE))
+        return (
+            f"its Raft log would not follow sync_interval: nats-server expected {since} or newer, "
+            f"found {_version()}; install one, or Go to build it"
+        )
     return missing
 
 
 AS_SHIPPED = Peer(
     name="nats",
-    durability="a majority has written it to its Raft log (page cache); synced every two minutes",
+    durability=(
+        "a majority has written it to its Raft log (page cache); synced every two minutes, before "
+        "2.10.23 every five"
+    ),
     synced="no",
     missing=_missing,
     version=lambda: f"nats-server {_version()}",

@@ -109,6 +109,28 @@ def test_nats_error_line_ends_the_run() -> None:
         feed(one, b"-ERR 'Permissions Violation'\r\n", piece=100)
 
 
+@pytest.mark.parametrize(
+    ("version", "is_measured"),
+    [
+        ("2.9.25", False),
+        ("2.10.0", False),
+        ("2.10.22", False),
+        ("2.10.23-RC.1", True),
+        ("2.10.23", True),
+        ("2.11.0", True),
+        ("3.0.0", True),
+    ],
+)
+def test_nats_is_called_synced_only_where_its_raft_log_is(version, is_measured, monkeypatch):
+    monkeypatch.setattr(nats, "program", lambda: "nats-server")
+    monkeypatch.setattr(nats, "_version", lambda: version)
+
+    missing = nats.WITH_SYNC.missing()
+
+    assert (missing is None) == is_measured
+    assert missing is None or f"expected 2.10.23 or newer, found {version}" in missing
+
+
 @PIECES
 def test_redis_settles_the_oldest_chunk_with_each_wait(piece: int) -> None:
     adds = [redis.command(b"XADD", b"t", b"*", b"v", b"abcd")]
