@@ -23,6 +23,7 @@ export function useSeries(names: readonly string[], seconds = 300): Series {
     let isOver = false;
     let loadedAt = 0;
     let isLoading = false;
+    let isNew = false; // no node has a history: the first sample begins it
     state.current = NOTHING;
     if (key === "") return;
     const show = (next: Series) => {
@@ -37,7 +38,9 @@ export function useSeries(names: readonly string[], seconds = 300): Series {
       try {
         const found = await read("/v1/metrics/history", {}, { series: key, seconds });
         const lengths = Object.values(found.nodes).flatMap((rows) => Object.values(rows).map((row) => row.length));
-        const length = Math.max(0, ...lengths) || seconds; // of what is new no node has a history
+        const known = Math.max(0, ...lengths);
+        isNew = known === 0;
+        const length = known || seconds;
         const first = Math.round(found.begin_ms / 1000);
         show({ x: Array.from({ length }, (_, at) => first + at), nodes: found.nodes });
       } catch (error) {
@@ -51,9 +54,12 @@ export function useSeries(names: readonly string[], seconds = 300): Series {
       if (message.type !== "metrics") return;
       const at = Math.round(message.at_ms / 1000);
       const last = state.current.x.at(-1);
-      const isMissing = last === undefined || at - last > GAP_S;
+      const isMissing = last === undefined || (at - last > GAP_S && !isNew);
       if (isMissing && performance.now() - loadedAt > RELOAD_MS) void load();
-      else if (last !== undefined) show(extended(state.current, at, message.nodes, key.split(","), seconds));
+      else if (last !== undefined) {
+        show(extended(state.current, at, message.nodes, key.split(","), seconds));
+        isNew = false;
+      }
     });
     return () => {
       isOver = true;
@@ -73,7 +79,9 @@ export function extended(
 ): Series {
   const last = before.x.at(-1) ?? at;
   if (at < last) return before;
-  const fresh = Array.from({ length: at - last }, (_, step) => last + 1 + step);
+  // After a long silence, or where nothing was known before, all of it is new.
+  const length = Math.min(at - last, seconds);
+  const fresh = Array.from({ length }, (_, step) => at - length + 1 + step);
   const x = [...before.x, ...fresh].slice(-seconds);
   const nodes: Series["nodes"] = {};
   for (const node of new Set([...Object.keys(before.nodes), ...Object.keys(samples)])) {
