@@ -61,6 +61,16 @@ def test_failures_are_named_with_the_command_that_repeats_them(tmp_path, report)
     assert "2 of 2 seeds failed" in summary
 
 
+def test_a_version_is_of_all_sources_in_whatever_language_and_of_nothing_built(tmp_path):
+    (tmp_path / "dedup").mkdir()
+    versions = []
+    for name in ("node.py", "dedup/_native.c", "dedup/_native.so"):
+        (tmp_path / name).write_bytes(b"1")
+        versions.append(source_version(tmp_path))
+
+    assert versions[0] != versions[1] == versions[2]
+
+
 @pytest.mark.sim
 def test_a_soak_goes_on_with_the_seeds_that_are_not_done(tmp_path, capsys, monkeypatch):
     version = source_version()

@@ -39,14 +39,17 @@ RUNS_PER_PROCESS = 100
 """A process is replaced after so many runs: what leaks in one of them does not add up."""
 BAR_WIDTH = 30
 HOUR_S = 3600.0
+PACKAGE = Path(__file__).parents[1]
+SOURCES = ("*.py", "*.c")
+"""What is hashed: all that decides what a run does."""
 REAL = "tests/cluster/breaking/test_mix.py"
 
 
-def source_version() -> str:
+def source_version(root: Path = PACKAGE) -> str:
     """Return a hash of every source file of the package, short enough for a file name."""
-    root = Path(__file__).parents[1]
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(root.rglob("*.py")):
+    sources = [path for kind in SOURCES for path in root.rglob(kind)]
+    for path in sorted(sources):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
