@@ -55,17 +55,19 @@ class Core:
     node_id: int = 1
     may_vote: bool = True
     progress: dict = field(default_factory=dict)
+    synced_index: int = 0
 
 
 def entry(index, term, payload=b"x"):
     return Entry(index, term, EntryKind.RECORDS, index - 1, 1, 1000, payload)
 
 
-def core(*terms, payload=b"x", commit=0, **rest):
+def core(*terms, payload=b"x", commit=0, synced=None, **rest):
     log = RaftLog()
     for index, term in enumerate(terms, 1):
         log.append(entry(index, term, payload))
-    return Core(log=log, commit_index=commit, **rest)
+    synced_index = len(terms) if synced is None else synced
+    return Core(log=log, commit_index=commit, synced_index=synced_index, **rest)
 
 
 def view(node, state, incarnation=1):
@@ -187,9 +189,10 @@ def test_a_match_that_falls_within_a_term_is_seen():
     assert look(checker, [view("a", leading(0, term=2))]) == []
 
 
-def test_a_match_above_the_followers_log_is_seen():
+@pytest.mark.parametrize("terms", [(1, 1), (1, 1, 1)])
+def test_a_match_above_what_the_follower_synced_is_seen(terms):
     checker = MatchIsTrue()
-    follower = view("b", core(1, 1, node_id=2))
+    follower = view("b", core(*terms, synced=2, node_id=2))
 
     assert look(checker, [view("a", leading(2)), follower]) == []
     assert len(look(checker, [view("a", leading(3)), follower])) == 1

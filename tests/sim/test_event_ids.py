@@ -19,7 +19,7 @@ from trimaran.sim.run import run
 GROUP = GroupId(bytes(20))
 
 
-def view(node, *names, commit=9):
+def view(node, *names, commit=9, folded=0):
     machine = object.__new__(Partition)
     machine.event_ids = EventIds()
     window = machine.event_ids.window
@@ -28,7 +28,7 @@ def view(node, *names, commit=9):
         packed = pack_ids(hash_id(name), [0])
         window.fold(index=2 + at, log_time_ms=1, offset=at, packed=packed)
     core = SimpleNamespace(commit_index=commit)
-    return Evidence(node, 1, GROUP, core, SimpleNamespace(machine=machine))
+    return Evidence(node, 1, GROUP, core, SimpleNamespace(machine=machine, folded=folded))
 
 
 def test_replicas_that_know_different_ids_at_one_entry_are_seen():
@@ -39,6 +39,16 @@ def test_replicas_that_know_different_ids_at_one_entry_are_seen():
     assert len(list(checker.step([view("e", b"1", b"3")]))) == 1
     assert list(checker.step([view("f", b"9", commit=1)])) == []
     assert len(list(checker.step([view("f", b"9", commit=2)]))) == 1
+
+
+def test_a_replica_that_did_not_fold_the_ids_of_an_entry_is_seen():
+    checker = EventIdsEqual()
+    list(checker.step([view("a", b"1", b"2", folded=3)]))
+
+    assert list(checker.step([view("b", b"1", folded=2)])) == []
+    assert list(checker.step([view("b", b"1", folded=3, commit=2)])) == []
+    (line,) = checker.step([view("b", b"1", folded=3)])
+    assert "b folded up to 3, but not the event ids of entry 3" in line
 
 
 @pytest.mark.parametrize(

@@ -282,8 +282,25 @@ class PartitionConsumer:
         else:
             topic.topic = self._client.topic
         request = FetchRequest(FETCH_WAIT_MS, 1, [topic])
+        now = asyncio.get_running_loop().time
+        asked_s = now()
         response: FetchResponse = await connection.ask(ApiKey.FETCH, version, request)
+        self._note_wait(response, now() - asked_s)
         return response
+
+    def _note_wait(self, response: FetchResponse, took_s: float) -> None:
+        """Note whether an answer with records was late; none below the watermark is odd."""
+        history = self._client.history
+        for data in response.responses[0].partitions if response.responses else ():
+            if data.error_code != ErrorCode.NONE:
+                continue
+            if any(data.records):
+                history.note_fetch(is_late=took_s >= FETCH_WAIT_MS / 1000.0)
+            elif data.high_watermark > self.position:
+                history.oddities.append(
+                    f"{self._client.name}: no records at {self._partition}:{self.position}, below "
+                    f"the high watermark {data.high_watermark} of the same answer"
+                )
 
     def _take(self, response: FetchResponse) -> None:
         self._client.check(response.error_code)

@@ -145,6 +145,12 @@ class History:
     """Answers that no client should ever get; each is a violation."""
     answers: dict[str, int] = field(default_factory=dict)
     """How often each error came, by name."""
+    is_calm: bool = False
+    """Whether no faults strike in the run."""
+    fetches: int = 0
+    """How many had records in their answer."""
+    late_fetches: int = 0
+    """How many of those were answered when their time was over."""
     consumed: list[checking.Operation] = field(default_factory=list)
     """What readers did, in order: seeks, polls, ends of logs asked for."""
     offsets: list[OffsetNote] = field(default_factory=list)
@@ -169,6 +175,11 @@ class History:
     def note_answer(self, name: str) -> None:
         """Count an answer other than success."""
         self.answers[name] = self.answers.get(name, 0) + 1
+
+    def note_fetch(self, *, is_late: bool) -> None:
+        """Count an answer with records."""
+        self.fetches += 1
+        self.late_fetches += is_late
 
     def note_batch(self, batch: Sequence[SentRecord], now_s: float) -> None:
         """Take in a batch that is about to be sent."""

@@ -5,12 +5,14 @@
 
 from trimaran.sim.checkers.acknowledged_never_lost import AcknowledgedNeverLost
 from trimaran.sim.checkers.answers_are_true import AnswersAreTrue
+from trimaran.sim.checkers.answers_expected import AnswersExpected
 from trimaran.sim.checkers.checker import Checker, Evidence, Eyes, evidence_of
 from trimaran.sim.checkers.commit_and_term_monotone import CommitAndTermMonotone
 from trimaran.sim.checkers.committed_offsets_kept import CommittedOffsetsKept
 from trimaran.sim.checkers.compaction import Compaction
 from trimaran.sim.checkers.damaged_never_votes import DamagedNeverVotes
 from trimaran.sim.checkers.event_ids_equal import EventIdsEqual
+from trimaran.sim.checkers.fetches_woken import FetchesWoken
 from trimaran.sim.checkers.group_generations_rise import GroupGenerationsRise
 from trimaran.sim.checkers.group_tables_equal import GroupTablesEqual
 from trimaran.sim.checkers.history_without_anomaly import HistoryWithoutAnomaly
@@ -18,6 +20,7 @@ from trimaran.sim.checkers.leader_completeness import LeaderCompleteness
 from trimaran.sim.checkers.log_matching import LogMatching
 from trimaran.sim.checkers.log_start_monotone import LogStartMonotone
 from trimaran.sim.checkers.match_is_true import MatchIsTrue
+from trimaran.sim.checkers.metadata_equal import MetadataEqual
 from trimaran.sim.checkers.offsets_follow import OffsetsFollow
 from trimaran.sim.checkers.one_committed_value import OneCommittedValue
 from trimaran.sim.checkers.one_leader_per_term import OneLeaderPerTerm
@@ -43,6 +46,7 @@ ALL: tuple[type[Checker], ...] = (
     ProducerStateEqual,
     EventIdsEqual,
     GroupTablesEqual,
+    MetadataEqual,
     LogStartMonotone,
     DamagedNeverVotes,
     AcknowledgedNeverLost,
@@ -60,12 +64,15 @@ ALL: tuple[type[Checker], ...] = (
     SyncedIsDurable,
     PowerCutLosesNothing,
     AnswersAreTrue,
+    AnswersExpected,
+    FetchesWoken,
 )
 
 __all__ = [
     "ALL",
     "AcknowledgedNeverLost",
     "AnswersAreTrue",
+    "AnswersExpected",
     "Checker",
     "CommitAndTermMonotone",
     "CommittedOffsetsKept",
@@ -74,6 +81,7 @@ __all__ = [
     "EventIdsEqual",
     "Evidence",
     "Eyes",
+    "FetchesWoken",
     "GroupGenerationsRise",
     "GroupTablesEqual",
     "HistoryWithoutAnomaly",
@@ -81,6 +89,7 @@ __all__ = [
     "LogMatching",
     "LogStartMonotone",
     "MatchIsTrue",
+    "MetadataEqual",
     "OffsetsFollow",
     "OneCommittedValue",
     "OneLeaderPerTerm",

@@ -44,6 +44,10 @@ class Core(Protocol):
         """How far the log is known to be committed."""
 
     @property
+    def synced_index(self) -> Index:
+        """How far the log is known to be on its own disk."""
+
+    @property
     def log(self) -> RaftLog:
         """The entries in memory."""
 

@@ -13,7 +13,7 @@ _Key = tuple[str, int, GroupId, Term, NodeId, int]
 
 
 class MatchIsTrue(Checker):
-    """Remembers the match index of every follower, and compares it with the follower's log."""
+    """Remembers the match index of every follower, and compares it with what that has synced."""
 
     sees_all = True
 
@@ -48,6 +48,6 @@ class MatchIsTrue(Checker):
             self._matches[key] = progress.match
             if follower is None or follower.core.term != term:
                 continue
-            last = follower.core.log.last_index
+            last = follower.core.synced_index
             if progress.match > last:
-                yield f"{where} is {progress.match}, the log there ends at {last}"
+                yield f"{where} is {progress.match}, synced there is {last}"
