@@ -348,8 +348,11 @@ class SeedRun:
             if any(failure.exception is error for error in ended_by):
                 continue  # the process ended of it, and is judged below
             self._violation(f"uncaught in {failure.process}: {_described(failure)}")
+        failed_syncs = {
+            node.name: node.disk.counts.get("failed sync", 0) for node in self.cluster.nodes
+        }
         for ended in self.cluster.failures:
-            if not self._ended_rightly(ended):
+            if not self._ended_rightly(ended, failed_syncs):
                 kind = "liveness: " if self._is_damaged(ended.node) else ""
                 what = f"{ended.error!r} {_place(ended.error)}"
                 self._violation(f"{kind}{ended.node} ended by itself at {ended.at_s:.3f} s: {what}")
@@ -357,13 +360,20 @@ class SeedRun:
             if not self._is_damaged(name):
                 self._violation(f"{name} found damage on a disk that never lied: {line}")
 
-    def _ended_rightly(self, ended: NodeFailure) -> bool:
-        """A failed sync ends a process; a full disk only keeps one from starting (D11)."""
+    def _ended_rightly(self, ended: NodeFailure, failed_syncs: dict[str, int]) -> bool:
+        """A failed sync ends a process; a full disk only keeps one from starting (D11).
+
+        `failed_syncs` of each node that have ended none yet: each excuses one end, of that node.
+        """
         if self._is_damaged(ended.node) and isinstance(ended.error, StorageError):
             return True
         if isinstance(ended.error, DiskFullError):
             return ended.at_start
-        return "failed sync" in self.faults.counts and isinstance(ended.error, StorageError)
+        is_of_sync = isinstance(ended.error, StorageError) and "sync failed" in str(ended.error)
+        if is_of_sync and failed_syncs[ended.node] > 0:
+            failed_syncs[ended.node] -= 1
+            return True
+        return False
 
     def _is_damaged(self, name: str) -> bool:
         """Whether this is the node whose disk lied: it may stop, but it may not lie."""
