@@ -9,6 +9,7 @@ Does not: draw faults (`faults`), or judge (`checkers`).
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from random import Random
 
 from trimaran.broker.node import Broker
@@ -138,8 +139,8 @@ class SimCluster:
         """What stores found damaged at their start."""
         self.damaged_names: dict[str, str] = {}
         """The first such finding of each machine, by its name."""
-        self.blocking_calls: list[str] = []
-        """Disk calls on the event loop of dead processes."""
+        self._blocking_calls: list[str] = []
+        """Of processes that are dead."""
         self.forced_recovery = False
         """Whether nodes that start accept the loss of a majority."""
         self.started_s = loop.now_s
@@ -245,6 +246,11 @@ class SimCluster:
         node.refused_starts = 0
         files = SimFiles(node.disk, who=f"{node.name}/format")
         format_store(files, self._identity(node), joins=True)
+
+    def blocking_calls(self) -> list[str]:
+        """Return the disk calls that processes made on their event loop, once they had started."""
+        living = [node.files.blocked_calls for node in self.nodes if node.files is not None]
+        return [*self._blocking_calls, *chain.from_iterable(living)]
 
     def views(self) -> Iterator[ReplicaView]:
         """Yield every replica of every living process."""
@@ -373,7 +379,7 @@ class SimCluster:
 
     def _forget(self, node: SimNode) -> None:
         if node.files is not None:
-            self.blocking_calls += node.files.blocked_calls
+            self._blocking_calls += node.files.blocked_calls
         node.broker = None
         node.files = None
         node.stopping = False

@@ -449,7 +449,7 @@ class SeedRun:
             faults=dict(self.faults.counts),
             counts=self._counts(leaders.change_count),
             answers=dict(history.answers),
-            blocking_calls=tuple(self.cluster.blocking_calls),
+            blocking_calls=tuple(self.cluster.blocking_calls()),
             damage=len(self.cluster.damage),
             trace=tuple(self.log.tail(trace_lines)) if self.violations else (),
         )
