@@ -1,7 +1,8 @@
-"""A process may end by itself for few reasons; each must have happened on its own node."""
+"""What is judged of processes: why they ended, and that their event loops wait for no disk."""
 
 import pytest
 
+from trimaran.broker.node import Broker
 from trimaran.errors import CorruptionError, StorageError
 from trimaran.sim.cluster import NodeFailure
 from trimaran.sim.report import RunOptions
@@ -44,3 +45,22 @@ def test_a_failed_sync_excuses_no_end_of_another_node():
 )
 def test_a_failed_sync_excuses_no_other_error(error):
     assert judged((2, error), failed_syncs={2: 1}) == ["node-2"]
+
+
+def test_a_disk_call_on_the_event_loop_is_a_violation_of_living_nodes_too(monkeypatch):
+    run = SeedRun(RunOptions(seed=1, seconds=1, kinds=()))
+    serve = Broker.run_until_failed
+
+    async def look_first(broker):
+        node = next(node for node in run.cluster.nodes if node.broker is broker)
+        if node.name == "node-2":
+            node.files.exists("journal")
+        await serve(broker)
+
+    monkeypatch.setattr(Broker, "run_until_failed", look_first)
+    report = run.execute(trace_lines=10)
+    run.loop.close()
+
+    line = "disk call on an event loop, which waits for it: exists journal"
+    assert report.violations == (line,)
+    assert report.blocking_calls == ("exists journal",)

@@ -356,6 +356,8 @@ class SeedRun:
                 kind = "liveness: " if self._is_damaged(ended.node) else ""
                 what = f"{ended.error!r} {_place(ended.error)}"
                 self._violation(f"{kind}{ended.node} ended by itself at {ended.at_s:.3f} s: {what}")
+        for call in self.cluster.blocking_calls():
+            self._violation(f"disk call on an event loop, which waits for it: {call}")
         for name, line in self.cluster.damaged_names.items():
             if not self._is_damaged(name):
                 self._violation(f"{name} found damage on a disk that never lied: {line}")
