@@ -38,10 +38,8 @@ def test_fetches_that_wait_their_time_out_are_seen_where_nothing_else_delays_the
     assert line.startswith("3 of 20 fetches")
 
 
-@pytest.mark.parametrize(
-    "code", [ErrorCode.UNKNOWN_SERVER_ERROR, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER]
-)
-def test_a_node_that_tells_producers_a_wrong_error_is_noticed(monkeypatch, code):
+def lie_to_producers(monkeypatch, code):
+    """Let nodes tell producers one time in ten that it went wrong when it did not."""
     respond = produce._partition_response
     chance = Random(1)
 
@@ -52,9 +50,36 @@ def test_a_node_that_tells_producers_a_wrong_error_is_noticed(monkeypatch, code)
         return answer
 
     monkeypatch.setattr(produce, "_partition_response", lie)
+
+
+@pytest.mark.parametrize(
+    "code", [ErrorCode.UNKNOWN_SERVER_ERROR, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER]
+)
+def test_a_node_that_tells_producers_a_wrong_error_is_noticed(monkeypatch, code):
+    lie_to_producers(monkeypatch, code)
+
     report = run_seed(1, seconds=2, kinds=())
 
     assert any(f"AnswersExpected: clients were told {code.name}" in x for x in report.violations)
+
+
+def test_a_batch_that_was_spoilt_on_its_way_is_refused():
+    report = run_seed(1, seconds=8, kinds=())
+
+    assert report.violations == ()
+    assert report.counts["refused record"] == report.refused > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "noticed"),
+    [(8, "RefusedNeverRead: "), (2, "CORRUPT_MESSAGE to an idempotent producer")],
+)
+def test_a_sound_batch_that_is_refused_and_stored_is_noticed(monkeypatch, seconds, noticed):
+    lie_to_producers(monkeypatch, ErrorCode.CORRUPT_MESSAGE)
+
+    report = run_seed(1, seconds=seconds, kinds=())
+
+    assert any(noticed in line for line in report.violations)
 
 
 def test_a_wake_that_no_parked_fetch_gets_is_noticed(monkeypatch):

@@ -3,9 +3,9 @@
 An idempotent producer has up to five batches under way to each partition and sends all of them
 again, in order, when one fails: what every Kafka client does; at times it hangs up before the
 answer. A plain producer sends one at a time and never again; it takes a new name with each
-connection, because only within one does TCP keep the order. With acks=1 or 0 nothing is promised:
-such records end as UNKNOWN. A consumer reads a partition from its start and goes on where it
-stopped.
+connection, because only within one does TCP keep the order; now and then a bit of a batch flips on
+its way. With acks=1 or 0 nothing is promised: such records end as UNKNOWN. A consumer reads a
+partition from its start and goes on where it stopped.
 
 Does not: judge what it sees (`checkers` do).
 """
@@ -42,6 +42,8 @@ from trimaran.sim.kafka import REQUEST_TIMEOUT_S, KafkaClient, KafkaConnection, 
 INFLIGHT_MAX = 5
 IMPATIENT = 0.04
 """Share of an idempotent producer's turns after which it hangs up and sends again."""
+SPOILT_EVERY = 12
+"""A bit of each so many-th batch of a plain producer flips on its way: that one must be refused."""
 BACK_OFF_S = (0.02, 0.2)
 RECORDS_MAX = 20
 VALUE_BYTES_MAX = 400
@@ -66,6 +68,8 @@ _DEFINITE = (
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
 )
 """Errors that promise that nothing was stored."""
+_NEVER = (ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.CORRUPT_MESSAGE)
+"""Errors of which an idempotent producer of ours gives no cause."""
 
 
 class PartitionProducer:
@@ -100,6 +104,8 @@ class PartitionProducer:
         self._connection_count = 0
         self._inflight: deque[list[SentRecord]] = deque()
         self._count = 0
+        self._batch_count = 0
+        """Of a plain producer: how many it has sent."""
         self._stopping = False
         self.last: SentRecord | None = None
         """The newest record of the newest settled batch that was acked."""
@@ -188,6 +194,10 @@ class PartitionProducer:
             producer_epoch=self.producer_epoch,
             base_sequence=batch[0].number if self._idempotent else -1,
         )
+        if not self._idempotent:
+            self._batch_count += 1
+            if self._batch_count % SPOILT_EVERY == 0:
+                data[-1] ^= 1
         partition = PartitionProduceData(self._partition, memoryview(data))
         request = ProduceRequest(
             None, self._acks, 2000, [TopicProduceData(self._client.topic, [partition])]
@@ -214,8 +224,9 @@ class PartitionProducer:
             return
         if answer.error_code in _DEFINITE and not self._idempotent:
             self._give_up(Outcome.REFUSED)
-        if answer.error_code == ErrorCode.INVALID_PRODUCER_EPOCH:
-            history.oddities.append(f"{self._client.name}: INVALID_PRODUCER_EPOCH")
+        if answer.error_code in _NEVER and self._idempotent:
+            name = ErrorCode(answer.error_code).name
+            history.oddities.append(f"{self._client.name}: {name} to an idempotent producer")
         self._client.check(answer.error_code)
 
     def _note_success(self, base_offset: int, node: str) -> None:

@@ -28,6 +28,7 @@ EXPECTED_COUNTS = (
     "reset connection",
     "resent piece",
     "tail stretch",
+    "refused record",
     "install",
     "repair",
     "readmission",

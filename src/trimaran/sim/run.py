@@ -419,6 +419,7 @@ class SeedRun:
             "compacted segment": sum(
                 item.segment_count for item in self.checkers if isinstance(item, Compaction)
             ),
+            "refused record": self.history.count(Outcome.REFUSED),
             "tail stretch": sum(tail.stretches for tail in self.crowd.tails),
         }
         counts |= {name: count for name, count in disks.items() if name not in faults}

@@ -16,12 +16,14 @@ CALM = (
     "NOT_LEADER_OR_FOLLOWER",
     "UNKNOWN_TOPIC_OR_PARTITION",
     "OFFSET_OUT_OF_RANGE",
+    "CORRUPT_MESSAGE",
     "NOT_COORDINATOR",
     "REBALANCE_IN_PROGRESS",
     "UNKNOWN_MEMBER_ID",
 )
 """What may be told at any time: a node stops in order, topics come and go, a log's start moves on
-under its reader (who reads elsewhere notes that as odd), and members of groups vanish."""
+under its reader, plain producers spoil a batch now and then (who gives no cause for one of these
+two notes it as odd), and members of groups vanish."""
 IN_TROUBLE = (
     "TimeoutError",
     "OSError",
