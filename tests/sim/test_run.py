@@ -201,6 +201,7 @@ def test_a_majority_that_makes_no_progress_is_noticed():
         return majority
 
     run.faults.narrow = cut_instead
+    run.history.is_calm = False
     report = run.execute(trace_lines=10)
     run.loop.close()
 
