@@ -145,3 +145,12 @@ def test_a_line_that_is_no_header_is_refused(visit):
     expect(page.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
     headers.fill("trace: 1\n\nsource: test")
     expect(page.get_by_role("button", name="Publish", exact=True)).to_be_enabled()
+
+
+def test_the_id_that_is_shown_is_the_one_that_is_sent(visit):
+    page = visit("/topics/payments?tab=publish")
+    shown = page.get_by_role("textbox", name="Event id of the next one").input_value()
+    page.get_by_role("button", name="Publish", exact=True).click()
+    expect(page.locator('[data-outcome="stored"]')).to_contain_text(shown)
+    last = page.get_by_role("textbox", name="Event id of the last one sent")
+    expect(last).to_have_value(shown)

@@ -27,8 +27,9 @@ export function Publish({ topic }: { topic: TopicAnswer }) {
   const notJson = encoding === "json" && !isJson(value);
   const notHeader = lines(headers).find((line) => !HEADER.test(line));
   const wrong = notJson || notHeader !== undefined;
-  // A typed id is used once; the next event is another one, unless it is sent as the same.
-  const nextId = (): string => (topic.dedup && (!isTyped || id === "") ? freshId() : id);
+  const isUnused = isTyped || !isTried;
+  // An id is used once; the next event is another one, unless it is sent as the same.
+  const nextId = (): string => (topic.dedup && (!isUnused || id === "") ? freshId() : id);
   const publish = (eventId: string) =>
     run(async () => {
       // Known before it is sent: without an answer, only this id tells whether it was stored.
@@ -64,13 +65,13 @@ export function Publish({ topic }: { topic: TopicAnswer }) {
           <div className="form-row">
             <label className="field grow"><span>Headers, a line each: name: value</span>
               <textarea className="input" rows={2} value={headers} onChange={(event) => setHeaders(event.target.value)} spellCheck={false} />
-              {notHeader !== undefined && <span className="bad" role="alert">no header: “{notHeader}”; expected a name, a colon, a value</span>}
+              {notHeader !== undefined && <small className="bad" role="alert">no header: “{notHeader}”; expected a name, a colon, a value</small>}
             </label>
             <label className="field"><span>Partition</span>
               <input className="input partition" type="number" min={0} max={topic.partitions - 1} value={partition} onChange={(event) => setPartition(event.target.value)} placeholder="any" />
             </label>
           </div>
-          <label className="field"><span>{!topic.dedup ? "Event id (only a header: this topic does not store ids once)" : isTyped || !isTried ? "Event id of the next one" : "Event id of the last one sent"}</span>
+          <label className="field"><span>{!topic.dedup ? "Event id (only a header: this topic does not store ids once)" : isUnused ? "Event id of the next one" : "Event id of the last one sent"}</span>
             <input className="input mono" value={id} onChange={(event) => { setId(event.target.value); setIsTyped(true); }} maxLength={256} />
           </label>
           <div className="row wrap">
@@ -85,7 +86,7 @@ export function Publish({ topic }: { topic: TopicAnswer }) {
       </Panel>
       <Panel title="What became of them" className="half" flush>
         {sent.length === 0 ? (
-          <Empty title="Nothing sent from this page yet" command={`trimaran produce ${topic.name} --key UA1 < event.json`}>The same from a terminal:</Empty>
+          <Empty title={isTried ? "No answer yet" : "Nothing sent from this page yet"} command={`trimaran produce ${topic.name} --key UA1 < event.json`}>The same from a terminal:</Empty>
         ) : (
           <ul className="sent">
             {sent.map(({ row, took, at }, number) => (
