@@ -123,7 +123,7 @@ def test_bootstrap_without_a_port_ends_with_exit_code_2(
     assert "expected HOST:PORT, found 'localhost'" in capsys.readouterr().err
 
 
-def row(rate: float, p99_ms: float) -> Row:
+def row(rate: float, p99_ms: float, *, seconds: float | None = 60.0) -> Row:
     disk = DiskFigures(fdatasync_p50_ms=0.1, fdatasync_p99_ms=0.2, sequential_mb_per_s=1_000.0)
     latency = Percentiles(
         count=1, mean_ms=1.0, p50_ms=1.0, p95_ms=1.0, p99_ms=p99_ms, p999_ms=9.0, max_ms=9.0
@@ -132,7 +132,7 @@ def row(rate: float, p99_ms: float) -> Row:
         scenario="W1", target="3 nodes", load="some", offered_per_s=rate, answered_per_s=rate,
         mb_per_s=1.0, failed={}, unanswered=0, latency=latency, batch_latency=None,
         batch_events_mean=1.0, client_cores=0.1, queue_full=0, nodes=[], disk_before=disk,
-        disk_after=disk, median=True,
+        disk_after=disk, median=True, seconds=seconds,
     )  # fmt: skip
 
 
@@ -153,6 +153,27 @@ def test_comparison_shows_how_much_each_figure_changed(
     said = capsys.readouterr().out
     assert "1,000 > 1,500 (1.50)" in said
     assert "10.00 > 5.00 (0.50)" in said
+
+
+@pytest.mark.parametrize(
+    ("old_s", "new_s", "shown"),
+    [(60.0, 60.0, "60"), (60.0, 20.0, "60 > 20!"), (None, 60.0, "? > 60!"), (None, None, "?")],
+)
+def test_comparison_says_how_long_each_run_was_measured(
+    old_s: float | None,
+    new_s: float | None,
+    shown: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old = written(tmp_path / "old.json", [row(1_000, 10.0, seconds=old_s)])
+    new = written(tmp_path / "new.json", [row(1_500, 5.0, seconds=new_s)])
+
+    assert main.run(["--compare", old, new]) == 0
+
+    said = capsys.readouterr().out
+    assert f"│ {shown} " in " ".join(said.split())
+    assert ("of different length" in said) == ("!" in shown)
 
 
 def test_comparison_of_what_is_no_result_file_ends_with_exit_code_2(

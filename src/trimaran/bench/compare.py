@@ -1,7 +1,8 @@
 """Two result files side by side: the median run of each load, and the second by the first.
 
 Loads are matched by scenario, target and their words. Below 5 % a difference of single runs on a
-shared machine is noise, so changes are shown and not judged.
+shared machine is noise, so changes are shown and not judged. Runs of different length are compared
+and marked: a longer one meets more of what is rare.
 Does not: measure.
 """
 
@@ -24,6 +25,7 @@ FIGURES: Mapping[str, Figure] = {
     "client cores": lambda row: row.client_cores,
     "node cores": lambda row: sum(node.cpu_cores for node in row.nodes) or None,
 }
+DIFFERENT = "!"
 Loads = dict[tuple[str, str, str], Row]
 
 
@@ -36,12 +38,14 @@ def show_comparison(old: Path, new: Path, console: Console) -> None:
     table = Table(title="median runs, old > new (new by old)")
     for name in ("scenario", "target", "load"):
         table.add_column(name, overflow="fold")
-    for name in FIGURES:
+    for name in ("seconds", *FIGURES):
         table.add_column(name, justify="right")
-    for key in common:
-        table.add_row(
-            *key, *(_change(read(before[key]), read(after[key])) for read in FIGURES.values())
-        )
+    lengths = [_lengths(before[key].seconds, after[key].seconds) for key in common]
+    for key, length in zip(common, lengths, strict=True):
+        figures = (_change(read(before[key]), read(after[key])) for read in FIGURES.values())
+        table.add_row(*key, length, *figures)
+    if any(length.endswith(DIFFERENT) for length in lengths):
+        table.caption = f"{DIFFERENT} runs of different length: their tails are not comparable"
     console.print(table)
     for name, only in (
         ("old", before.keys() - after.keys()),
@@ -57,6 +61,12 @@ def _loads(path: Path) -> Loads:
     except (OSError, msgspec.MsgspecError) as error:
         raise BenchError(f"{path}: not a result file of --json ({error})") from error
     return {(row.scenario, row.target, row.load): row for row in report.rows if row.median}
+
+
+def _lengths(old_s: float | None, new_s: float | None) -> str:
+    """Return how long both were measured, marked where that differs or is not known of one."""
+    old, new = (f"{seconds:g}" if seconds is not None else "?" for seconds in (old_s, new_s))
+    return old if old == new else f"{old} > {new}{DIFFERENT}"
 
 
 def _change(old: float | None, new: float | None) -> str:

@@ -69,6 +69,7 @@ def run_once(plan: Plan, target: Target, *, repeat: int, progress: Progress) -> 
         nodes=nodes,
         disk_before=disk_before,
         disk_after=measure_disk(target.disk),
+        seconds=plan.seconds,
         repeat=repeat,
         client=plan.client.rpartition(":")[2],
         histogram=outcome.event_histogram if produced.latency is not None else "",

@@ -37,6 +37,8 @@ class Row(msgspec.Struct, kw_only=True):
     nodes: list[NodeUse]
     disk_before: DiskFigures
     disk_after: DiskFigures
+    seconds: float | None = None
+    """How long was measured; None in files of before this was kept."""
     repeat: int = 1
     median: bool = False
     """This run is the one with the median p99 (or, without latency, the median rate)."""
