@@ -23,7 +23,7 @@ from trimaran.metadata.rules import (
 )
 from trimaran.metadata.settings import parse
 from trimaran.metadata.topic_settings import check_topic_settings
-from trimaran.metadata.topology import Topic
+from trimaran.metadata.topology import Node, Topic
 
 UNSAID = -1
 """Kafka's number for "use the default"."""
@@ -78,7 +78,7 @@ def plan_topic(
 
     Raises:
         RequestError: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS,
-            INVALID_REPLICATION_FACTOR, INVALID_CONFIG.
+            INVALID_REPLICATION_FACTOR, INVALID_CONFIG; REQUEST_TIMED_OUT as `place`.
     """
     defaults = topic_defaults(broker)
     replicas = defaults.replication_factor if replication_factor == UNSAID else replication_factor
@@ -103,7 +103,7 @@ def plan_assigned_topic(
         RequestError: as `plan_topic`, and INVALID_REPLICA_ASSIGNMENT.
     """
     check_new_name(broker, name)
-    known = [node.node_id for node in broker.image.nodes]
+    known = [node.node_id for node in _known_nodes(broker)]
     replicas = len(assignments[0]) if assignments else 0
     check_assignments(assignments, known, replication_factor=replicas)
     check_topic_settings(settings, replication_factor=replicas)
@@ -144,15 +144,34 @@ def place(
     """Return replicas for new partitions, spread over the nodes as they are loaded now.
 
     Raises:
-        RequestError: INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR.
+        RequestError: INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR; REQUEST_TIMED_OUT while this
+            node knows of no nodes.
     """
-    image = broker.image
     live = [node.node_id for node in broker.live_nodes()]
     return place_partitions(
-        node_loads(image.nodes, image.topics, live=live),
+        node_loads(_known_nodes(broker), broker.image.topics, live=live),
         partition_count=partition_count,
         replication_factor=replication_factor,
     )
+
+
+def _known_nodes(broker: Broker) -> Sequence[Node]:
+    """Return the nodes that have registered.
+
+    One that knows of none, not even of itself, has not caught up with the metadata (its disk may be
+    new): what it would find wrong with a request may be right, and clients give up where they are
+    told so.
+
+    Raises:
+        RequestError: REQUEST_TIMED_OUT.
+    """
+    nodes = broker.image.nodes
+    if not nodes:
+        raise RequestError(
+            ErrorCode.REQUEST_TIMED_OUT,
+            "this node has not caught up with the cluster's metadata: ask again, or another node",
+        )
+    return nodes
 
 
 async def run_command(broker: Broker, command: Command) -> Change:

@@ -98,6 +98,28 @@ async def test_creation_waits_for_nodes_no_longer_than_the_client_does(
     assert codes == [ErrorCode.INVALID_REPLICATION_FACTOR, ErrorCode.NONE]
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"assignments": [CreatableReplicaAssignment(partition_index=0, broker_ids=[1, 2])]}],
+)
+async def test_a_node_that_knows_of_no_nodes_does_not_say_that_the_request_is_wrong(
+    broker, client, clock, settle, asked
+):
+    """Its disk is new, and the metadata not there yet: clients take the refusal as final."""
+    broker.image = image.Image()
+    request = CreateTopicsRequest(
+        topics=[CreatableTopic(name="flights", **asked)], timeout_ms=2_000
+    )
+    call = client.send(ApiKey.CREATE_TOPICS, 7, request)
+    await settle()
+    clock.advance(2.1)
+    await settle(lambda: client.has_answered(call))
+
+    (result,) = client.answer_of(call).topics
+    assert result.error_code == ErrorCode.REQUEST_TIMED_OUT
+    assert "has not caught up" in result.error_message
+
+
 async def test_more_replicas_than_the_cluster_will_ever_have_are_refused_at_once(broker, client):
     (result,) = await create(client, CreatableTopic(name="flights", replication_factor=4))
 
