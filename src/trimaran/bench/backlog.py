@@ -49,17 +49,29 @@ def measure_backlog(target: Target, plan: Plan, *, megabytes: float, progress: P
     latency_alone, latency_beside = combine(alone).latency, combine(produced).latency
     assert latency_alone is not None
     assert latency_beside is not None
-    megabytes_stored = stored * plan.event_bytes / 1e6
     return Drain(
         target=target.name,
         load=plan.in_words,
-        stored_mb=round(megabytes_stored, 1),
-        drain_mb_per_s=round(megabytes_stored / drained.took_s, 1),
-        drain_beside_mb_per_s=round(megabytes_stored / beside.took_s, 1),
+        stored_mb=round(stored * plan.event_bytes / 1e6, 1),
+        drain_mb_per_s=drain_rate(drained, stored=stored, event_bytes=plan.event_bytes),
+        drain_beside_mb_per_s=drain_rate(beside, stored=stored, event_bytes=plan.event_bytes),
         alone=latency_alone,
         beside=latency_beside,
         disk_before=disk,
     )
+
+
+def drain_rate(read: Outcome, *, stored: int, event_bytes: int) -> float:
+    """Return the MB/s (10**6 bytes of values) at which all `stored` events were read.
+
+    Raises:
+        BenchError: not all of them were.
+    """
+    if read.answered < stored:
+        raise BenchError(
+            f"the drain did not end: {read.answered} of {stored} events in {DRAIN_S_MAX:g} s"
+        )
+    return round(stored * event_bytes / 1e6 / read.took_s, 1)
 
 
 def _fill(target: Target, topic: str, plan: Plan, events: int, progress: Progress) -> int:

@@ -154,10 +154,10 @@ def silent_figures(kills: Sequence[Kill]) -> list[tuple[str, list[float]]]:
 
 
 def source_hash() -> str:
-    """Return the SHA-256 over all Python files of the package, names and contents."""
+    """Return the SHA-256 over all Python and C files of the package, names and contents."""
     root = Path(trimaran.__file__).parent
     whole = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.c")]):
         whole.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return whole.hexdigest()
 

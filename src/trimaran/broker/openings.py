@@ -12,9 +12,9 @@ Does not: judge, stamp or propose: the partition does, with the batch as it is t
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from trimaran.broker.keyed_batches import has_keys_at_once, require_keys
+from trimaran.broker.pending import PendingAppend
 from trimaran.broker.ports import Lane, Workers
 from trimaran.errors import ErrorCode, RequestError, TrimaranError
 from trimaran.ids import Offset
@@ -34,29 +34,6 @@ CODECS = {
     "zstd": Codec.ZSTD,
 }
 """By the words of compression.type; `producer` is none of them."""
-
-
-class Outcome(Protocol):
-    """A batch that was appended (`broker.api.Pending`)."""
-
-    @property
-    def base_offset(self) -> Offset:
-        """Offset of the first event."""
-
-    @property
-    def log_append_time_ms(self) -> int:
-        """-1 unless the topic stamps LogAppendTime."""
-
-    @property
-    def done(self) -> bool:
-        """Whether `error` is final."""
-
-    @property
-    def error(self) -> ErrorCode | None:
-        """None: stored as asked."""
-
-    def on_done(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once `done` turns true."""
 
 
 def opening_of(batch: Payload, header: BatchHeader, settings: TopicSettings) -> "Opening | None":
@@ -130,7 +107,7 @@ class LaterAppend:
         assert self._callback is None
         self._callback = callback
 
-    def settle(self, outcome: Outcome) -> None:
+    def settle(self, outcome: PendingAppend) -> None:
         """Take over what became of the append."""
         self.base_offset = outcome.base_offset
         self.log_append_time_ms = outcome.log_append_time_ms
@@ -169,7 +146,9 @@ class Openings:
 
     __slots__ = ("_append", "_queue", "_size", "_workers")
 
-    def __init__(self, *, workers: Workers, append: Callable[[memoryview, int], Outcome]) -> None:
+    def __init__(
+        self, *, workers: Workers, append: Callable[[memoryview, int], PendingAppend]
+    ) -> None:
         """`append` puts a batch (batch, acks) into the partition as it is."""
         self._workers = workers
         self._append = append

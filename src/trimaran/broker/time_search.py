@@ -118,7 +118,7 @@ class _FirstInMemory:
 
     def __init__(self, entries: Sequence[Entry], search: SearchBatch, timestamp_ms: int) -> None:
         self._entries = entries
-        self._search = BoundedSearch(search, IN_MEMORY)
+        self._search = BoundedSearch(search)
         self._timestamp_ms = timestamp_ms
 
     def run(self) -> Found:
@@ -132,7 +132,7 @@ class _FirstInMemory:
                 found = self._search.look_into(entry, self._timestamp_ms)
                 if found is not None:
                     return found
-                self._search.passed(entry)
+                self._search.passed(entry, IN_MEMORY)
         return None
 
 
@@ -144,7 +144,7 @@ class _LatestInMemory:
     def __init__(self, entries: Sequence[Entry], search: SearchBatch, found: Found) -> None:
         """`found` is what to exceed."""
         self._entries = sorted(entries, key=lambda entry: -batch_max_timestamp(entry))
-        self._search = BoundedSearch(search, IN_MEMORY)
+        self._search = BoundedSearch(search)
         self._found = found
 
     def run(self) -> Found:
@@ -160,5 +160,5 @@ class _LatestInMemory:
             found = self._search.look_into(entry, None)
             if found is not None and (best is None or found[1] > best[1]):
                 best = found
-            self._search.passed(entry)
+            self._search.passed(entry, IN_MEMORY)
         return best

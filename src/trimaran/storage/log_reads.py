@@ -184,12 +184,10 @@ class BoundedSearch:
     the end of the log, past everything that it asked for.
     """
 
-    __slots__ = ("_effort", "_passed_ns", "_search", "_where")
+    __slots__ = ("_effort", "_passed_ns", "_search")
 
-    def __init__(self, search: SearchBatch, where: str) -> None:
-        """`where` names what is searched, in the refusal."""
+    def __init__(self, search: SearchBatch) -> None:
         self._search = search
-        self._where = where
         self._effort = Effort()
         self._passed_ns = 0
 
@@ -202,8 +200,8 @@ class BoundedSearch:
             return None
         return None if found is None else (Offset(found[0]), found[1])
 
-    def passed(self, entry: Entry) -> None:
-        """Count an entry in which the search did not end.
+    def passed(self, entry: Entry, where: str) -> None:
+        """Count an entry in which the search did not end; `where` names its place in a refusal.
 
         Raises:
             RequestError: OFFSET_NOT_AVAILABLE, it may not go on.
@@ -213,7 +211,7 @@ class BoundedSearch:
         if spent_ns > SEARCH_NS_MAX:
             raise RequestError(
                 ErrorCode.OFFSET_NOT_AVAILABLE,
-                f"{self._where}: a search by time has read up to entry {entry.index}, "
+                f"{where}: a search by time has read up to entry {entry.index}, "
                 f"{self._effort.records} records of batches whose headers promise later ones",
             )
 
@@ -239,7 +237,7 @@ class FindTime(LogRead):
     ) -> None:
         """Look for `timestamp_ms` from `start_offset` on; `search` looks into one batch."""
         super().__init__(files, segments)
-        self._search = BoundedSearch(search, segments[0].path if segments else "no segments")
+        self._search = BoundedSearch(search)
         self._timestamp_ms = timestamp_ms
         self._start_offset = start_offset
 
@@ -272,7 +270,7 @@ class FindTime(LogRead):
                 found = self._first_in(entry)
                 if found is not None:
                     return found
-                self._search.passed(entry)
+                self._search.passed(entry, segment.path)
         return None
 
     def _may_hold(self, row: Row) -> bool:
@@ -305,7 +303,7 @@ class FindLatest(LogRead):
     ) -> None:
         """Look from `start` on; `search` looks into one batch."""
         super().__init__(files, segments)
-        self._search = BoundedSearch(search, segments[0].path if segments else "no segments")
+        self._search = BoundedSearch(search)
         self._start_offset = start
 
     def run(self) -> tuple[Offset, int] | None:
@@ -345,7 +343,7 @@ class FindLatest(LogRead):
             for entry in entries:
                 if batch_max_timestamp(entry) > (NO_TIMESTAMP if best is None else best[1]):
                     best = _later(best, self._search.look_into(entry, None))
-                self._search.passed(entry)
+                self._search.passed(entry, segment.path)
         return best
 
 
