@@ -63,6 +63,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 INTERRUPTED = """
 import os, signal
 from trimaran.testing import Cluster
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 cluster = Cluster(nodes=1)
 print(cluster.directory, flush=True)
 cluster._local.stop_all = lambda: os.kill(os.getpid(), signal.SIGINT)
