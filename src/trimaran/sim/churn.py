@@ -1,9 +1,10 @@
-"""A client that creates topics, writes to them, reads them back and deletes them, over and over.
+"""A client that creates topics, writes, reads, lets some grow and deletes them, over and over.
 
 Held to be true: a topic created under a name that was used before has a new id; it holds what was
-acked, in order and once; a deleted topic goes away and does not come back. What is not so becomes
-an oddity of the history. A request to produce names no id: one that comes late may end up in a
-later topic of that name, so records of earlier rounds are no surprise.
+acked, in order and once; a partition that was added is there and takes records as well; a deleted
+topic goes away and does not come back. What is not so becomes an oddity of the history. A request
+to produce names no id: one that comes late may end up in a later topic of that name, so records of
+earlier rounds are no surprise.
 
 Does not: touch the topic that the other clients use.
 """
@@ -16,6 +17,8 @@ from trimaran.ids import TopicId
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
     CreatableTopic,
+    CreatePartitionsRequest,
+    CreatePartitionsTopic,
     CreateTopicsRequest,
     DeleteTopicsRequest,
     DeleteTopicState,
@@ -36,6 +39,10 @@ THINK_S = 0.05
 PAUSE_S = 2.0
 TIMEOUT_MS = 2_000
 UNKNOWN = bytes(16)
+GROWS = 0.5
+"""Share of the topics that get a partition more while they live."""
+GROWN_TO = 3
+"""How many partitions such a topic then has."""
 
 
 class TopicChurn:
@@ -54,6 +61,8 @@ class TopicChurn:
         """Those whose deletion was answered with success: these never come back."""
         self.rounds = 0
         """How many topics were made, used and deleted."""
+        self.grown = 0
+        """How many of them got a partition more."""
 
     def stop(self) -> None:
         """End once the topic in hand is deleted."""
@@ -76,23 +85,31 @@ class TopicChurn:
     async def _use_one(self, client: KafkaClient, notes: History) -> None:
         topic_id = await self._eventually(client, self._create)
         client.pinned_id = topic_id
+        await self._write_and_read(client, notes, 0)
+        if client.chance.random() < GROWS:
+            await self._eventually(client, self._grow)
+            self.grown += 1
+            await self._write_and_read(client, notes, GROWN_TO - 1)
+        await self._eventually(client, self._delete)
+
+    async def _write_and_read(self, client: KafkaClient, notes: History, partition: int) -> None:
         producer = PartitionProducer(
-            client, 0, idempotent=True, think_s=THINK_S, batches_max=BATCHES
+            client, partition, idempotent=True, think_s=THINK_S, batches_max=BATCHES
         )
         await producer.run()
         records: list[ReadRecord] = []
-        consumer = PartitionConsumer(client, 0, into=records)
+        consumer = PartitionConsumer(client, partition, into=records)
         await consumer.find_end()
         await consumer.run()
-        expected = [record.value for record in notes.sent if record.outcome is Outcome.ACKED]
-        own = dict.fromkeys(record.value for record in notes.sent)
+        sent = [record for record in notes.sent if record.partition == partition]
+        expected = [record.value for record in sent if record.outcome is Outcome.ACKED]
+        own = dict.fromkeys(record.value for record in sent)
         found = [record.value for record in records if record.value in own]
         if found != expected:
             self._history.oddities.append(
-                f"topic {client.topic} {topic_id.hex()}: {len(expected)} records were acked, "
-                f"{len(found)} of them read, and they differ"
+                f"partition {partition} of topic {client.topic} {client.topic_id.hex()}: "
+                f"{len(expected)} records were acked, {len(found)} of them read, and they differ"
             )
-        await self._eventually(client, self._delete)
 
     async def _eventually(
         self, client: KafkaClient, attempt: Callable[[KafkaClient], Awaitable[bytes]]
@@ -109,7 +126,9 @@ class TopicChurn:
     async def _create(self, client: KafkaClient) -> bytes:
         """Create the topic and find it; that it exists already is our own earlier attempt."""
         topic = CreatableTopic(
-            name=client.topic, num_partitions=client.chance.randint(1, 2), replication_factor=-1
+            name=client.topic,
+            num_partitions=client.chance.randint(1, GROWN_TO - 1),
+            replication_factor=-1,
         )
         request = CreateTopicsRequest(topics=[topic], timeout_ms=TIMEOUT_MS)
         response = await client.ask_anyone(ApiKey.CREATE_TOPICS, request)
@@ -122,6 +141,19 @@ class TopicChurn:
         if found == UNKNOWN or found in self.gone:
             raise RetryError("the node asked does not know the new topic yet")
         return found
+
+    async def _grow(self, client: KafkaClient) -> bytes:
+        """Add partitions; that there are so many already is our own earlier attempt."""
+        topic = CreatePartitionsTopic(name=client.topic, count=GROWN_TO)
+        request = CreatePartitionsRequest(topics=[topic], timeout_ms=TIMEOUT_MS)
+        response = await client.ask_anyone(ApiKey.CREATE_PARTITIONS, request)
+        code = response.results[0].error_code
+        if code != ErrorCode.INVALID_PARTITIONS:
+            client.check(code)
+        count = await client.partition_count()
+        if count != GROWN_TO:
+            raise RetryError(f"the node asked knows {count} partitions of {GROWN_TO}")
+        return client.topic_id
 
     async def _delete(self, client: KafkaClient) -> bytes:
         """Delete every topic of the name: an attempt to create that came late made one more."""

@@ -2,10 +2,11 @@
 
 An idempotent producer has up to five batches under way to each partition and sends all of them
 again, in order, when one fails: what every Kafka client does; at times it hangs up before the
-answer. A plain producer sends one at a time and never again; it takes a new name with each
-connection, because only within one does TCP keep the order; now and then a bit of a batch flips on
-its way. With acks=1 or 0 nothing is promised: such records end as UNKNOWN. A consumer reads a
-partition from its start and goes on where it stopped.
+answer, or waits until all is settled, asks for its next epoch and numbers anew (KIP-360). A plain
+producer sends one at a time and never again; it takes a new name with each connection, because only
+within one does TCP keep the order; now and then a bit of a batch flips on its way. Each producer
+has a codec of its own. With acks=1 or 0 nothing is promised: such records end as UNKNOWN. A
+consumer reads a partition from its start and goes on where it stopped.
 
 Does not: judge what it sees (`checkers` do).
 """
@@ -33,7 +34,7 @@ from trimaran.protocol.messages import (
     TopicProduceData,
     TopicProduceResponse,
 )
-from trimaran.records.batch import parse_header
+from trimaran.records.batch import Codec, parse_header
 from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record, iterate_records
 from trimaran.sim.history import Answer, Outcome, ReadRecord, SentRecord
@@ -42,6 +43,8 @@ from trimaran.sim.kafka import REQUEST_TIMEOUT_S, KafkaClient, KafkaConnection, 
 INFLIGHT_MAX = 5
 IMPATIENT = 0.04
 """Share of an idempotent producer's turns after which it hangs up and sends again."""
+RENEWALS = 0.02
+"""Share of its turns after which it goes on with its next epoch."""
 SPOILT_EVERY = 12
 """A bit of each so many-th batch of a plain producer flips on its way: that one must be refused."""
 BACK_OFF_S = (0.02, 0.2)
@@ -55,6 +58,8 @@ LEADER_ONLY = 1
 NOBODY = 0
 TOPIC_IDS_FROM = 13
 """Fetch names topics by id from this version on."""
+ZSTD_FROM = 7
+"""Produce takes this codec from this version on (KIP-110)."""
 _SILENCE = ProduceResponse(
     responses=[TopicProduceResponse("", [PartitionProduceResponse(0, base_offset=-1)])]
 )
@@ -107,10 +112,14 @@ class PartitionProducer:
         self._batch_count = 0
         """Of a plain producer: how many it has sent."""
         self._stopping = False
+        self._renewing = False
         self.last: SentRecord | None = None
         """The newest record of the newest settled batch that was acked."""
         self.producer_id = -1
         self.producer_epoch = -1
+        self._codec = client.chance.choice(codecs_of(client.versions[ApiKey.PRODUCE]))
+        self._first_number = 0
+        """The record that has sequence 0 in the present epoch."""
 
     def stop(self) -> None:
         """Start no new batch; `run` ends once all are settled."""
@@ -138,6 +147,7 @@ class PartitionProducer:
         try:
             answers: deque[asyncio.Future[ProduceResponse]] = deque()
             while not (self._stopping and not self._inflight):
+                await self._renew_now_and_then()
                 self._fill()
                 while len(answers) < len(self._inflight):
                     answers.append(self._send(connection, self._inflight[len(answers)]))
@@ -159,15 +169,30 @@ class PartitionProducer:
         if self._idempotent and self._client.chance.random() < IMPATIENT:
             raise RetryError("the client has no patience")
 
+    async def _renew_now_and_then(self) -> None:
+        """Go on with the next epoch when all is settled; until then nothing new is sent."""
+        if self._idempotent and self._client.chance.random() < RENEWALS:
+            self._renewing = True
+        if self._renewing and not self._inflight:
+            await self._init_producer_id()
+            self._renewing = False
+            self._client.history.renewals += 1
+
     async def _init_producer_id(self) -> None:
-        response = await self._client.ask_anyone(ApiKey.INIT_PRODUCER_ID, InitProducerIdRequest())
+        """Ask for an id, or for the next epoch of the one there is; sequences begin anew."""
+        assert not self._inflight, "what is under way has its sequence"
+        request = InitProducerIdRequest(
+            producer_id=self.producer_id, producer_epoch=self.producer_epoch
+        )
+        response = await self._client.ask_anyone(ApiKey.INIT_PRODUCER_ID, request)
         self._client.check(response.error_code)
         self.producer_id = response.producer_id
         self.producer_epoch = response.producer_epoch
+        self._first_number = self._count
 
     def _fill(self) -> None:
         wanted = self._client.chance.randint(1, INFLIGHT_MAX) if self._idempotent else 1
-        while not self._stopping and len(self._inflight) < wanted:
+        while not (self._stopping or self._renewing) and len(self._inflight) < wanted:
             self._inflight.append(self._new_batch())
             if self._batches_left is not None:
                 self._batches_left -= 1
@@ -190,9 +215,10 @@ class PartitionProducer:
     ) -> "asyncio.Future[ProduceResponse]":
         data = build_batch(
             [Record(value=record.value, timestamp_ms=1) for record in batch],
+            codec=self._codec,
             producer_id=self.producer_id,
             producer_epoch=self.producer_epoch,
-            base_sequence=batch[0].number if self._idempotent else -1,
+            base_sequence=batch[0].number - self._first_number if self._idempotent else -1,
         )
         if not self._idempotent:
             self._batch_count += 1
@@ -336,6 +362,11 @@ class PartitionConsumer:
             high_watermark=data.high_watermark,
             now_s=asyncio.get_running_loop().time(),
         )
+
+
+def codecs_of(version: int) -> list[Codec]:
+    """Return the codecs that Produce takes in this version."""
+    return [codec for codec in Codec if codec is not Codec.ZSTD or version >= ZSTD_FROM]
 
 
 def split_batches(data: bytes) -> Iterator[bytes]:

@@ -5,7 +5,7 @@
 | client-1 | idempotent producer; reader of the tail; member of groups; writes a compacted topic |
 | client-2 | idempotent producer; reader from the start; member of groups; trims a topic |
 | client-3 | plain producer, acks=all; reader from the start; sends again by event id alone |
-| client-4 | plain producer, acks=1 or 0 (drawn); makes and deletes topics of its own |
+| client-4 | plain producer, acks=1 or 0 (drawn); makes and deletes topics; changes settings |
 
 A seed with groups has one of the classic protocol, one of the new one (KIP-848), or both.
 
@@ -36,6 +36,7 @@ from trimaran.sim.keyed_writer import TOPIC as LEDGER
 from trimaran.sim.keyed_writer import KeyedWriter
 from trimaran.sim.network import HostNetwork
 from trimaran.sim.process import Process
+from trimaran.sim.settings_changer import SettingsChanger
 from trimaran.sim.tail import TailReader
 from trimaran.sim.trimmer import TOPIC as TRIMMED_TOPIC
 from trimaran.sim.trimmer import Trimmer
@@ -64,6 +65,7 @@ class Crowd:
         self.tails: list[TailReader] = []
         self.id_sender: IdSender | None = None
         self.trimmer: Trimmer | None = None
+        self.changer: SettingsChanger | None = None
         self.members: list[GroupMember] = []
         self.sharers: list[ConsumerMember] = []
         self._cluster = cluster
@@ -132,6 +134,8 @@ class Crowd:
             self._start_id_sender(process, think_s)
         if number == 4:
             self._start_churn(process)
+            if self._has("settings changer"):
+                self._start_changer(process)
 
     def sharing(self) -> dict[str, int]:
         """Return what happened in the group of the new protocol, by name."""
@@ -169,6 +173,11 @@ class Crowd:
         )
         self.churn = churn
         self._start(process, "topic churn", churn.run(), churn.stop)
+
+    def _start_changer(self, process: Process) -> None:
+        changer = SettingsChanger(self._client_of(process, TOPIC, self._history), self._history)
+        self.changer = changer
+        self._start(process, "settings changer", changer.run(), changer.stop)
 
     def _start_id_sender(self, process: Process, think_s: float) -> None:
         notes = History(answers=self._history.answers)

@@ -132,6 +132,16 @@ class KeyedRecord:
 
 
 @dataclass(slots=True)
+class SettingNote:
+    """A value that a setting of the topic was to get."""
+
+    name: str
+    value: str
+    outcome: Outcome = Outcome.UNKNOWN
+    """ACKED, or UNKNOWN: it may come into force at any later time."""
+
+
+@dataclass(slots=True)
 class History:
     """Everything the clients of one run did and saw."""
 
@@ -159,10 +169,16 @@ class History:
     """Which generations members of consumer groups belonged to."""
     ownerships: list[OwnershipNote] = field(default_factory=list)
     """Which partitions members of groups of the new protocol had."""
+    renewals: int = 0
+    """How often an idempotent producer went on with its next epoch, or a new id."""
     keyed: list[KeyedRecord] = field(default_factory=list)
     """What was sent to `keyed_topic`, in order."""
     keyed_topic: str = ""
     """The compacted topic, if there is one."""
+    settings: list[SettingNote] = field(default_factory=list)
+    """Which settings of `settings_topic` were changed, in order."""
+    settings_topic: str = ""
+    """The topic whose settings change, if there is one."""
     on_answer: Callable[[Answer], None] | None = None
     """Called with each acknowledgement that names an offset, when it arrives."""
     _batches: int = 0

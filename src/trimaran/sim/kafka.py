@@ -41,6 +41,9 @@ _VERSIONS = {
     ApiKey.CREATE_TOPICS: (7, 7),
     ApiKey.DELETE_TOPICS: (6, 6),
     ApiKey.DELETE_RECORDS: (0, 2),
+    ApiKey.CREATE_PARTITIONS: (0, 3),
+    ApiKey.INCREMENTAL_ALTER_CONFIGS: (0, 1),
+    ApiKey.DESCRIBE_CONFIGS: (1, 4),
     ApiKey.FIND_COORDINATOR: (1, 3),
     ApiKey.JOIN_GROUP: (4, 9),
     ApiKey.SYNC_GROUP: (3, 5),
@@ -66,8 +69,13 @@ class KafkaConnection(asyncio.Protocol):
         self._correlation = 0
         self._waiting: deque[tuple[int, int, int, asyncio.Future[Any]]] = deque()
         self.closed = False
-        self.host = ""
+        self.address = "", 0
+        """The node at the other end: host and port."""
+
+    @property
+    def host(self) -> str:
         """The node at the other end."""
+        return self.address[0]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio's callback."""
@@ -171,20 +179,27 @@ class KafkaClient:
     async def connect(self, host: str, port: int) -> KafkaConnection:
         """Return a new connection. Raises OSError."""
         connection = KafkaConnection(self.name)
-        connection.host = host
+        connection.address = host, port
         await self._network.connect(host, port, lambda: connection)
         return connection
 
     async def ask_anyone(self, key: ApiKey, message: object) -> Any:  # noqa: ANN401
         """Ask a random node, not one that failed lately. Raises OSError."""
+        connection = await self.connect_to_any()
+        try:
+            return await connection.ask(key, self.versions[key], message)
+        except OSError:
+            self._avoided.append(connection.address)
+            raise
+        finally:
+            connection.close()
+
+    async def connect_to_any(self) -> KafkaConnection:
+        """Return a connection to a random node, not one that failed lately. Raises OSError."""
         known = [address for address in self._bootstrap if address not in self._avoided]
         address = self.chance.choice(known)
         try:
-            connection = await self.connect(*address)
-            try:
-                return await connection.ask(key, self.versions[key], message)
-            finally:
-                connection.close()
+            return await self.connect(*address)
         except OSError:
             self._avoided.append(address)
             raise
@@ -199,11 +214,7 @@ class KafkaClient:
     async def connect_to_leader(self, partition: int) -> KafkaConnection:
         """Return a connection to who leads `partition`. Raises OSError, RetryError."""
         response = await self.metadata(self.topic)
-        topic = response.topics[0]
-        assert isinstance(topic, MetadataResponseTopic)
-        self.check(topic.error_code)
-        if self.pinned_id not in (None, topic.topic_id):
-            raise RetryError("the node asked knows another topic of that name")
+        topic = self._topic_of(response)
         self.topic_id = topic.topic_id
         found = [row for row in topic.partitions if row.partition_index == partition]
         if not found:
@@ -225,11 +236,16 @@ class KafkaClient:
 
     async def partition_replicas(self) -> dict[int, Sequence[int]]:
         """Return the nodes that hold each partition. Raises OSError, RetryError."""
-        response = await self.metadata(self.topic)
+        topic = self._topic_of(await self.metadata(self.topic))
+        return {row.partition_index: row.replica_nodes for row in topic.partitions}
+
+    def _topic_of(self, response: MetadataResponse) -> MetadataResponseTopic:
         topic = response.topics[0]
         assert isinstance(topic, MetadataResponseTopic)
         self.check(topic.error_code)
-        return {row.partition_index: row.replica_nodes for row in topic.partitions}
+        if self.pinned_id not in (None, topic.topic_id):
+            raise RetryError("the node asked knows another topic of that name")
+        return topic
 
     def check(self, code: int) -> None:
         """Raise RetryError unless `code` says success."""

@@ -22,10 +22,16 @@ from trimaran.protocol.messages import (
     ProduceRequest,
     TopicProduceData,
 )
-from trimaran.records.batch import Codec, parse_header
+from trimaran.records.batch import parse_header
 from trimaran.records.building import build_batch
 from trimaran.records.iteration import Record, iterate_records
-from trimaran.sim.client import ALL_REPLICAS, PartitionConsumer, retrying, split_batches
+from trimaran.sim.client import (
+    ALL_REPLICAS,
+    PartitionConsumer,
+    codecs_of,
+    retrying,
+    split_batches,
+)
 from trimaran.sim.history import History, KeyedRecord, Outcome
 from trimaran.sim.kafka import REQUEST_TIMEOUT_S, KafkaClient, KafkaConnection
 
@@ -42,7 +48,6 @@ RECORDS_MAX = 6
 VALUE_BYTES_MAX = 1_500
 TOMBSTONES = 0.25
 THINK_S = 0.12
-ZSTD_FROM = 7
 
 
 class KeyedWriter:
@@ -100,10 +105,9 @@ class KeyedWriter:
             key = b"key-%d" % chance.randrange(KEYS)
             batch.append(KeyedRecord(key, None if is_tombstone else value))
         version = self._client.versions[ApiKey.PRODUCE]
-        codecs = [codec for codec in Codec if codec is not Codec.ZSTD or version >= ZSTD_FROM]
         data = build_batch(
             [Record(value=record.value, key=record.key, timestamp_ms=1) for record in batch],
-            codec=chance.choice(codecs),
+            codec=chance.choice(codecs_of(version)),
         )
         row = PartitionProduceData(0, memoryview(data))
         request = ProduceRequest(None, ALL_REPLICAS, TIMEOUT_MS, [TopicProduceData(TOPIC, [row])])

@@ -409,6 +409,9 @@ class SeedRun:
             "repair": self.observer.repairs,
             "readmission": self.observer.readmissions,
             "topic made and deleted": churn.rounds if churn is not None else 0,
+            "topic grown": churn.grown if churn is not None else 0,
+            "setting changed": self.crowd.changer.changes if self.crowd.changer else 0,
+            "producer's next epoch": self.history.renewals,
             "known event sent again": self.crowd.id_sender.duplicates
             if self.crowd.id_sender
             else 0,

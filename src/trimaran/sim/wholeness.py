@@ -1,13 +1,15 @@
 """What is still not well after the heal: nodes that are down, members that do not count.
 
 A group is whole when it has one leader and every member is there, undamaged, with its vote, and
-counted by that leader. It has caught up when every member has applied what its leader has.
+counted by that leader. It has caught up when every member has applied what its leader has, and goes
+by the settings that its node knows of.
 
 Does not: wait (`liveness` does), or say how long it may take (`run` does).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from trimaran.broker.partition import Partition
 from trimaran.ids import GroupId, split_group_id
 from trimaran.sim.cluster import ReplicaView, SimCluster
 
@@ -35,7 +37,7 @@ def not_whole(cluster: SimCluster, given_up: Mapping[bytes, str]) -> list[str]:
 
 
 def behind(cluster: SimCluster, given_up: Mapping[bytes, str]) -> list[str]:
-    """Return which members have not applied what the leader of their group has."""
+    """Return which members have not applied what their leader has, or what their node knows."""
     lines = []
     for group, members in _members(cluster, given_up).items():
         due = max(
@@ -46,7 +48,23 @@ def behind(cluster: SimCluster, given_up: Mapping[bytes, str]) -> list[str]:
             for view in members
             if view.replica.applied < due
         ]
-    return lines
+    return lines + list(_other_settings(cluster))
+
+
+def _other_settings(cluster: SimCluster) -> Iterator[str]:
+    """Yield which partitions go by other settings than their node's image has."""
+    images = {
+        node.name: node.broker._controller.image
+        for node in cluster.nodes
+        if node.broker is not None
+    }
+    for view in cluster.views():
+        topic = images[view.node].topic_by_id(split_group_id(view.replica.group)[0])
+        machine = view.replica.machine
+        if topic is None or not isinstance(machine, Partition):
+            continue
+        if machine.settings != topic.effective_settings():
+            yield f"{view.node} does not go by the settings of {topic.name}/{machine.number}"
 
 
 def _members(

@@ -33,6 +33,7 @@ from trimaran.sim.checkers.reads_committed_only import ReadsCommittedOnly
 from trimaran.sim.checkers.refused_never_read import RefusedNeverRead
 from trimaran.sim.checkers.replicas_end_equal import ReplicasEndEqual
 from trimaran.sim.checkers.segments_identical import SegmentsIdentical
+from trimaran.sim.checkers.settings_kept import SettingsKept
 from trimaran.sim.checkers.synced_is_durable import SyncedIsDurable
 
 ALL: tuple[type[Checker], ...] = (
@@ -61,6 +62,7 @@ ALL: tuple[type[Checker], ...] = (
     ReplicasEndEqual,
     SegmentsIdentical,
     Compaction,
+    SettingsKept,
     SyncedIsDurable,
     PowerCutLosesNothing,
     AnswersAreTrue,
@@ -102,6 +104,7 @@ __all__ = [
     "RefusedNeverRead",
     "ReplicasEndEqual",
     "SegmentsIdentical",
+    "SettingsKept",
     "SyncedIsDurable",
     "evidence_of",
 ]
