@@ -23,8 +23,10 @@ export function Timeline({ topic, partition, partitions }: TimelineProps) {
   const buckets = Math.max(1, Math.min(BUCKETS, Math.floor(SEARCHES_MAX / (partition === null ? partitions : 1))));
   const { data: found, problem } = useHistogram(topic, partition, from, to, buckets);
   const isAll = from === null && to === null;
-  const pick = (begin: number, end: number) =>
-    url.set({ from: Math.round(begin), to: Math.round(end), offset: null }, { push: true });
+  const pick = (begin: number, end: number) => {
+    const first = Math.floor(begin); // a millisecond is the least that a node tells apart
+    url.set({ from: first, to: Math.max(first + 1, Math.round(end)), offset: null }, { push: true });
+  };
   const total = found?.buckets.reduce((sum, bucket) => sum + bucket.events, 0) ?? 0;
   return (
     <Panel title="Events over time" id="timeline"

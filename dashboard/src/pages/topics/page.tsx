@@ -6,17 +6,18 @@ import type { Topic } from "../../api/types";
 import { bytes, plural, seconds, short, whole } from "../../lib/format";
 import { nodeColour } from "../../lib/theme";
 import { navigate, useUrl } from "../../lib/url";
-import { Chip, Empty, Fact, Link, Panel, ProblemNote } from "../../ui/parts";
+import { Chip, Empty, Fact, Link, Panel, ProblemNote, Unseen } from "../../ui/parts";
 import { type Column, Rows } from "../../ui/rows";
 import { Spark } from "../../ui/spark";
 
 const MANY = 100;
+const SHOWN = 1_000;
 
 export function TopicsPage() {
   const url = useUrl();
   const search = url.query.get("search") ?? "";
   const [isMany, setIsMany] = useState(false);
-  const { data } = useAnswer("/v1/topics", {}, { limit: 1000, search }, isMany ? 4_000 : 1_000);
+  const { data } = useAnswer("/v1/topics", {}, { limit: SHOWN, search }, isMany ? 4_000 : 1_000);
   if (data && data.items.length > MANY !== isMany) setIsMany(!isMany);
   const showsInternal = url.query.get("internal") === "yes";
   const rows = (data?.items ?? []).filter((topic) => showsInternal || !topic.is_internal);
@@ -25,7 +26,7 @@ export function TopicsPage() {
     <>
       <div className="head">
         <h1>Topics</h1>
-        {data && <span className="sub">{plural(rows.length, "topic")}, {plural(partitions, "partition")}</span>}
+        {data && <span className="sub">{plural(rows.length, "topic")}, {plural(partitions, "partition")}<Unseen shown={data.items.length} total={data.total} /></span>}
         <div className="end">
           <input className="input" type="search" placeholder="Find a topic" aria-label="Find a topic" value={search}
             onChange={(event) => url.set({ search: event.target.value })} />
@@ -96,6 +97,7 @@ function Groups({ topic }: { topic: Topic }) {
           </Link>
         </span>
       ))}
+      {topic.groups_total > topic.groups.length && <span className="dim">, {topic.groups_total - topic.groups.length} more</span>}
     </span>
   );
 }
