@@ -30,7 +30,7 @@ export function LogPage() {
         {topics.length > 0 && (
           <div className="row wrap">
             <select className="input" aria-label="Topic" value={topic?.name ?? ""} onChange={(event) => url.set({ topic: event.target.value, partition: null })}>
-              {listed === undefined && <option>{topic?.name ?? ""}</option>}
+              {listed === undefined && <option value={topic?.name ?? ""}>{topic?.name ?? "choose a topic"}</option>}
               {topics.map((one) => <option key={one.name}>{one.name}</option>)}
             </select>
             {topic && (
