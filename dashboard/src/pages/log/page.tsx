@@ -1,9 +1,9 @@
 // Below the events: where each replica's log ends, which term it is, and where latency goes.
 import type { ComponentProps } from "react";
 import { useAnswer } from "../../api/hooks";
-import { plural } from "../../lib/format";
+import { plural, quoted } from "../../lib/format";
 import { useUrl } from "../../lib/url";
-import { Empty, Segments } from "../../ui/parts";
+import { Again, Empty, ProblemNote, Segments } from "../../ui/parts";
 import { Distributions } from "./distributions";
 import { Latency } from "./latency";
 import { Replicas } from "./replicas";
@@ -17,7 +17,7 @@ export function LogPage() {
   const listed = wanted === null ? topics[0] : topics.find((one) => one.name === wanted);
   // A name that is not in the list may be one of too many, or none.
   const isUnlisted = data !== null && wanted !== null && listed === undefined;
-  const { data: found, problem } = useAnswer(isUnlisted ? "/v1/topics/{topic}" : null, { topic: wanted ?? "" }, {}, 5_000);
+  const { data: found, problem, again } = useAnswer(isUnlisted ? "/v1/topics/{topic}" : null, { topic: wanted ?? "" }, {}, 5_000);
   const topic = listed ?? found;
   const partition = Number(url.query.get("partition") ?? 0);
   const isPartition = topic != null && Number.isInteger(partition) && partition >= 0 && partition < topic.partitions;
@@ -49,7 +49,10 @@ export function LogPage() {
         </div>
       </div>
       {data && topics.length === 0 && !isUnlisted && <Nothing title="No topic, so no log yet" command="trimaran topic create flights --partitions 4" />}
-      {problem && <Nothing title={`There is no topic ${wanted}`} command={`trimaran topic create ${wanted} --partitions 4`}>{problem.detail}</Nothing>}
+      {problem && !topic && (
+        <Nothing title={problem.status === 404 ? `There is no topic ${wanted}` : problem.title} command={`trimaran topic create ${quoted(wanted ?? "")} --partitions 4`}>{problem.detail} <Again again={again} /></Nothing>
+      )}
+      {topic && <ProblemNote problem={problem} />}
       {topic && !isPartition && <Nothing title={`There is no partition ${url.query.get("partition")}`}>{topic.name} has {plural(topic.partitions, "partition")}, counted from 0.</Nothing>}
       {topic && isPartition && <Replicas key={`${topic.name}/${partition}`} topic={topic.name} partition={partition} />}
       <Latency node={node} />
