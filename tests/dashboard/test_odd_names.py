@@ -10,8 +10,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.needs("chromium")]
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 TOPIC = "orders.v1." + "x" * 190
 GROUP = "team/readers.v1-" + "y" * 184
-GROUPS = 7
-"""More than a topic names in the list of all."""
+GROUPS, NAMED = 7, 5
+"""So many, and how many of them a topic names in the list of all."""
 SIDEWAYS = "() => document.scrollingElement.scrollWidth - window.innerWidth"
 
 
@@ -41,6 +41,11 @@ def test_a_page_of_a_long_name_is_opened_by_its_address_and_fits(visit, named, s
     page.goto(page.url.partition("/groups")[0] + f"/log?topic={TOPIC}")
     page.wait_for_selector('[data-replica="1"]')
     assert page.evaluate(SIDEWAYS) <= 0
+
+
+def test_how_many_groups_are_not_named_is_in_sight_beside_long_names(visit, named):
+    page = visit("/topics")
+    expect(page.get_by_text(f"{GROUPS - NAMED} more", exact=True)).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize(

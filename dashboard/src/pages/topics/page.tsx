@@ -56,7 +56,7 @@ const COLUMNS: Column<Topic>[] = [
     show: (row) => (
       <span className="row">
         <Link to={`/topics/${encodeURIComponent(row.name)}`} className="name text cut" data-topic={row.name}>{row.name}</Link>
-        {row.dedup && <Chip>dedup</Chip>}
+        {row.dedup && <span className="desk"><Chip>dedup</Chip></span>}
       </span>
     ),
   },
@@ -88,16 +88,18 @@ function Leaders({ topic }: { topic: Topic }) {
 function Groups({ topic }: { topic: Topic }) {
   if (topic.groups.length === 0) return <span className="dim">none</span>;
   return (
-    <span className="cut">
-      {topic.groups.map((group, at) => (
-        <span key={group.group_id}>
-          {at > 0 && ", "}
-          <Link to={`/groups/${encodeURIComponent(group.group_id)}`} className="text" title={`${whole(group.lag_events)} events behind`}>
-            {group.group_id}
-          </Link>
-        </span>
-      ))}
-      {topic.groups_total > topic.groups.length && <span className="dim">, {topic.groups_total - topic.groups.length} more</span>}
+    <span className="row">
+      <span className="cut">
+        {topic.groups.map((group, at) => (
+          <span key={group.group_id}>
+            {at > 0 && ", "}
+            <Link to={`/groups/${encodeURIComponent(group.group_id)}`} className="text" title={`${whole(group.lag_events)} events behind`}>
+              {group.group_id}
+            </Link>
+          </span>
+        ))}
+      </span>
+      {topic.groups_total > topic.groups.length && <small className="dim num">{topic.groups_total - topic.groups.length} more</small>}
     </span>
   );
 }
