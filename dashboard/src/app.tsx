@@ -3,7 +3,7 @@ import { useEffect } from "react";
 import { learn } from "./api/bases";
 import { useConnection, useFeed, useStale } from "./api/hooks";
 import type { ClusterNews } from "./api/types";
-import { clock } from "./lib/format";
+import { clock, day, zone } from "./lib/format";
 import { toggleTheme, useTheme } from "./lib/theme";
 import { useUrl } from "./lib/url";
 import { ClusterPage } from "./pages/cluster/page";
@@ -32,11 +32,12 @@ const TONES: Record<string, Tone> = { ok: "good", degraded: "warn", down: "bad" 
 export function App() {
   const { parts } = useUrl();
   const first = parts[0] ?? "";
+  const name = parts[1];
   const staleAtMs = useStale();
   const title = PAGES.find(([path]) => path === first)?.[1];
   useEffect(() => {
-    document.title = `${title ?? "Not found"} · Trimaran`;
-  }, [title]);
+    document.title = [...(name === undefined ? [] : [name]), title ?? "Not found", "Trimaran"].join(" · ");
+  }, [title, name]);
   return (
     <div className="shell">
       <a className="skip" href="#main">
@@ -59,11 +60,12 @@ export function App() {
       <main id="main" tabIndex={-1} className={staleAtMs === null ? undefined : "stale"}>
         <Refused />
         {staleAtMs !== null && (
-          <p className="problem" role="status" data-fact="as-of" data-value={staleAtMs}>No node answers; this is as of {clock(staleAtMs)}.</p>
+          <p className="problem" role="status" data-fact="as-of" data-value={staleAtMs} title={day(staleAtMs)}>No node answers; this is as of {clock(staleAtMs)}.</p>
         )}
         <Boundary key={parts.join("/")}>
-          <Page first={first} second={parts[1]} />
+          <Page first={first} second={name} />
         </Boundary>
+        <p className="zone dim">Times are those of {zone()}.</p>
       </main>
     </div>
   );

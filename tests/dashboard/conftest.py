@@ -131,6 +131,11 @@ def api(shown_cluster):
 
 
 @pytest.fixture(scope="package")
+def api_of():
+    return Api
+
+
+@pytest.fixture(scope="package")
 def browser():
     """A browser; gone with these tests, as its driver keeps an event loop running meanwhile."""
     from playwright.sync_api import expect, sync_playwright

@@ -48,6 +48,20 @@ def test_a_leadership_is_handed_over_from_its_square(visit, api):
     assert api.get("/v1/topics/departures/partitions/1")["leader"] == before % 3 + 1
 
 
+def test_all_squares_together_are_one_stop_of_the_tab_key(visit):
+    page = visit("/")
+    page.locator('[data-square="departures-5"]').wait_for()
+    assert page.locator('.square:not([tabindex="-1"])').count() == 0
+    page.get_by_role("group", name="Partitions").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    square = page.evaluate("document.activeElement.dataset.square")
+    below = page.locator(".leader-map .cells").nth(1).locator(".square")
+    assert square == below.nth(min(1, below.count() - 1)).get_attribute("data-square")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name=f"Hand {square} to node")).to_have_count(2)
+
+
 def test_without_the_token_of_the_run_there_are_no_buttons_that_break_nodes(visit):
     page = visit("/", with_token=False)
     page.wait_for_selector('[data-card="1"]')
@@ -97,6 +111,10 @@ def test_a_leader_that_is_killed_is_seen_to_be_replaced_and_to_come_back(visit, 
     page.get_by_role("button", name="Heal node 1").click()
     assert_fact(page, "node-1-state", "up")
     expect(page.locator('[data-edge][data-reachable="true"]')).to_have_count(6)
+
+    page = visit("/failovers?cause=transfer")
+    rows = api.get("/v1/incidents", node=2)["items"]
+    assert_fact(page, "incidents", sum(row["cause"] == "transfer" for row in rows))
 
 
 def equal_totals(page, api):

@@ -28,8 +28,9 @@ class Wire:
         self._refused = {}
         page.route_web_socket(STREAM, self._serve)
 
-    def refuse(self, feed, status, times=1):
-        self._refused[feed] = (status, times)
+    def refuse(self, asked, status, times=1):
+        """Refuse a feed by its name, or the one answer at a path."""
+        self._refused[asked] = (status, times)
 
     def cut(self):
         self.is_cut = True
@@ -48,9 +49,10 @@ class Wire:
     def _pass(self, route, node, text):
         message = json.loads(text)
         self.asked.append(message)
-        status, times = self._refused.get(message.get("feed"), (0, 0))
+        asked = message.get("path", message.get("feed"))
+        status, times = self._refused.get(asked, (0, 0))
         if message["type"] == "subscribe" and times > 0:
-            self._refused[message["feed"]] = (status, times - 1)
+            self._refused[asked] = (status, times - 1)
             problem = NOT_NOW | {"status": status}
             route.send(json.dumps({"type": "error", "id": message["id"], "problem": problem}))
         else:
@@ -106,6 +108,17 @@ def test_a_feed_that_ended_says_so_and_is_asked_for_by_hand(wired):
     page.get_by_role("button", name="Ask again").click()
     page.wait_for_selector("[data-row]")
     expect(note(page)).to_have_text("live")
+
+
+def test_a_topic_that_no_node_could_look_for_is_not_said_not_to_be_there(wired):
+    page, wire = wired("/topics")
+    page.wait_for_selector('[data-topic="departures"]')
+    wire.refuse("/v1/topics/no-such-topic", 500)
+    page.goto(page.url.replace("/topics", "/log?topic=no-such-topic"))
+    expect(page.get_by_text("Not now", exact=True)).to_be_visible()
+    assert page.get_by_text("There is no topic").count() == 0
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.get_by_text("There is no topic no-such-topic")).to_be_visible()
 
 
 def test_a_pause_outlives_the_connection(wired):

@@ -350,6 +350,14 @@ def test_a_thousand_partitions_stay_usable(visit, api):
     table.locator(".rows-body").evaluate("(body) => body.scrollTo(0, body.scrollHeight)")
     page.wait_for_selector('[data-row="999"]')
     assert time.perf_counter() - begin < 2
+    page.goto(page.url.partition("?")[0] + "?from=1000")
+    expect(page.get_by_text("Choose a partition")).to_be_visible()
+    page.route(re.compile("/events[?]"), lambda route: route.abort("connectionrefused"))
+    page.get_by_label("Partition").select_option("7")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Partition").select_option("all")
+    expect(page.get_by_text("Choose a partition")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
     page.goto(page.url.partition("/topics")[0] + "/")
     expect(page.locator('[data-square^="wide-"]')).to_have_count(256)
 

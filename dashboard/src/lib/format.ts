@@ -75,6 +75,14 @@ export function day(atMs: number): string {
 export const moment = (atMs: number, withMs = false): string =>
   isTime(atMs) ? `${day(atMs)} ${clock(atMs, withMs)}` : NO_TIME;
 
+/** The time zone of every clock on the page: "Europe/Berlin, UTC+01:00". */
+export function zone(): string {
+  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+  const minutes = -new Date().getTimezoneOffset();
+  const offset = `${pad(Math.floor(Math.abs(minutes) / 60))}:${pad(Math.abs(minutes) % 60)}`;
+  return minutes === 0 ? `${timeZone}` : `${timeZone}, UTC${minutes < 0 ? "−" : "+"}${offset}`;
+}
+
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${whole(count)} ${count === 1 ? one : many}`;
 

@@ -18,8 +18,9 @@ export function navigate(to: string, options: { replace?: boolean } = {}): void 
   if (to === here()) return;
   if (options.replace) history.replaceState(null, "", to);
   else {
+    const from = window.location.pathname;
     history.pushState(null, "", to);
-    window.scrollTo(0, 0);
+    if (window.location.pathname !== from) window.scrollTo(0, 0);
   }
   for (const listener of listeners) listener();
 }

@@ -1,6 +1,7 @@
 // Small parts: links, panels, figures, chips, empty pages, problems.
 import type { ComponentProps, MouseEvent, ReactNode } from "react";
 import type { Problem } from "../api/types";
+import { whole } from "../lib/format";
 import { nodeColour } from "../lib/theme";
 import { navigate } from "../lib/url";
 
@@ -43,12 +44,13 @@ type FigureProps = {
   value?: number | string | null | undefined;
   shown: ReactNode;
   small?: ReactNode;
+  title?: string | undefined;
   tone?: "good" | "warn" | "bad" | "dim" | undefined;
 };
 
-export function Figure({ label, fact, value, shown, small, tone }: FigureProps) {
+export function Figure({ label, fact, value, shown, small, title, tone }: FigureProps) {
   return (
-    <div className="figure">
+    <div className="figure" title={title}>
       <dt>{label}</dt>
       <dd className={tone} data-fact={fact} data-value={value ?? undefined}>
         {shown} {small !== undefined && <small>{small}</small>}
@@ -81,6 +83,10 @@ export function NodeDot({ node }: { node: number | null }) {
     </span>
   );
 }
+
+/** Says that a list does not hold all there are. */
+export const Unseen = ({ shown, total }: { shown: number; total: number | null }) =>
+  total !== null && total > shown ? <>; only the first {whole(shown)} of {whole(total)} by name are here: search for others</> : null;
 
 export type Tone = "good" | "warn" | "bad" | "plain";
 

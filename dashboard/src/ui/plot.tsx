@@ -36,6 +36,8 @@ type PlotProps = {
 
 const GRID_PX = 36;
 const GAP_S = 6;
+/** Between two labels of time: whole seconds, for clocks show no less. */
+const TIMES_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600];
 
 export function Plot(props: PlotProps) {
   const { name, x, lines, format, height = 170, stacked = false, legend = true } = props;
@@ -140,7 +142,7 @@ function options(
     },
     axes: [
       { stroke: ink, grid: { show: false }, ticks: { show: false }, font, size: 24, gap: 4, space: (_self, _axis, _low, _high, room) => (room > 500 ? 84 : 56),
-        values: (_, splits) => splits.map((split) => timeLabel(split, splits)) },
+        incrs: TIMES_S, values: (_, splits) => splits.map((split) => timeLabel(split, splits)) },
       { stroke: ink, grid, ticks: { show: false }, font, gap: 4, space: GRID_PX,
         size: (_, values) => Math.max(28, ...(values ?? []).map((value) => value.length * 6.6 + 10)),
         values: (_, splits) => splits.map((split) => tidy(latest.current.format(split))) },

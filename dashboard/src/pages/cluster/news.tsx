@@ -1,5 +1,5 @@
 // What happened last on any node.
-import { clock } from "../../lib/format";
+import { clock, day } from "../../lib/format";
 import { useHappenings } from "../../lib/happened";
 import type { Happening } from "../../api/types";
 import { Empty, NodeDot, Panel } from "../../ui/parts";
@@ -26,9 +26,9 @@ export function News() {
             <tbody>
               {rows.map(({ row, nodes }) => (
                 <tr key={`${row.node_id}/${row.seq}/${row.at_ms}`} data-happening={row.kind}>
-                  <td className="mono dim when">{clock(row.at_ms, true)}</td>
+                  <td className="mono dim when" title={day(row.at_ms)}>{clock(row.at_ms, true)}</td>
                   <td className="said">{nodes.map((node) => <NodeDot key={node} node={node} />)}</td>
-                  <td className={BAD.includes(row.kind) ? "bad" : GOOD.includes(row.kind) ? "good" : ""}>{row.text}</td>
+                  <td className={`long ${BAD.includes(row.kind) ? "bad" : GOOD.includes(row.kind) ? "good" : ""}`}>{row.text}</td>
                   <td className="num dim">{row.ms === null ? "" : `${Math.round(row.ms)} ms`}</td>
                 </tr>
               ))}

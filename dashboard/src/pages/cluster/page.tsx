@@ -13,6 +13,8 @@ import { Picture } from "./picture";
 
 const SERIES = ["events_in_per_s", "events_out_per_s", "produce_p50_ms", "produce_p99_ms", "fsync_p99_ms"] as const;
 
+const WORST = "of the node where it is highest, from proposal to answer";
+
 export function ClusterPage() {
   const { data: news } = useFeed<ClusterNews>({ feed: "cluster", interval_ms: 500 });
   const { data: local } = useAnswer("/v1/local", {}, {}, 500);
@@ -32,9 +34,9 @@ export function ClusterPage() {
       <Problems news={news} />
       <Figures>
         <Figure label="events in" {...rate(series, "events_in_per_s")} />
-        <Figure label="events out" {...rate(series, "events_out_per_s")} />
-        <Figure label="produce p50" shown={ms(newest(highest(series, "produce_p50_ms")))} />
-        <Figure label="produce p99" shown={ms(newest(highest(series, "produce_p99_ms")))} />
+        <Figure label="events out" title="that clients read" {...rate(series, "events_out_per_s")} />
+        <Figure label="produce p50 max" title={WORST} shown={ms(newest(highest(series, "produce_p50_ms")))} />
+        <Figure label="produce p99 max" title={WORST} shown={ms(newest(highest(series, "produce_p99_ms")))} />
         <Figure label="nodes up" fact="nodes-up" value={health.nodes_up} shown={health.nodes_up} small={`of ${health.nodes_total}`}
           tone={health.nodes_up < health.nodes_total ? "bad" : undefined} />
         <Figure label="without leader" fact="without-leader" value={health.partitions_without_leader}

@@ -2,7 +2,7 @@
 import { useMemo } from "react";
 import { useAnswer } from "../../api/hooks";
 import type { PartitionWindow, TopicDedup } from "../../api/types";
-import { bytes, clock, seconds, short, whole } from "../../lib/format";
+import { bytes, clock, day, seconds, short, whole } from "../../lib/format";
 import { total, useSeries } from "../../lib/series";
 import { useUrl } from "../../lib/url";
 import { Chip, Empty, Fact, Figure, Figures, Link, NodeDot, Panel } from "../../ui/parts";
@@ -115,7 +115,7 @@ function Last({ data }: { data: TopicDedup }) {
           <tbody>
             {data.last_duplicates.map((row) => (
               <tr key={`${row.partition}/${row.id_hash}/${row.at_ms}`} data-duplicate={row.original_offset}>
-                <td className="mono dim">{clock(row.at_ms)}</td>
+                <td className="mono dim" title={day(row.at_ms)}>{clock(row.at_ms)}</td>
                 <td><code title={row.id_hash}>{row.id_hash.slice(0, 8)}</code></td>
                 <td className="num">
                   <Link className="text" to={`/topics/${encodeURIComponent(data.topic)}?partition=${row.partition}&offset=${row.original_offset}&event=${row.partition}:${row.original_offset}`}>{row.partition}:{row.original_offset}</Link>

@@ -1,6 +1,6 @@
 // Every failover as a strip: where its milliseconds went, against the line of what is allowed.
 import { useAnswer } from "../../api/hooks";
-import type { Incident, IncidentList } from "../../api/types";
+import type { Incident } from "../../api/types";
 import { clock, day, ms, plural } from "../../lib/format";
 import { useUrl } from "../../lib/url";
 import { Chip, Empty, Figure, Figures, NodeDot, Panel, Segments } from "../../ui/parts";
@@ -9,6 +9,8 @@ import { CAUSES, NAMES, PARTS, partsOf } from "./phases";
 const SHOWN = 100;
 const ROOM = 1.15;
 const LONGEST = 2;
+/** Behind this part of the ruler there is no room for a number. */
+const LAST_LABEL = 0.9;
 
 export function FailoversPage() {
   const { data } = useAnswer("/v1/incidents", {}, { limit: SHOWN });
@@ -38,7 +40,7 @@ export function FailoversPage() {
         </section>
       ) : (
         <>
-          <Summary list={data} />
+          <Summary rows={shown} limit={data.limit_ms} isCut={data.items.length === SHOWN} />
           <Strips rows={shown} limit={data.limit_ms} />
         </>
       )}
@@ -46,21 +48,30 @@ export function FailoversPage() {
   );
 }
 
-function Summary({ list }: { list: IncidentList }) {
-  const over = list.items.filter((row) => row.over_limit).length;
-  const slowest = Math.max(0, ...list.items.map((row) => row.total_ms ?? 0));
-  const tone = (value: number | null) => (value !== null && value > list.limit_ms ? "bad" : undefined);
+/** The smallest total that `part` of them do not exceed; null of none. */
+function percentile(rows: Incident[], part: number): number | null {
+  const totals = rows.map((row) => row.total_ms).filter((value) => value !== null).sort((one, other) => one - other);
+  return totals[Math.max(0, Math.ceil(totals.length * part) - 1)] ?? null;
+}
+
+type SummaryProps = { rows: Incident[]; limit: number; isCut: boolean };
+
+/** Of the cause that was chosen; there may have been more than are asked for. */
+function Summary({ rows, limit, isCut }: SummaryProps) {
+  const over = rows.filter((row) => row.over_limit).length;
+  const [p50, p99, slowest] = [percentile(rows, 0.5), percentile(rows, 0.99), percentile(rows, 1)];
+  const tone = (value: number | null) => (value !== null && value > limit ? "bad" : undefined);
   return (
     <>
       <Figures>
-        <Figure label="failovers" fact="incidents" value={list.items.length} shown={list.items.length} />
-        <Figure label="p50" fact="p50" value={list.p50_ms} shown={ms(list.p50_ms)} tone={tone(list.p50_ms)} />
-        <Figure label="p99" fact="p99" value={list.p99_ms} shown={ms(list.p99_ms)} tone={tone(list.p99_ms)} />
+        <Figure label="failovers" fact="incidents" value={rows.length} shown={rows.length} small={isCut ? (rows.length === SHOWN ? "the last" : `of the last ${SHOWN}`) : undefined} />
+        <Figure label="p50" fact="p50" value={p50} shown={ms(p50)} tone={tone(p50)} />
+        <Figure label="p99" fact="p99" value={p99} shown={ms(p99)} tone={tone(p99)} />
         <Figure label="slowest" shown={ms(slowest)} tone={tone(slowest)} />
-        <Figure label={`over ${list.limit_ms} ms`} fact="over-limit" value={over} shown={over} tone={over ? "bad" : "good"} />
+        <Figure label={`over ${limit} ms`} fact="over-limit" value={over} shown={over} tone={over ? "bad" : "good"} />
       </Figures>
       <Panel title="All of them on one line" note="a dot each">
-        <Dots list={list} />
+        <Dots rows={rows} limit={limit} p50={p50} p99={p99} />
       </Panel>
     </>
   );
@@ -72,21 +83,23 @@ const scaleOf = (rows: Incident[], limit: number): number => {
   return Math.min(Math.max(limit, slowest) * ROOM, limit * LONGEST);
 };
 
-function Dots({ list }: { list: IncidentList }) {
-  const scale = scaleOf(list.items, list.limit_ms);
+type DotsProps = { rows: Incident[]; limit: number; p50: number | null; p99: number | null };
+
+function Dots({ rows, limit, p50, p99 }: DotsProps) {
+  const scale = scaleOf(rows, limit);
   const at = (value: number) => `${Math.min(99, (value / scale) * 100)}%`;
   return (
-    <div className="dots" role="img" data-dots={list.items.length}
-      aria-label={`${plural(list.items.length, "failover")}: p50 ${ms(list.p50_ms)}, p99 ${ms(list.p99_ms)}`}>
-      <Ruler scale={scale} limit={list.limit_ms} />
-      {list.items.map((row, number) =>
+    <div className="dots" role="img" data-dots={rows.length}
+      aria-label={`${plural(rows.length, "failover")}: p50 ${ms(p50)}, p99 ${ms(p99)}`}>
+      <Ruler scale={scale} limit={limit} />
+      {rows.map((row, number) =>
         row.total_ms === null ? null : (
           <i key={row.id} className={row.over_limit ? "over" : ""}
             style={{ left: at(row.total_ms), top: `${22 + (number % 3) * 9}px` }} />
         ),
       )}
-      {list.p50_ms !== null && <b style={{ left: at(list.p50_ms) }}>p50</b>}
-      {list.p99_ms !== null && list.p99_ms !== list.p50_ms && <b style={{ left: at(list.p99_ms) }}>p99</b>}
+      {p50 !== null && <b style={{ left: at(p50) }}>p50</b>}
+      {p99 !== null && p99 !== p50 && <b style={{ left: at(p99) }}>p99</b>}
     </div>
   );
 }
@@ -98,7 +111,7 @@ function Ruler({ scale, limit }: { scale: number; limit: number }) {
   return (
     <div className="ruler" aria-hidden="true">
       {marks.map((mark) => (
-        <span key={mark} style={{ left: `${(mark / scale) * 100}%` }}>{mark !== limit && mark}</span>
+        <span key={mark} style={{ left: `${(mark / scale) * 100}%` }}>{mark !== limit && mark / scale < LAST_LABEL && mark}</span>
       ))}
       <span className="limit" style={{ left: `${(limit / scale) * 100}%` }}>{limit} ms</span>
     </div>

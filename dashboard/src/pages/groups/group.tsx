@@ -75,7 +75,7 @@ function Members({ group }: { group: GroupDetail }) {
               </div>
               {member.assignment.map((one) => (
                 <div key={one.topic} className="row wrap assigned">
-                  <Link className="text" to={`/topics/${encodeURIComponent(one.topic)}`}>{one.topic}</Link>
+                  <Link className="text long" to={`/topics/${encodeURIComponent(one.topic)}`}>{one.topic}</Link>
                   {one.partitions.map((number) => <span key={number} className="cell" style={cellStyle(group, one.topic, number)} title={cellTitle(group, one.topic, number)}>{number}</span>)}
                 </div>
               ))}
@@ -101,8 +101,8 @@ const cellTitle = (group: GroupDetail, topic: string, partition: number): string
 
 const COLUMNS: Column<GroupPartition>[] = [
   { name: "Partition", width: "minmax(96px, 2fr)", show: (row) => `${row.topic}-${row.partition}` },
-  { name: "Read up to", width: "76px", isNumber: true, show: (row) => <Fact name={`committed-${row.topic}-${row.partition}`} value={row.committed}>{whole(row.committed)}</Fact> },
+  { name: "Read up to", width: "72px", isNumber: true, show: (row) => <Fact name={`committed-${row.topic}-${row.partition}`} value={row.committed}>{whole(row.committed)}</Fact> },
   { name: "End", width: "76px", isNumber: true, isWide: true, show: (row) => whole(row.high_watermark) },
-  { name: "Behind", width: "68px", isNumber: true, show: (row) => whole(row.lag_events) },
-  { name: "Time", width: "70px", isNumber: true, show: (row) => <span className={(row.lag_s ?? 0) > 60 ? "warn" : ""}>{seconds(row.lag_s)}</span> },
+  { name: "Behind", width: "60px", isNumber: true, show: (row) => whole(row.lag_events) },
+  { name: "Time", width: "68px", isNumber: true, show: (row) => <span className={(row.lag_s ?? 0) > 60 ? "warn" : ""}>{seconds(row.lag_s)}</span> },
 ];

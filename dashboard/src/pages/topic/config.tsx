@@ -9,28 +9,29 @@ import { Chip, Panel, ProblemNote } from "../../ui/parts";
 export function Config({ topic }: { topic: string }) {
   const url = useUrl();
   const { data } = useAnswer("/v1/topics/{topic}/config", { topic }, {}, 2_000);
-  const [doing, run] = useDoing();
   const isOwn = url.query.get("only") === "set";
   const rows = (data?.items ?? []).filter((row) => !isOwn || row.source === "topic");
-  const change = (name: string, value: string | null) =>
-    run(async () => void (await write("PATCH /v1/topics/{topic}", { topic }, { config: { [name]: value } })));
   return (
     <Panel title="Configuration" flush
       end={<label className="row"><input type="checkbox" checked={isOwn} onChange={(event) => url.set({ only: event.target.checked ? "set" : null })} />only what is set here</label>}>
-      <div className="pad"><ProblemNote problem={doing.problem} /></div>
       <ul className="settings">
-        {rows.map((row) => <Row key={row.name} row={row} isBusy={doing.isBusy} change={change} />)}
+        {rows.map((row) => <Row key={row.name} topic={topic} row={row} />)}
         {rows.length === 0 && <li className="dim">Nothing is set on this topic: all defaults.</li>}
       </ul>
     </Panel>
   );
 }
 
-type RowProps = { row: Setting; isBusy: boolean; change: (name: string, value: string | null) => Promise<void> };
-
-function Row({ row, isBusy, change }: RowProps) {
+function Row({ topic, row }: { topic: string; row: Setting }) {
+  const [{ isBusy, problem }, run] = useDoing();
   const [text, setText] = useState<string | null>(null);
   const isEdited = text !== null && text !== row.value;
+  /** What was typed stays until the node has taken it. */
+  const change = (value: string | null) =>
+    run(async () => {
+      await write("PATCH /v1/topics/{topic}", { topic }, { config: { [row.name]: value } });
+      setText(null);
+    });
   return (
     <li data-setting={row.name} data-value={row.value} data-source={row.source}>
       <div className="row wrap">
@@ -39,12 +40,13 @@ function Row({ row, isBusy, change }: RowProps) {
         {row.effect !== "live" && <Chip tone="warn">{row.effect}</Chip>}
       </div>
       <p className="dim">{row.doc} <span title={row.type}>Allowed: {row.allowed}. Default: <code>{row.default === "" ? "empty" : row.default}</code>.</span></p>
-      <form className="row" onSubmit={(event) => { event.preventDefault(); if (isEdited) void change(row.name, text).then(() => setText(null)); }}>
+      <form className="row" onSubmit={(event) => { event.preventDefault(); if (isEdited) void change(text); }}>
         <input className="input mono grow" aria-label={row.name} value={text ?? row.value} disabled={row.read_only} onChange={(event) => setText(event.target.value)} />
         <button type="submit" className="button small" disabled={isBusy || !isEdited}>Set</button>
         <button type="button" className="button small" disabled={isBusy || row.source !== "topic" || row.read_only} aria-label={`Default for ${row.name}`}
-          onClick={() => void change(row.name, null).then(() => setText(null))}>Default</button>
+          onClick={() => void change(null)}>Default</button>
       </form>
+      <ProblemNote problem={problem} />
     </li>
   );
 }

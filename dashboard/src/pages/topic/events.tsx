@@ -11,6 +11,11 @@ import { Timeline } from "./timeline";
 import { useBrowse, useTail } from "./sources";
 import { Viewer } from "./viewer";
 
+/** A node does not read more of them at once; live events come from any number. */
+const READ_MAX = 256;
+/** What begins further down the window is brought into sight: an event's panel below the list. */
+const SEEN = 0.7;
+
 export const placeOf = (event: Event): string => `${event.partition}:${event.offset}`;
 
 export function Events({ topic }: { topic: TopicAnswer }) {
@@ -22,10 +27,15 @@ export function Events({ topic }: { topic: TopicAnswer }) {
   const isLive = from === null && offset === null;
   const number = partition === null ? null : Number(partition);
   const tail = useTail(isLive ? topic.name : null, number, filter);
-  const browse = useBrowse(isLive ? null : topic.name, { partition: number, from, offset, filter });
+  const isTooWide = !isLive && number === null && topic.partitions > READ_MAX;
+  const browse = useBrowse(isLive || isTooWide ? null : topic.name, { partition: number, from, offset, filter });
   const problem = isLive ? tail.problem : browse.problem;
   const { rows, isReading } = isLive ? tail : browse;
   const selected = url.query.get("event");
+  useEffect(() => {
+    const panel = document.querySelector('[data-panel="event"]');
+    if (selected && panel && panel.getBoundingClientRect().top > window.innerHeight * SEEN) panel.scrollIntoView();
+  }, [selected]);
   return (
     <>
       <Timeline topic={topic.name} partition={number} partitions={topic.partitions} />
@@ -43,13 +53,15 @@ export function Events({ topic }: { topic: TopicAnswer }) {
           }>
           <Bar topic={topic} />
           <div className="pad"><ProblemNote problem={problem} again={isLive ? tail.again : browse.next} /></div>
-          {rows.length === 0 ? (
+          {isTooWide ? (
+            <Empty title="Choose a partition">Of {whole(topic.partitions)} partitions no more than {READ_MAX} are read at once; live events come from all.</Empty>
+          ) : rows.length === 0 ? (
             problem === null && <Nothing topic={topic.name} isLive={isLive} isFiltered={filter !== null} isReading={isReading} />
           ) : (
             <Rows label="Events" rows={rows} keyOf={placeOf} columns={COLUMNS} rowHeight={32} maxHeight={480} selected={selected}
               onSelect={(event) => url.set({ event: placeOf(event) === selected ? null : placeOf(event) }, { push: true })} />
           )}
-          {!isLive && (
+          {!isLive && !isTooWide && (
             <div className="pad row">
               <button type="button" className="button small" disabled={browse.isReading || !browse.more} onClick={browse.next}>Later events</button>
               <span className="dim">{plural(rows.length, "event")}, {whole(browse.scanned)} looked at{browse.more || isReading ? "" : "; this is the end"}</span>
@@ -75,12 +87,12 @@ function LiveNote({ tail }: { tail: ReturnType<typeof useTail> }) {
 
 const COLUMNS: Column<Event>[] = [
   { name: "Time", width: "92px", show: (row) => <span className="mono dim" title={day(row.timestamp_ms)}>{clock(row.timestamp_ms, true)}</span> },
-  { name: "Part.", width: "38px", isNumber: true, isWide: true, show: (row) => row.partition },
+  { name: "Part.", width: "34px", isNumber: true, show: (row) => row.partition },
   { name: "Offset", width: "72px", isNumber: true, show: (row) => (
       <button type="button" className="bare link" aria-label={`Show event ${placeOf(row)}`}>{row.offset}</button>
     ) },
   { name: "Key", width: "minmax(64px, 0.8fr)", isWide: true, show: (row) => <span className="mono">{preview(row.key)}</span> },
-  { name: "Value", width: "minmax(120px, 4fr)", show: (row) => <span className="mono">{preview(row.value)}</span> },
+  { name: "Value", width: "minmax(100px, 4fr)", show: (row) => <span className="mono">{preview(row.value)}</span> },
 ];
 
 function Nothing({ topic, isLive, isFiltered, isReading }: { topic: string; isLive: boolean; isFiltered: boolean; isReading: boolean }) {

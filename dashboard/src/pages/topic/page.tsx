@@ -61,7 +61,7 @@ function Overview({ topic }: { topic: TopicAnswer }) {
       <Figure label="events" fact="events" value={topic.events} shown={whole(topic.events)} />
       <Figure label="size" fact="size" value={topic.size_bytes} shown={bytes(topic.size_bytes)} />
       <Figure label="partitions" fact="partitions" value={topic.partitions} shown={topic.partitions} small={`× ${topic.replication_factor}`} />
-      <Figure label="groups" shown={topic.groups.length} />
+      <Figure label="groups" fact="groups" value={topic.groups_total} shown={whole(topic.groups_total)} />
       <Figure label="worst lag" shown={seconds(topic.worst_lag_s)} tone={(topic.worst_lag_s ?? 0) > 60 ? "warn" : undefined} />
     </Figures>
   );
@@ -77,13 +77,14 @@ function Groups({ topic }: { topic: TopicAnswer }) {
       </section>
     );
   return (
-    <Panel title="Groups that read this topic" flush>
+    <Panel title="Groups that read this topic" flush
+      note={topic.groups_total > topic.groups.length ? `the ${topic.groups.length} furthest behind of ${whole(topic.groups_total)}` : undefined}>
       <table className="table">
         <thead><tr><th>Group</th><th className="num">Events behind</th><th className="num">Time behind</th></tr></thead>
         <tbody>
           {topic.groups.map((group) => (
             <tr key={group.group_id}>
-              <td><Link to={`/groups/${encodeURIComponent(group.group_id)}`} className="name text">{group.group_id}</Link></td>
+              <td className="long"><Link to={`/groups/${encodeURIComponent(group.group_id)}`} className="name text">{group.group_id}</Link></td>
               <td className="num"><Fact name={`group-${group.group_id}-lag`} value={group.lag_events}>{whole(group.lag_events)}</Fact></td>
               <td className="num">{seconds(group.lag_s)}</td>
             </tr>
@@ -106,7 +107,7 @@ function Delete({ topic }: { topic: string }) {
   return (
     <Panel title="Delete this topic" note="with all its events; there is no way back">
       <div className="row wrap">
-        <button type="button" className="button danger" disabled={doing.isBusy} onClick={ask}>Delete {topic}…</button>
+        <button type="button" className="button danger long" disabled={doing.isBusy} onClick={ask}>Delete {topic}…</button>
       </div>
       <ProblemNote problem={doing.problem} />
     </Panel>

@@ -65,8 +65,8 @@ export function useBrowse(topic: string | null, place: Place) {
   const asks = useRef(0);
   const load = useCallback(
     async () => {
+      const ask = ++asks.current; // whatever is on its way is not what is asked for now
       if (topic === null) return;
-      const ask = ++asks.current;
       const before = next.current;
       setIsBusy(true);
       try {
@@ -102,6 +102,8 @@ export function useBrowse(topic: string | null, place: Place) {
     setRows([]);
     setScanned(0);
     setMore(false);
+    setProblem(null);
+    setIsBusy(false);
     next.current = null;
     void load();
   }, [load]);

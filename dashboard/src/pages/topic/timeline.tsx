@@ -2,7 +2,7 @@
 import { type KeyboardEvent, type PointerEvent, useRef, useState } from "react";
 import { useAnswer } from "../../api/hooks";
 import type { EventHistogram } from "../../api/types";
-import { clock, day, isTime, seconds, short, whole } from "../../lib/format";
+import { clock, day, isTime, plural, seconds, short } from "../../lib/format";
 import { useUrl } from "../../lib/url";
 import { useWidth } from "../../lib/width";
 import { Panel, ProblemNote } from "../../ui/parts";
@@ -23,12 +23,14 @@ export function Timeline({ topic, partition, partitions }: TimelineProps) {
   const buckets = Math.max(1, Math.min(BUCKETS, Math.floor(SEARCHES_MAX / (partition === null ? partitions : 1))));
   const { data: found, problem } = useHistogram(topic, partition, from, to, buckets);
   const isAll = from === null && to === null;
-  const pick = (begin: number, end: number) =>
-    url.set({ from: Math.round(begin), to: Math.round(end), offset: null }, { push: true });
+  const pick = (begin: number, end: number) => {
+    const first = Math.floor(begin); // a millisecond is the least that a node tells apart
+    url.set({ from: first, to: Math.max(first + 1, Math.round(end)), offset: null }, { push: true });
+  };
   const total = found?.buckets.reduce((sum, bucket) => sum + bucket.events, 0) ?? 0;
   return (
     <Panel title="Events over time" id="timeline"
-      note={found ? `${whole(total)} events${found.exact ? "" : " or fewer"} in ${seconds((found.to_ms - found.from_ms) / 1000)}; drag to read from there` : undefined}
+      note={found ? `${plural(total, "event")}${found.exact ? "" : " or fewer"} in ${seconds((found.to_ms - found.from_ms) / 1000)}; drag to read from there` : undefined}
       end={!isAll && <button type="button" className="button small" onClick={() => url.set({ from: null, to: null })}>All of it</button>}>
       <ProblemNote problem={problem} />
       <Chart found={found} onPick={pick} />
@@ -68,7 +70,7 @@ function Chart({ found, onPick }: { found: EventHistogram | null; onPick: (from:
   return (
     <div ref={box} className="timeline" style={{ height: HEIGHT }} tabIndex={0} role="slider" onKeyDown={steer} data-buckets={buckets.length}
       aria-label="Moment to read from: arrow keys, then Enter" aria-valuemin={0} aria-valuemax={Math.max(buckets.length - 1, 0)} aria-valuenow={at ?? Math.max(buckets.length - 1, 0)}
-      aria-valuetext={shown ? `${clock(shown.at_ms)}, ${shown.events} events` : "live"}
+      aria-valuetext={shown ? `${clock(shown.at_ms)}, ${plural(shown.events, "event")}` : "live"}
       onPointerDown={(event) => { event.currentTarget.setPointerCapture(event.pointerId); setDrag({ from: place(event), to: place(event) }); }}
       onPointerMove={(event) => { setAt(Math.min(buckets.length - 1, Math.floor(place(event) / step))); if (drag) setDrag({ ...drag, to: place(event) }); }}
       onPointerUp={finish} onPointerLeave={() => setAt(null)} onPointerCancel={() => setDrag(null)}>

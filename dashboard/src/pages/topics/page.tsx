@@ -6,17 +6,18 @@ import type { Topic } from "../../api/types";
 import { bytes, plural, seconds, short, whole } from "../../lib/format";
 import { nodeColour } from "../../lib/theme";
 import { navigate, useUrl } from "../../lib/url";
-import { Chip, Empty, Fact, Link, Panel, ProblemNote } from "../../ui/parts";
+import { Chip, Empty, Fact, Link, Panel, ProblemNote, Unseen } from "../../ui/parts";
 import { type Column, Rows } from "../../ui/rows";
 import { Spark } from "../../ui/spark";
 
 const MANY = 100;
+const SHOWN = 1_000;
 
 export function TopicsPage() {
   const url = useUrl();
   const search = url.query.get("search") ?? "";
   const [isMany, setIsMany] = useState(false);
-  const { data } = useAnswer("/v1/topics", {}, { limit: 1000, search }, isMany ? 4_000 : 1_000);
+  const { data } = useAnswer("/v1/topics", {}, { limit: SHOWN, search }, isMany ? 4_000 : 1_000);
   if (data && data.items.length > MANY !== isMany) setIsMany(!isMany);
   const showsInternal = url.query.get("internal") === "yes";
   const rows = (data?.items ?? []).filter((topic) => showsInternal || !topic.is_internal);
@@ -25,7 +26,7 @@ export function TopicsPage() {
     <>
       <div className="head">
         <h1>Topics</h1>
-        {data && <span className="sub">{plural(rows.length, "topic")}, {plural(partitions, "partition")}</span>}
+        {data && <span className="sub">{plural(rows.length, "topic")}, {plural(partitions, "partition")}<Unseen shown={data.items.length} total={data.total} /></span>}
         <div className="end">
           <input className="input" type="search" placeholder="Find a topic" aria-label="Find a topic" value={search}
             onChange={(event) => url.set({ search: event.target.value })} />
@@ -55,7 +56,7 @@ const COLUMNS: Column<Topic>[] = [
     show: (row) => (
       <span className="row">
         <Link to={`/topics/${encodeURIComponent(row.name)}`} className="name text cut" data-topic={row.name}>{row.name}</Link>
-        {row.dedup && <Chip>dedup</Chip>}
+        {row.dedup && <span className="desk"><Chip>dedup</Chip></span>}
       </span>
     ),
   },
@@ -87,15 +88,18 @@ function Leaders({ topic }: { topic: Topic }) {
 function Groups({ topic }: { topic: Topic }) {
   if (topic.groups.length === 0) return <span className="dim">none</span>;
   return (
-    <span className="cut">
-      {topic.groups.map((group, at) => (
-        <span key={group.group_id}>
-          {at > 0 && ", "}
-          <Link to={`/groups/${encodeURIComponent(group.group_id)}`} className="text" title={`${whole(group.lag_events)} events behind`}>
-            {group.group_id}
-          </Link>
-        </span>
-      ))}
+    <span className="row">
+      <span className="cut">
+        {topic.groups.map((group, at) => (
+          <span key={group.group_id}>
+            {at > 0 && ", "}
+            <Link to={`/groups/${encodeURIComponent(group.group_id)}`} className="text" title={`${whole(group.lag_events)} events behind`}>
+              {group.group_id}
+            </Link>
+          </span>
+        ))}
+      </span>
+      {topic.groups_total > topic.groups.length && <small className="dim num">{topic.groups_total - topic.groups.length} more</small>}
     </span>
   );
 }
