@@ -27,6 +27,7 @@ from trimaran.storage.journal_format import (
     ROUND_HEAD,
     ROUND_HEAD_BYTES,
     ROUND_MAGIC,
+    SEQUENCES_END,
     RecordType,
     align,
 )
@@ -89,7 +90,7 @@ def decode_round_head(data: bytes, generation: int, position: int) -> RoundHead 
     if crc32c(data[: ROUND_HEAD.size]) != checksum:
         return None
     fields = ROUND_HEAD.unpack_from(data)
-    if fields[2] != generation or fields[3] != position:
+    if fields[2] != generation or fields[3] != position or fields[4] >= SEQUENCES_END:
         return None
     return RoundHead(
         flags=fields[1],

@@ -22,7 +22,7 @@ Round: head, commit hints, record heads (hints and heads are the *area*), payloa
     4         4      flags: 1 the file's first round, 2 some payload sector is all zeros by itself
     8         8      generation of the file
     16        8      position of the round in the file
-    24        8      sequence: 1 more than the round before, over all files
+    24        8      sequence: 1 more than the round before, over all files; below 2^63
     32        8      size of the file: what follows the last round is known to be this long
     40        8      synced: every byte below it was synced before this was written; in the first
                      round of a file (0 in old ones): before the file got its name
@@ -77,6 +77,8 @@ FILE_HEAD = struct.Struct(">8sIIQQ16sB64s")
 FILE_MAGIC = b"TRIMJRNL"
 FILE_VERSION = 1
 ROUND_HEAD = struct.Struct(">4sIQQQQQIIIIII")
+SEQUENCES_END = 1 << 63
+"""No journal gets there; from the highest one there would be no next one."""
 ROUND_MAGIC = b"TRND"
 ROUND_HEAD_BYTES = ROUND_HEAD.size + 4
 FIRST_ROUND = 1
