@@ -41,6 +41,8 @@ EXPECTED_COUNTS = (
     "member fenced",
     "partition handed over",
     "epoch's offset committed",
+    "read from a follower",
+    "reader ahead of a follower",
 )
 """What must happen in a run of many seeds, besides each kind of fault."""
 COUNTED_S = 20.0
