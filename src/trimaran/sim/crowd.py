@@ -7,8 +7,9 @@
 | client-3 | plain producer, acks=all; reader from the start; sends again by event id alone |
 | client-4 | plain producer, acks=1 or 0 (drawn); makes and deletes topics of its own |
 
-In half of the seeds client-2 reads from followers near it (KIP-392). A seed with groups has
-one of the classic protocol, one of the new one (KIP-848), or both.
+In half of the seeds client-2 reads from followers near it (KIP-392), in half client-3 reads in
+fetch sessions (KIP-227). A seed with groups has one of the classic protocol, one of the new one
+(KIP-848), or both.
 
 Does not: judge what they saw.
 """
@@ -38,6 +39,7 @@ from trimaran.sim.keyed_writer import KeyedWriter
 from trimaran.sim.near_reader import NearReader
 from trimaran.sim.network import HostNetwork
 from trimaran.sim.process import Process
+from trimaran.sim.session_reader import SessionReader
 from trimaran.sim.tail import TailReader
 from trimaran.sim.trimmer import TOPIC as TRIMMED_TOPIC
 from trimaran.sim.trimmer import Trimmer
@@ -65,6 +67,7 @@ class Crowd:
         self.churn: TopicChurn | None = None
         self.tails: list[TailReader] = []
         self.near_readers: list[NearReader] = []
+        self.session_reader: SessionReader | None = None
         self.id_sender: IdSender | None = None
         self.trimmer: Trimmer | None = None
         self.members: list[GroupMember] = []
@@ -120,6 +123,13 @@ class Crowd:
 
     def _start_readers(self, number: int, process: Process, client: KafkaClient) -> None:
         """Start what reads from the start on client 2 or 3."""
+        if number == 3 and self._has("session reader"):
+            nodes = [node.number for node in self._cluster.nodes]
+            self.session_reader = SessionReader(client, range(PARTITIONS), nodes)
+            self._start(
+                process, "session reader", self.session_reader.run(), self.session_reader.stop
+            )
+            return
         is_near = number == 2 and self._has("near reader")
         for partition in range(PARTITIONS):
             into = self._history.reads.setdefault((client.name, partition), [])
@@ -159,10 +169,17 @@ class Crowd:
 
     def reading(self) -> dict[str, int]:
         """Return what happened to the readers of this seed that read otherwise, by name."""
-        return {
+        counts = {
             "read from a follower": sum(one.follower_reads for one in self.near_readers),
             "reader ahead of a follower": sum(one.waits for one in self.near_readers),
         }
+        if self.session_reader is not None:
+            counts |= {
+                "fetch session": self.session_reader.sessions,
+                "session ended by an error": self.session_reader.session_errors,
+                "left out of a session": self.session_reader.forgotten,
+            }
+        return counts
 
     def group_commits(self) -> dict[str, int]:
         """Return how many commits were acknowledged, by protocol; only those of this seed."""

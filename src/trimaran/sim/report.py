@@ -41,6 +41,9 @@ EXPECTED_COUNTS = (
     "member fenced",
     "partition handed over",
     "epoch's offset committed",
+    "fetch session",
+    "session ended by an error",
+    "left out of a session",
     "read from a follower",
     "reader ahead of a follower",
 )
