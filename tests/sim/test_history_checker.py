@@ -151,6 +151,13 @@ def found(history, allowed=()):
     return [finding.anomaly for finding in check_history(history, allowed=allowed)]
 
 
+def test_a_follower_may_know_less_and_no_leader_may_know_less_than_a_follower_said():
+    told = [poll(high_watermark=3), poll(high_watermark=2, at_follower=True)]
+
+    assert found([*told, poll(high_watermark=3)]) == []
+    assert found([*told[1:], poll(high_watermark=1)]) == [Anomaly.WATERMARK_BACK]
+
+
 def test_every_class_has_a_planted_history():
     assert [anomaly for anomaly, _, _ in PLANTED] == list(Anomaly)
 

@@ -67,6 +67,8 @@ class Poll:
     """The first offset not committed, as the answer said; None: the client does not tell."""
     rebalanced: bool = False
     """Whether an assignment changed while this poll collected its records."""
+    at_follower: bool = False
+    """Whether a follower answered, which may know less to be committed than the leader does."""
 
 
 @dataclass(slots=True)

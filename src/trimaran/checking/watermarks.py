@@ -1,6 +1,9 @@
 """Only the committed is shown: reads stay below the high watermark, which never falls.
 
-Does not: know who answered; a reader's high watermark must not fall when the leader changes either.
+It must not fall when the leader changes either. A follower may know less than its reader was told;
+what it says still binds every leader that answers after it.
+
+Does not: compare what different readers were told.
 """
 
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ def find_precommitted_reads(evidence: Evidence) -> Iterator[Finding]:
 
 
 def find_falling_watermarks(evidence: Evidence) -> Iterator[Finding]:
-    """Yield polls with a lower high watermark than the same reader was told before."""
+    """Yield polls at leaders with a lower high watermark than the reader was told before."""
     told: dict[tuple[str, Partition], int] = {}
     for poll in evidence.polls:
         found = poll.high_watermark
@@ -34,7 +37,7 @@ def find_falling_watermarks(evidence: Evidence) -> Iterator[Finding]:
             continue
         key = (poll.process, poll.partition)
         known = told.get(key, found)
-        if found < known:
+        if found < known and not poll.at_follower:
             yield Finding(
                 anomaly=Anomaly.WATERMARK_BACK,
                 partition=poll.partition,

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from trimaran.checking import make_value
 from trimaran.errors import ErrorCode
+from trimaran.ids import TopicId
 from trimaran.protocol.api import ApiKey
 from trimaran.protocol.messages import (
     FetchPartition,
@@ -27,6 +28,7 @@ from trimaran.protocol.messages import (
     ListOffsetsPartition,
     ListOffsetsRequest,
     ListOffsetsTopic,
+    PartitionData,
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
@@ -60,6 +62,8 @@ TOPIC_IDS_FROM = 13
 """Fetch names topics by id from this version on."""
 ZSTD_FROM = 7
 """Produce takes this codec from this version on (KIP-110)."""
+NOWHERE = -1
+"""The preferred read replica of a partition that is read where it was asked for."""
 _SILENCE = ProduceResponse(
     responses=[TopicProduceResponse("", [PartitionProduceResponse(0, base_offset=-1)])]
 )
@@ -269,8 +273,8 @@ class PartitionProducer:
                 record.outcome = outcome
 
 
-class PartitionConsumer:
-    """One reader of one partition."""
+class Reading:
+    """One reader's way through one partition: where it stands, and what it was given."""
 
     def __init__(
         self, client: KafkaClient, partition: int, *, into: list[ReadRecord], start: int = 0
@@ -282,66 +286,19 @@ class PartitionConsumer:
         self._reader = client.history.note_reader(client.name, partition, start)
         self.position = start
         self.end: int | None = None
-        """Where to stop; None reads until cancelled or stopped."""
-        self._stopping = False
+        """Where to stop; None reads on."""
 
-    def stop(self) -> None:
-        """End soon."""
-        self._stopping = True
-
-    async def run(self) -> None:
-        """Read until stopped, or up to `end`."""
-        await retrying(self._client, self._follow, stop_when=self._done)
+    @property
+    def is_at_end(self) -> bool:
+        """Whether there is an end and all before it is read."""
+        return self.end is not None and self.position >= self.end
 
     async def find_end(self) -> None:
         """Ask the leader where its log ends (linearizable) and stop there."""
         self.end = await find_latest(self._client, self._partition)
 
-    def _done(self) -> bool:
-        return self._stopping or (self.end is not None and self.position >= self.end)
-
-    async def _follow(self) -> None:
-        if self._done():
-            return
-        connection = await self._client.connect_to_leader(self._partition)
-        try:
-            while not self._done():
-                self._take(await self._fetch(connection))
-        finally:
-            connection.close()
-
-    async def _fetch(self, connection: KafkaConnection) -> FetchResponse:
-        version = self._client.versions[ApiKey.FETCH]
-        partition = FetchPartition(self._partition, self.position, FETCH_BYTES)
-        topic = FetchTopic(partitions=[partition])
-        if version >= TOPIC_IDS_FROM:
-            topic.topic_id = self._client.topic_id  # type: ignore[assignment]
-        else:
-            topic.topic = self._client.topic
-        request = FetchRequest(FETCH_WAIT_MS, 1, [topic])
-        now = asyncio.get_running_loop().time
-        asked_s = now()
-        response: FetchResponse = await connection.ask(ApiKey.FETCH, version, request)
-        self._note_wait(response, now() - asked_s)
-        return response
-
-    def _note_wait(self, response: FetchResponse, took_s: float) -> None:
-        """Note whether an answer with records was late; none below the watermark is odd."""
-        history = self._client.history
-        for data in response.responses[0].partitions if response.responses else ():
-            if data.error_code != ErrorCode.NONE:
-                continue
-            if any(data.records):
-                history.note_fetch(is_late=took_s >= FETCH_WAIT_MS / 1000.0)
-            elif data.high_watermark > self.position:
-                history.oddities.append(
-                    f"{self._client.name}: no records at {self._partition}:{self.position}, below "
-                    f"the high watermark {data.high_watermark} of the same answer"
-                )
-
-    def _take(self, response: FetchResponse) -> None:
-        self._client.check(response.error_code)
-        data = response.responses[0].partitions[0]
+    def take(self, data: PartitionData, *, at_follower: bool = False) -> None:
+        """Take in what an answer says. Raises RetryError if that is an error."""
         if data.error_code == ErrorCode.OFFSET_OUT_OF_RANGE:
             self._client.history.oddities.append(
                 f"{self._client.name}: OFFSET_OUT_OF_RANGE at {self._partition}:{self.position}"
@@ -353,7 +310,7 @@ class PartitionConsumer:
                 if record.offset >= self.position:
                     assert record.value is not None
                     taken.append(ReadRecord(record.offset, record.value, data.high_watermark))
-            self.position = max(self.position, parse_header(batch).last_offset + 1)
+            self._move_to(parse_header(batch).last_offset + 1)
         self._into += taken
         self._client.history.note_poll(
             self._reader,
@@ -361,7 +318,100 @@ class PartitionConsumer:
             taken,
             high_watermark=data.high_watermark,
             now_s=asyncio.get_running_loop().time(),
+            at_follower=at_follower,
         )
+
+    def _move_to(self, next_offset: int) -> None:
+        """Stand behind a batch, which holds something that was not read before."""
+        if next_offset <= self.position:
+            self._client.history.oddities.append(
+                f"{self._client.name}: a batch up to {next_offset} where "
+                f"{self._partition}:{self.position} was asked for"
+            )
+        self.position = max(self.position, next_offset)
+
+
+class PartitionConsumer(Reading):
+    """One reader of one partition, over a connection of its own to the leader."""
+
+    def __init__(
+        self, client: KafkaClient, partition: int, *, into: list[ReadRecord], start: int = 0
+    ) -> None:
+        """Append what is read from offset `start` on to `into`, until cancelled or stopped."""
+        super().__init__(client, partition, into=into, start=start)
+        self._version = client.versions[ApiKey.FETCH]
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Read until stopped, or up to `end`."""
+        await retrying(self._client, self._follow, stop_when=self._done)
+
+    def _done(self) -> bool:
+        return self._stopping or self.is_at_end
+
+    async def _follow(self) -> None:
+        if self._done():
+            return
+        connection = await self._client.connect_to_leader(self._partition)
+        try:
+            while not self._done():
+                self._take(await self._fetch(connection))
+        finally:
+            connection.close()
+
+    async def _fetch(
+        self,
+        connection: KafkaConnection,
+        *,
+        rack: str = "",
+        wait_ms: int = FETCH_WAIT_MS,
+        bytes_max: int = FETCH_BYTES,
+    ) -> FetchResponse:
+        """Ask once; `rack` is where the reader says that it is, empty: nowhere."""
+        partition = FetchPartition(self._partition, self.position, bytes_max)
+        topic = asked_topic(self._client, self._version, [partition])
+        request = FetchRequest(wait_ms, 1, [topic], rack_id=rack)
+        now = asyncio.get_running_loop().time
+        asked_s = now()
+        response: FetchResponse = await connection.ask(ApiKey.FETCH, self._version, request)
+        self._note_wait(response, now() - asked_s)
+        return response
+
+    def _note_wait(self, response: FetchResponse, took_s: float) -> None:
+        """Note whether an answer with records was late; none below the watermark is odd."""
+        history = self._client.history
+        for data in response.responses[0].partitions if response.responses else ():
+            if data.error_code != ErrorCode.NONE or data.preferred_read_replica != NOWHERE:
+                continue
+            if any(data.records):
+                history.note_fetch(is_late=is_late(took_s))
+            elif data.high_watermark > self.position:
+                history.oddities.append(
+                    f"{self._client.name}: no records at {self._partition}:{self.position}, below "
+                    f"the high watermark {data.high_watermark} of the same answer"
+                )
+
+    def _take(self, response: FetchResponse) -> None:
+        self._client.check(response.error_code)
+        self.take(response.responses[0].partitions[0])
+
+
+def asked_topic(
+    client: KafkaClient, version: int, partitions: Sequence[FetchPartition]
+) -> FetchTopic:
+    """Return `partitions` of the client's topic, which is named as Fetch `version` names it."""
+    if version >= TOPIC_IDS_FROM:
+        return FetchTopic(topic_id=TopicId(client.topic_id), partitions=partitions)
+    return FetchTopic(client.topic, partitions=partitions)
+
+
+def is_late(took_s: float) -> bool:
+    """Whether a fetch was answered when its time to wait was over."""
+    return took_s >= FETCH_WAIT_MS / 1000.0
 
 
 def codecs_of(version: int) -> list[Codec]:

@@ -95,6 +95,7 @@ class SimNode:
     def __init__(self, number: int, *, loop: SimLoop, disk: Disk, clock: SimClock) -> None:
         self.name = f"node-{number}"
         self.number = NodeId(number)
+        self.rack = f"rack-{number}"
         self.disk = disk
         self.clock = clock
         self.incarnation = 0
@@ -286,7 +287,7 @@ class SimCluster:
 
     def _config(self, node: SimNode) -> NodeConfig:
         return NodeConfig(
-            node=NodeSection(id=node.number, data_directory="simulated"),
+            node=NodeSection(id=node.number, data_directory="simulated", rack=node.rack),
             cluster=ClusterSection(nodes=self._addresses),
             kafka=KafkaSection(host=node.name, port=KAFKA_PORT),
             journal=JournalSection(file_bytes=MIB, bytes_max=8 * MIB),

@@ -7,7 +7,9 @@
 | client-3 | plain producer, acks=all; reader from the start; sends again by event id alone |
 | client-4 | plain producer, acks=1 or 0 (drawn); makes and deletes topics; changes settings |
 
-A seed with groups has one of the classic protocol, one of the new one (KIP-848), or both.
+In half of the seeds client-2 reads from followers near it (KIP-392), in half client-3 reads in
+fetch sessions (KIP-227). A seed with groups has one of the classic protocol, one of the new one
+(KIP-848), or both.
 
 Does not: judge what they saw.
 """
@@ -34,8 +36,10 @@ from trimaran.sim.id_sender import IdSender
 from trimaran.sim.kafka import KafkaClient
 from trimaran.sim.keyed_writer import TOPIC as LEDGER
 from trimaran.sim.keyed_writer import KeyedWriter
+from trimaran.sim.near_reader import NearReader
 from trimaran.sim.network import HostNetwork
 from trimaran.sim.process import Process
+from trimaran.sim.session_reader import SessionReader
 from trimaran.sim.settings_changer import SettingsChanger
 from trimaran.sim.tail import TailReader
 from trimaran.sim.trimmer import TOPIC as TRIMMED_TOPIC
@@ -63,6 +67,8 @@ class Crowd:
         self.names = [f"client-{number}" for number in range(1, count + 1)]
         self.churn: TopicChurn | None = None
         self.tails: list[TailReader] = []
+        self.near_readers: list[NearReader] = []
+        self.session_reader: SessionReader | None = None
         self.id_sender: IdSender | None = None
         self.trimmer: Trimmer | None = None
         self.changer: SettingsChanger | None = None
@@ -113,11 +119,30 @@ class Crowd:
                     tail = TailReader(client, partition, anew_s=TAIL_ANEW_S)
                     self.tails.append(tail)
                     self._start(process, "tail reader", tail.run(), tail.stop)
-                elif number <= 3:
-                    into = self._history.reads.setdefault((name, partition), [])
-                    consumer = PartitionConsumer(client, partition, into=into)
-                    self._start(process, "consumer", consumer.run(), consumer.stop)
+            if number in (2, 3):
+                self._start_readers(number, process, client)
             self._start_features(number, process, think_s)
+
+    def _start_readers(self, number: int, process: Process, client: KafkaClient) -> None:
+        """Start what reads from the start on client 2 or 3."""
+        if number == 3 and self._has("session reader"):
+            nodes = [node.number for node in self._cluster.nodes]
+            self.session_reader = SessionReader(client, range(PARTITIONS), nodes)
+            self._start(
+                process, "session reader", self.session_reader.run(), self.session_reader.stop
+            )
+            return
+        is_near = number == 2 and self._has("near reader")
+        for partition in range(PARTITIONS):
+            into = self._history.reads.setdefault((client.name, partition), [])
+            if is_near:
+                rack = client.chance.choice(self._cluster.nodes).rack
+                near = NearReader(client, partition, into=into, rack=rack)
+                self.near_readers.append(near)
+                self._start(process, "near reader", near.run(), near.stop)
+            else:
+                consumer = PartitionConsumer(client, partition, into=into)
+                self._start(process, "consumer", consumer.run(), consumer.stop)
 
     def _start_features(self, number: int, process: Process, think_s: float) -> None:
         """Start what else client `number` does."""
@@ -145,6 +170,20 @@ class Crowd:
             "partition handed over": sum(one.hand_overs for one in self.sharers),
             "epoch's offset committed": sum(one.commits for one in self.sharers),
         }
+
+    def reading(self) -> dict[str, int]:
+        """Return what happened to the readers of this seed that read otherwise, by name."""
+        counts = {
+            "read from a follower": sum(one.follower_reads for one in self.near_readers),
+            "reader ahead of a follower": sum(one.waits for one in self.near_readers),
+        }
+        if self.session_reader is not None:
+            counts |= {
+                "fetch session": self.session_reader.sessions,
+                "session ended by an error": self.session_reader.session_errors,
+                "left out of a session": self.session_reader.forgotten,
+            }
+        return counts
 
     def group_commits(self) -> dict[str, int]:
         """Return how many commits were acknowledged, by protocol; only those of this seed."""

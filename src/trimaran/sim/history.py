@@ -220,12 +220,19 @@ class History:
         *,
         high_watermark: int,
         now_s: float,
+        at_follower: bool = False,
     ) -> None:
         """Take in the answer to a fetch, also an empty one."""
-        offsets = [record.offset for record in records]
-        values = [record.value for record in records]
         self.consumed.append(
-            checking.Poll(reader, partition, offsets, values, now_s, high_watermark=high_watermark)
+            checking.Poll(
+                reader,
+                partition,
+                [record.offset for record in records],
+                [record.value for record in records],
+                now_s,
+                high_watermark=high_watermark,
+                at_follower=at_follower,
+            )
         )
 
     def note_end(

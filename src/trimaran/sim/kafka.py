@@ -19,6 +19,7 @@ from trimaran.protocol.messages import (
     MetadataRequest,
     MetadataRequestTopic,
     MetadataResponse,
+    MetadataResponseBroker,
     MetadataResponseTopic,
 )
 from trimaran.protocol.schema_codec import request_encoder, response_decoder
@@ -172,6 +173,8 @@ class KafkaClient:
         """The only topic of that name to speak to leaders of; None: any."""
         self.replicas: dict[int, Sequence[int]] = {}
         """Nodes that hold each partition, as Metadata last said."""
+        self.brokers: dict[int, MetadataResponseBroker] = {}
+        """The nodes, as Metadata last said."""
         self._network = network
         self._bootstrap = list(bootstrap)
         self._avoided: deque[tuple[str, int]] = deque(maxlen=(len(self._bootstrap) - 1) // 2)
@@ -209,22 +212,34 @@ class KafkaClient:
         asked = [MetadataRequestTopic(name=name) for name in topics]
         request = MetadataRequest(topics=asked, allow_auto_topic_creation=self.creates)
         response: MetadataResponse = await self.ask_anyone(ApiKey.METADATA, request)
+        self.brokers = {broker.node_id: broker for broker in response.brokers}
         return response
 
     async def connect_to_leader(self, partition: int) -> KafkaConnection:
         """Return a connection to who leads `partition`. Raises OSError, RetryError."""
-        response = await self.metadata(self.topic)
-        topic = self._topic_of(response)
-        self.topic_id = topic.topic_id
+        topic = await self._find_topic()
         found = [row for row in topic.partitions if row.partition_index == partition]
         if not found:
             raise RetryError(f"no partition {partition} yet")
         self.check(found[0].error_code)
         self.replicas[partition] = found[0].replica_nodes
-        for broker in response.brokers:
-            if broker.node_id == found[0].leader_id:
-                return await self.connect(broker.host, broker.port)
-        raise RetryError(f"leader {found[0].leader_id} is not among the brokers")
+        return await self.connect_to_node(found[0].leader_id)
+
+    async def connect_to_node(self, number: int) -> KafkaConnection:
+        """Return a connection to a node that Metadata named. Raises OSError, RetryError."""
+        broker = self.brokers.get(number)
+        if broker is None:
+            raise RetryError(f"node {number} is not among the brokers")
+        return await self.connect(broker.host, broker.port)
+
+    async def leaders(self) -> dict[int, int]:
+        """Return who leads each partition, of those that have a leader. Raises as above."""
+        topic = await self._find_topic()
+        return {
+            row.partition_index: row.leader_id
+            for row in topic.partitions
+            if row.error_code == ErrorCode.NONE
+        }
 
     async def broker_count(self) -> int:
         """Return how many nodes have registered and answer. Raises OSError."""
@@ -236,16 +251,8 @@ class KafkaClient:
 
     async def partition_replicas(self) -> dict[int, Sequence[int]]:
         """Return the nodes that hold each partition. Raises OSError, RetryError."""
-        topic = self._topic_of(await self.metadata(self.topic))
+        topic = await self._find_topic()
         return {row.partition_index: row.replica_nodes for row in topic.partitions}
-
-    def _topic_of(self, response: MetadataResponse) -> MetadataResponseTopic:
-        topic = response.topics[0]
-        assert isinstance(topic, MetadataResponseTopic)
-        self.check(topic.error_code)
-        if self.pinned_id not in (None, topic.topic_id):
-            raise RetryError("the node asked knows another topic of that name")
-        return topic
 
     def check(self, code: int) -> None:
         """Raise RetryError unless `code` says success."""
@@ -253,3 +260,14 @@ class KafkaClient:
             name = ErrorCode(code).name
             self.history.note_answer(name)
             raise RetryError(name)
+
+    async def _find_topic(self) -> MetadataResponseTopic:
+        """Ask for the topic and note its id. Raises OSError, RetryError."""
+        response = await self.metadata(self.topic)
+        topic = response.topics[0]
+        assert isinstance(topic, MetadataResponseTopic)
+        self.check(topic.error_code)
+        if self.pinned_id not in (None, topic.topic_id):
+            raise RetryError("the node asked knows another topic of that name")
+        self.topic_id = topic.topic_id
+        return topic

@@ -44,6 +44,11 @@ EXPECTED_COUNTS = (
     "member fenced",
     "partition handed over",
     "epoch's offset committed",
+    "fetch session",
+    "session ended by an error",
+    "left out of a session",
+    "read from a follower",
+    "reader ahead of a follower",
 )
 """What must happen in a run of many seeds, besides each kind of fault."""
 COUNTED_S = 20.0

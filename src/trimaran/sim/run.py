@@ -419,6 +419,7 @@ class SeedRun:
             "group generation": sum(member.stays for member in self.crowd.members),
             "offset committed": sum(member.commits for member in self.crowd.members),
             **self.crowd.sharing(),
+            **self.crowd.reading(),
             "compacted segment": sum(
                 item.segment_count for item in self.checkers if isinstance(item, Compaction)
             ),

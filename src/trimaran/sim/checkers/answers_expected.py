@@ -20,10 +20,13 @@ CALM = (
     "NOT_COORDINATOR",
     "REBALANCE_IN_PROGRESS",
     "UNKNOWN_MEMBER_ID",
+    "FETCH_SESSION_ID_NOT_FOUND",
+    "INVALID_FETCH_SESSION_EPOCH",
+    "FETCH_SESSION_TOPIC_ID_ERROR",
 )
-"""What may be told at any time: a node stops in order, topics come and go, a log's start moves on
-under its reader, plain producers spoil a batch now and then (who gives no cause for one of these
-two notes it as odd), and members of groups vanish."""
+"""What may be told at any time: a node stops in order, topics come and go, and members of groups
+vanish; a log's start moves on under its reader, plain producers spoil a batch now and then, readers
+what they say of their session (who gives no cause for one of these three notes it as odd)."""
 IN_TROUBLE = (
     "TimeoutError",
     "OSError",
