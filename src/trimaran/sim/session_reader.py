@@ -179,6 +179,8 @@ class _Fetcher:
         self._session = ReaderSession()
         self._is_sure = False
         """Whether this connection's last request was answered: the session is as both know it."""
+        self._was_hasty = False
+        """Whether this connection's last answer was empty and early: its node is about to stop."""
 
     async def run(self) -> None:
         """Read until all is read, from wherever."""
@@ -195,7 +197,7 @@ class _Fetcher:
 
     async def _talk(self) -> None:
         """Use one connection for as long as there is something to read at its end."""
-        self._is_sure = False
+        self._is_sure = self._was_hasty = False
         connection = await self._client.connect_to_node(self._node)
         try:
             while not self._reader.is_done and (wanted := self._wanted()):
@@ -230,8 +232,7 @@ class _Fetcher:
         told = [data for topic in response.responses for data in topic.partitions]
         for line in self._session.answered(asked, told, response.session_id):
             self._odd(line)
-        if not told and not is_late(now() - asked_s):
-            self._odd("an answer without anything, before its time to wait was over")
+        self._was_hasty = not told and not is_late(now() - asked_s)
         self._is_sure = True
         self._reader.sessions += asked.is_full and response.session_id != NO_SESSION
         self._reader.forgotten += len(asked.forgotten)
@@ -291,6 +292,8 @@ class _Fetcher:
             forgotten_topics_data=[forgotten] if asked.forgotten else [],
         )
         response: FetchResponse = await connection.ask(ApiKey.FETCH, version, request)
+        if self._was_hasty:
+            self._odd("an answer without anything, before its time to wait was over")
         return response
 
     def _odd(self, text: str) -> None:
