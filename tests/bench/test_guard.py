@@ -50,6 +50,17 @@ def test_figure_fails_beyond_its_margin_only(figure: str, value: float, is_worse
     assert ("WORSE" in lines[0]) == is_worse
 
 
+def test_ratios_are_judged_by_the_same_release_and_calls_by_the_same_version() -> None:
+    def row(release: str, value: float) -> dict[str, object]:
+        return {"python": release, "figures": {"batches: calls": value, "batches: ratio": value}}
+
+    history = [row("3.11.7", 1), row("3.11.2", 2)]
+
+    assert guard.accepted_for("3.11.7", history) == {"batches: calls": 2, "batches: ratio": 1}
+    assert guard.accepted_for("3.11.2", history) == {"batches: calls": 2, "batches: ratio": 2}
+    assert guard.accepted_for("3.11.9", history) == {"batches: calls": 2}
+
+
 def test_calls_are_the_same_in_each_run_and_see_added_work() -> None:
     counts = []
     for added in (0, 0, 20):

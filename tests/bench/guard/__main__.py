@@ -4,8 +4,10 @@
 
 Two kinds of figures, neither a time of this machine. *Ratios*: processor time of slices of work
 by that of a reference loop between them, in one process; the same slices are done in several
-passes, and `record.json` holds what was accepted with its spread. *Calls*: function calls of the
-brokers' own code for one batch, exact and the same in each run of one Python version. Where `perf`
+passes, and `record.json` holds what was accepted with its spread; builds of Python differ
+in them, so they are judged by figures of the same release. *Calls*: function calls of the
+brokers' own code for one batch, the middle one of several slices (a flush may fall into one), the
+same in each run of one Python version. Where `perf`
 can count instructions, those of a whole run by those of as many reference loops are shown too.
 A figure above what was accepted by more than its margin fails (exit code 1); one below by more than
 it is worth an `--accept`, which adds a row to the record: its history stays in the tree.
@@ -35,6 +37,7 @@ RATIO_MARGIN = 0.40
 """Twenty runs beside other work: the worst was 24 % above their median."""
 ACCEPT_RUNS = 5
 CALLS_MARGIN = 0.05
+CALL_SLICES = 15
 PERF_S = 60
 OURS = f"{os.sep}trimaran{os.sep}"
 TWINS = f"{os.sep}trimaran{os.sep}sim{os.sep}"
@@ -94,23 +97,28 @@ def ratios(passes, slices):
 
 def calls(work):
     """Return, for each kind, the calls of the brokers' own functions for one unit."""
-    found = {}
-    for name, (run, count) in WORK.items():
-        counted = 0
+    return {
+        name: statistics.median(calls_of(run, work) for _ in range(CALL_SLICES)) / count
+        for name, (run, count) in WORK.items()
+    }
 
-        def count_call(frame, event, _argument):
-            nonlocal counted
-            path = frame.f_code.co_filename
-            if event == "call" and OURS in path and TWINS not in path:
-                counted += 1
 
-        sys.setprofile(count_call)
-        try:
-            run(work)
-        finally:
-            sys.setprofile(None)
-        found[name] = counted / count
-    return found
+def calls_of(run, work):
+    """Return how many calls of the brokers' own functions a slice of work makes."""
+    counted = 0
+
+    def count_call(frame, event, _argument):
+        nonlocal counted
+        path = frame.f_code.co_filename
+        if event == "call" and OURS in path and TWINS not in path:
+            counted += 1
+
+    sys.setprofile(count_call)
+    try:
+        run(work)
+    finally:
+        sys.setprofile(None)
+    return counted
 
 
 def measure(passes, slices):
@@ -170,26 +178,46 @@ def main():
     parser.add_argument("--accept", action="store_true", help="add these figures to the record")
     parser.add_argument("--history", action="store_true", help="show the record, measure nothing")
     options = parser.parse_args()
-    version = ".".join(platform.python_version_tuple()[:2])
-    history = [row for row in json.loads(RECORD.read_text()) if row["python"] == version]
+    release = platform.python_version()
+    version = minor(release)
+    history = [row for row in json.loads(RECORD.read_text()) if minor(row["python"]) == version]
     for row in history:
         shown = ", ".join(f"{name} {value[0]:g}" for name, value in row["figures"].items())
         print(f"{row['date']} Python {row['python']}: {shown}")
     if options.history:
         return 0
     figures = measure(PASSES, SLICES)
-    if not history:
-        print(f"nothing is accepted for Python {version} yet: shown, not judged")
-    lines, worse = judge(figures, history[-1]["figures"] if history else {})
-    print(f"one batch is {BATCH_EVENTS} events; Python {version}")
+    accepted = accepted_for(release, history)
+    if accepted.keys() != figures.keys():
+        print(f"not all is accepted for Python {release} yet: the rest is shown, not judged")
+    lines, worse = judge(figures, accepted)
+    print(f"one batch is {BATCH_EVENTS} events; Python {release}")
     print("\n".join(lines))
     ratio = instructions()
     print("instructions: not counted on this machine" if ratio is None
           else f"instructions by those of the reference loop: {ratio:.3f}")  # fmt: skip
     if options.accept:
         runs = [figures, *(measure(PASSES, SLICES) for _ in range(ACCEPT_RUNS - 1))]
-        accept(version, {name: over_runs([run[name][0] for run in runs]) for name in figures})
+        accept(release, {name: over_runs([run[name][0] for run in runs]) for name in figures})
     return 1 if worse and not options.accept else 0
+
+
+def minor(release):
+    """Return "3.11" of "3.11.7"."""
+    return ".".join(release.split(".")[:2])
+
+
+def accepted_for(release, history):
+    """Return the newest figures that hold for `release`: calls of its version, its own ratios."""
+    found = {}
+    for row in history:
+        is_own = row["python"] == release
+        found |= {
+            name: figure
+            for name, figure in row["figures"].items()
+            if is_own or name.endswith("calls")
+        }
+    return found
 
 
 def over_runs(values):
