@@ -52,6 +52,16 @@ def test_a_result_comes_after_a_latency_and_never_at_once(node):
     assert future.result() == 42
 
 
+def test_opening_batches_does_not_wait_for_the_disk(node):
+    node.disk.conditions.slow_s = 2.0
+    opened = [node.submit(lambda: 42, Lane.CODECS) for _ in range(20)]
+    written = [node.submit(lambda: 42, Lane.SEGMENTS) for _ in range(20)]
+    node.sleep(1)
+
+    assert all(future.done() for future in opened)
+    assert not all(future.done() for future in written)
+
+
 def test_an_exception_comes_through_the_future(node):
     future = node.submit(lambda: 1 // 0)
     node.sleep(1)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from trimaran.broker.partition import Partition
 from trimaran.errors import CorruptionError
 from trimaran.ids import Offset, split_group_id
+from trimaran.records.entry import Payload
 from trimaran.records.iteration import iterate_records
 from trimaran.sim.client import PartitionConsumer, PartitionProducer
 from trimaran.sim.cluster import SimCluster, SimNode
@@ -25,6 +26,8 @@ PROGRESS_LIMIT_S = 15.0
 LOOK_S = 0.05
 THINK_S = 0.01
 READ_BYTES = 1024 * 1024
+READ_S = 1.0
+"""A read takes at most so long, unless its process has ended meanwhile."""
 
 
 async def wait_for_topic(client: KafkaClient, node_count: int) -> None:
@@ -97,19 +100,21 @@ async def read_to_end(consumer: PartitionConsumer) -> None:
 async def read_node(
     cluster: SimCluster, node: SimNode, number: int, end: Offset, history: History
 ) -> None:
-    """Wait until the node has committed up to `end`, then read its own copy."""
-    partition: Partition | None = None
-    while partition is None or partition.high_watermark < end:
-        await asyncio.sleep(LOOK_S)
-        partition = cluster.partition(node, TOPIC, number)
+    """Read the node's own copy, from wherever on it has committed up to `end`.
+
+    What its disk lost another member has. A node whose disk lies may end over that: the next
+    process is read then.
+    """
     into = history.final.setdefault((node.name, number), [])
     position = Offset(0)
     while position < end:
-        found = partition.read(position, READ_BYTES)
-        try:
-            payloads = await found if isinstance(found, asyncio.Future) else found
-        except CorruptionError:
-            await asyncio.sleep(LOOK_S)  # another member has what this one's disk lost
+        partition = cluster.partition(node, TOPIC, number)
+        if partition is None or partition.high_watermark < end:
+            await asyncio.sleep(LOOK_S)
+            continue
+        payloads = await _read(partition, position)
+        if payloads is None:
+            await asyncio.sleep(LOOK_S)
             continue
         assert payloads, "committed records can be read"
         for payload in payloads:
@@ -117,3 +122,15 @@ async def read_node(
                 assert record.value is not None
                 into.append(ReadRecord(record.offset, record.value, partition.high_watermark))
                 position = Offset(record.offset + 1)
+
+
+async def _read(partition: Partition, position: Offset) -> Sequence[Payload] | None:
+    """Return what is at `position`; None if it is damaged, or nobody answers any more."""
+    found = partition.read(position, READ_BYTES)
+    if not isinstance(found, asyncio.Future):
+        return found
+    try:
+        async with asyncio.timeout(READ_S):
+            return await found
+    except (CorruptionError, TimeoutError):
+        return None
