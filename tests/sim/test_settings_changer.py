@@ -46,7 +46,7 @@ def test_a_node_that_ends_with_an_older_value_is_seen(value, is_right):
 
     assert list(checker.step([view])) == []
     assert list(checker.finish(history)) == (
-        [] if is_right else ["node-1: topic events: segment.ms is 1, expected one of 2"]
+        [] if is_right else ["node-1: events: segment.ms is 1, expected one of 2"]
     )
 
 

@@ -80,7 +80,7 @@ export function zone(): string {
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
   const minutes = -new Date().getTimezoneOffset();
   const offset = `${pad(Math.floor(Math.abs(minutes) / 60))}:${pad(Math.abs(minutes) % 60)}`;
-  return minutes === 0 ? `${timeZone}` : `${timeZone}, UTC${minutes < 0 ? "−" : "+"}${offset}`;
+  return minutes === 0 ? timeZone : `${timeZone}, UTC${minutes < 0 ? "−" : "+"}${offset}`;
 }
 
 export const plural = (count: number, one: string, many = `${one}s`): string =>

@@ -22,16 +22,15 @@ from trimaran.protocol.messages import (
     DeleteRecordsTopic,
     FetchPartition,
     FetchRequest,
-    FetchTopic,
     ListOffsetsPartition,
     ListOffsetsRequest,
     ListOffsetsTopic,
 )
 from trimaran.sim.client import (
     LATEST,
-    TOPIC_IDS_FROM,
     PartitionConsumer,
     PartitionProducer,
+    asked_topic,
     retrying,
 )
 from trimaran.sim.history import History, Outcome, ReadRecord
@@ -137,11 +136,7 @@ class Trimmer:
         """Read the last record that was deleted: nobody may have it any more."""
         offset = self._start - 1
         version = self._client.versions[ApiKey.FETCH]
-        topic = FetchTopic(partitions=[FetchPartition(0, offset, 1)])
-        if version >= TOPIC_IDS_FROM:
-            topic.topic_id = self._client.topic_id  # type: ignore[assignment]
-        else:
-            topic.topic = TOPIC
+        topic = asked_topic(self._client, version, [FetchPartition(0, offset, 1)])
         response = await connection.ask(ApiKey.FETCH, version, FetchRequest(0, 1, [topic]))
         self._client.check(response.error_code)
         data = response.responses[0].partitions[0]

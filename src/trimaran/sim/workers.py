@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 HAND_OVER_S = 0.000_02
 """What the way to a thread and back costs at least."""
+CODEC_S = 0.004
+"""What opening a batch takes on average: no disk, but long enough for others to come meanwhile."""
 DISK_CALLS_MAX = 12
 """A work that dies half-way stops after at most this many of its disk calls."""
 
@@ -66,7 +68,9 @@ class SimWorkers:
 
     def _start(self, lane: Lane) -> None:
         job = self._lanes[lane][0]
-        if lane is Lane.CODECS or self._chance.random() < 0.5:
+        if lane is Lane.CODECS:
+            latency_s = self._chance.expovariate(1.0 / CODEC_S)
+        elif self._chance.random() < 0.5:
             self._run(job)
             latency_s = self._files.disk.take_spent_s()
         else:

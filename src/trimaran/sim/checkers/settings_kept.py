@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from trimaran.broker.controller import Controller
 from trimaran.ids import METADATA_GROUP
+from trimaran.metadata.topic_settings import TOPIC_SETTINGS
 from trimaran.sim.checkers.checker import Checker, Evidence
 from trimaran.sim.history import History
-from trimaran.sim.settings_changer import wrong_settings
+from trimaran.sim.settings_changer import allowed_values
 
 
 class SettingsKept(Checker):
@@ -27,6 +28,11 @@ class SettingsKept(Checker):
         """Compare each node's settings with the changes that clients know of."""
         for node, controller in self._controllers.items():
             topic = controller.image.topic(history.settings_topic)
-            if topic is not None:
-                for line in wrong_settings(topic.settings, history.settings):
-                    yield f"{node}: topic {topic.name}: {line}"
+            if topic is None:
+                continue
+            for name in dict.fromkeys(note.name for note in history.settings):
+                value = topic.settings.get(name, TOPIC_SETTINGS[name].default)
+                allowed = allowed_values(history.settings, name)
+                if value not in allowed:
+                    expected = ", ".join(allowed)
+                    yield f"{node}: {topic.name}: {name} is {value}, expected one of {expected}"
