@@ -19,6 +19,7 @@ from trimaran.dedup.producers import (
 from trimaran.errors import CorruptionError, ErrorCode, RequestError
 
 DAY_MS = 86_400_000
+NEXT, FIRST = Accept(is_known=True), Accept(is_known=False)
 
 
 @dataclass
@@ -67,16 +68,16 @@ class Log:
 def test_unknown_producer_starts_at_zero_on_a_partition_that_was_never_written():
     log = Log()
 
-    assert log.judge(7, 0, 0, 3) == Accept()
+    assert log.judge(7, 0, 0, 3) == FIRST
     assert log.refusal(7, 0, 3) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
 
 def test_unknown_producer_starts_anywhere_on_a_topic_made_again():
     log = Log(table=ProducerTable(is_successor=True))
 
-    assert log.judge(7, 0, 41, 2) == Accept()
+    assert log.judge(7, 0, 41, 2) == FIRST
     log.table = log.table.copy()
-    assert log.judge(7, 0, 41, 2) == Accept()
+    assert log.judge(7, 0, 41, 2) == FIRST
     log.append(7, 0, 41, count=2)
     assert log.refusal(7, 0, 44) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
@@ -84,14 +85,14 @@ def test_unknown_producer_starts_anywhere_on_a_topic_made_again():
 def test_unknown_producer_starts_anywhere_on_a_partition_that_was_written():
     log = Log(end=1)
 
-    assert log.judge(7, 3, 41, 2) == Accept()
+    assert log.judge(7, 3, 41, 2) == FIRST
 
 
 def test_next_batch_begins_after_the_last_sequence():
     log = Log()
     log.append(7, 0, 0, count=10)
 
-    assert log.judge(7, 0, 10, 5) == Accept()
+    assert log.judge(7, 0, 10, 5) == NEXT
     assert log.refusal(7, 0, 11) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
     assert log.refusal(7, 0, 9) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
@@ -119,8 +120,8 @@ def test_sequences_of_another_producer_change_nothing():
     log.append(7, 0, 0, count=3)
     log.append(8, 0, 0, count=3)
 
-    assert log.judge(7, 0, 3, 3) == Accept()
-    assert log.judge(8, 0, 3, 3) == Accept()
+    assert log.judge(7, 0, 3, 3) == NEXT
+    assert log.judge(8, 0, 3, 3) == NEXT
 
 
 def test_sequence_wraps_to_zero_inside_and_between_batches():
@@ -129,8 +130,8 @@ def test_sequence_wraps_to_zero_inside_and_between_batches():
     log.append(8, 0, SEQUENCE_MAX, count=1)
 
     assert last_sequence(SEQUENCE_MAX - 1, 3) == 1
-    assert log.judge(7, 0, 2, 1) == Accept()
-    assert log.judge(8, 0, 0, 1) == Accept()
+    assert log.judge(7, 0, 2, 1) == NEXT
+    assert log.judge(8, 0, 0, 1) == NEXT
     assert log.judge(7, 0, SEQUENCE_MAX - 1, 4) == Duplicate(
         base_offset=1, log_append_time_ms=1_000, index=1
     )
@@ -150,11 +151,11 @@ def test_newer_epoch_starts_at_zero_and_forgets_the_batches_before():
     log.append(7, 0, 0, count=2)
 
     assert log.refusal(7, 1, 2) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
-    assert log.judge(7, 1, 0, 2) == Accept(), "the same sequences, but not the same epoch"
+    assert log.judge(7, 1, 0, 2) == NEXT, "the same sequences, but not the same epoch"
 
     answer = log.append(7, 1, 0, count=2)
     assert log.judge(7, 1, 0, 2) == answer
-    assert log.judge(7, 1, 2, 2) == Accept()
+    assert log.judge(7, 1, 2, 2) == NEXT
 
 
 @pytest.mark.parametrize(
@@ -183,11 +184,11 @@ def test_producer_silent_for_a_day_of_log_time_is_unknown():
     log.now_ms += DAY_MS - 1
     assert log.refusal(7, 5, 3) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
     log.now_ms += 1
-    assert log.judge(7, 4, 3, 1) == Accept(), "any sequence and epoch, as for any unknown producer"
+    assert log.judge(7, 4, 3, 1) == FIRST, "any sequence and epoch, as for any unknown producer"
 
     log.append(7, 4, 3)
     assert log.refusal(7, 4, 0) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, "nothing old is left"
-    assert log.judge(7, 4, 4, 1) == Accept()
+    assert log.judge(7, 4, 4, 1) == NEXT
 
 
 def test_expired_producer_comes_back_without_its_old_batches():
@@ -226,8 +227,8 @@ def test_producer_that_goes_on_writing_outlives_those_that_do_not():
     log.append(3, 0, 0)
 
     assert len(log.table) == 2
-    assert log.judge(1, 0, 2, 1) == Accept()
-    assert log.judge(2, 0, 9, 1) == Accept(), "unknown again"
+    assert log.judge(1, 0, 2, 1) == NEXT
+    assert log.judge(2, 0, 9, 1) == FIRST, "unknown again"
 
 
 def test_beyond_the_limit_the_longest_silent_producers_are_forgotten():
@@ -240,7 +241,7 @@ def test_beyond_the_limit_the_longest_silent_producers_are_forgotten():
 
     assert len(log.table) == 21 - FORGOTTEN_PER_FOLD_MAX
     assert log.refusal(0, 0, 9) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, "wrote just before"
-    assert log.judge(16, 0, 9, 1) == Accept(), "the last one that was forgotten"
+    assert log.judge(16, 0, 9, 1) == FIRST, "the last one that was forgotten"
     assert log.refusal(17, 0, 9) is ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
 
@@ -260,7 +261,7 @@ def test_mark_moves_the_sequence_on_and_keeps_the_original_offset():
     )
 
     assert log.judge(8, 0, 5, 5) == Duplicate(base_offset=2, log_append_time_ms=2_000, index=3)
-    assert log.judge(8, 0, 10, 1) == Accept()
+    assert log.judge(8, 0, 10, 1) == NEXT
     assert log.table.last_index == 3
 
 
@@ -386,14 +387,14 @@ class Model:
             alive = []
         if not alive:
             wrong = log.end == 0 and first != 0
-            return ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER if wrong else Accept()
+            return ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER if wrong else FIRST
         for batch in alive[-BATCHES_MAX:]:
             if batch[1:4] == (epoch, first, (first + count - 1) % 2**31):
                 return batch[4]
         if epoch < alive[-1][1]:
             return ErrorCode.INVALID_PRODUCER_EPOCH
         expected = 0 if epoch > alive[-1][1] else (alive[-1][3] + 1) % 2**31
-        return Accept() if first == expected else ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+        return NEXT if first == expected else ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
 
 steps = st.tuples(
@@ -433,7 +434,7 @@ def test_table_says_what_a_model_that_keeps_everything_says(drawn, copied_at):
         except RequestError as error:
             found = error.code
         assert found == expected
-        if found == Accept():
+        if found in (NEXT, FIRST):
             answer = log.append(producer, epoch, first, count)
             last = (first + count - 1) % 2**31
             model.batches.append((producer, epoch, first, last, answer))

@@ -28,6 +28,17 @@ def test_what_follows_waits_until_the_first_came_again():
     assert not is_refused(batches, 5)
 
 
+def test_nothing_is_remembered_of_a_producer_that_is_known():
+    batches = RefusedBatches()
+    batches.refused(PRODUCER, 0, FULL)
+    batches.refused((8, 0), 0, FULL)
+
+    batches.forget(PRODUCER)
+
+    assert not is_refused(batches, 5)
+    assert is_refused(batches, 5, (8, 0))
+
+
 def test_the_lowest_of_several_counts():
     batches = RefusedBatches()
     for sequence in (5, 0, 10):

@@ -68,6 +68,29 @@ def test_a_new_producers_second_batch_never_overtakes_its_refused_first():
     Bench(1).run(scenario)
 
 
+def test_a_batch_that_is_refused_when_it_comes_a_second_time_holds_nothing_up(monkeypatch):
+    """It was stored the first time, its answer was lost, and the disk is full when it comes again:
+    the answer to its third time settles it, and what follows is next."""
+    first, second = batch_of([b"first"], 0), batch_of([b"second"], 1)
+
+    async def scenario(bench):
+        await bench.start()
+        await bench.produce(1)
+        leader = bench.leader()
+        partition = bench.partition(leader)
+        stored = leader.process.run(outcome_of, partition, first)
+        with monkeypatch.context() as patch:
+            patch.setattr(partition._owner, "can_store", lambda: False)
+            full = [leader.process.run(outcome_of, partition, one) for one in (first, second)]
+
+        assert full == [ErrorCode.KAFKA_STORAGE_ERROR] * 2
+        assert leader.process.run(outcome_of, partition, first) == stored
+        assert leader.process.run(outcome_of, partition, second) == stored + 1
+        assert not bench.cluster.failures
+
+    Bench(3).run(scenario)
+
+
 class HeldWorkers:
     """Whoever compresses takes until `finish`."""
 

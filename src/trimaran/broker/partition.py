@@ -380,7 +380,11 @@ class Partition:
         if isinstance(verdict, Duplicate):
             return verdict
         if self._refused:
-            self._refused.judge((header.producer_id, header.producer_epoch), header.base_sequence)
+            producer = header.producer_id, header.producer_epoch
+            if verdict.is_known:
+                self._refused.forget(producer)
+            else:
+                self._refused.judge(producer, header.base_sequence)
         return None
 
     def _await_duplicate(self, duplicate: Duplicate, acks: int) -> PendingAppend:

@@ -75,6 +75,9 @@ class _Producer(NamedTuple):
 class Accept:
     """The batch is the producer's next: append it."""
 
+    is_known: bool
+    """False: the table has nothing of the producer, which may start anywhere."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
@@ -99,7 +102,7 @@ class KnownProducer(NamedTuple):
 
 Verdict: TypeAlias = Accept | Duplicate
 
-_ACCEPT = Accept()
+_NEXT, _FIRST = Accept(is_known=True), Accept(is_known=False)
 
 
 def last_sequence(first_sequence: int, last_offset_delta: int) -> int:
@@ -192,7 +195,7 @@ class ProducerTable:
         if producer is None or self._is_expired(producer, log_time_ms):
             if first_sequence != 0 and log_end == 0 and not self._is_successor:
                 raise out_of_order(producer_id, epoch, 0, first_sequence)
-            return _ACCEPT
+            return _FIRST
 
         batches = producer.batches
         if epoch == producer.epoch:
@@ -213,7 +216,7 @@ class ProducerTable:
             expected = 0
         if first_sequence != expected:
             raise out_of_order(producer_id, epoch, expected, first_sequence)
-        return _ACCEPT
+        return _NEXT
 
     def fold(
         self,

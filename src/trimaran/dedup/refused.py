@@ -2,8 +2,10 @@
 
 Clients have several batches under way. If the first is refused for a reason that passes (too much
 is uncommitted, the disk has no room) and the next comes when it has passed, the next must wait for
-the first to come again. A known producer's sequences see to that; one that the table does not know
-may start anywhere (see `producers.judge`), and its first batch could never be stored after that.
+the first to come again. A known producer's sequences see to that, and what is remembered of it is
+void: what was refused may have been a copy of what is stored, which comes no more. One that the
+table does not know may start anywhere (see `producers.judge`), and its first batch could never be
+stored after that.
 
 It is the leader's own memory and no part of the fold: it only ever refuses, and its loss leaves
 what Kafka does.
@@ -47,8 +49,12 @@ class RefusedBatches:
         if len(self._first) > PRODUCERS_MAX:
             del self._first[next(iter(self._first))]
 
+    def forget(self, producer: tuple[int, int]) -> None:
+        """`producer` is known by now: its sequences say what comes next."""
+        self._first.pop(producer, None)
+
     def judge(self, producer: tuple[int, int], sequence: int) -> None:
-        """Refuse a batch that would overtake one; let that one pass, and forget it.
+        """Refuse a new producer's batch that would overtake one; let that pass, and forget it.
 
         Raises:
             RequestError: OUT_OF_ORDER_SEQUENCE_NUMBER, as for any other gap.

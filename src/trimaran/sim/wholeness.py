@@ -2,7 +2,8 @@
 
 A group is whole when it has one leader and every member is there, undamaged, with its vote, and
 counted by that leader. It has caught up when every member has applied what its leader has, and goes
-by the settings that its node knows of.
+by the settings that its node knows of; and when every node names that leader and no member as out
+of sync.
 
 Does not: wait (`liveness` does), or say how long it may take (`run` does).
 """
@@ -40,6 +41,7 @@ def behind(cluster: SimCluster, given_up: Mapping[bytes, str]) -> list[str]:
     """Return which members have not applied what their leader has, or what their node knows."""
     lines = []
     for group, members in _members(cluster, given_up).items():
+        lines += [f"{line} group {group.hex()}" for line in _misnamed(cluster, group, members)]
         due = max(
             (view.replica.applied for view in members if view.replica.raft.is_leader), default=0
         )
@@ -49,6 +51,20 @@ def behind(cluster: SimCluster, given_up: Mapping[bytes, str]) -> list[str]:
             if view.replica.applied < due
         ]
     return lines + list(_other_settings(cluster))
+
+
+def _misnamed(cluster: SimCluster, group: GroupId, members: Sequence[ReplicaView]) -> Iterator[str]:
+    """Yield which nodes tell clients of another leader, or of members that are out of sync."""
+    leaders = [view.replica.raft for view in members if view.replica.raft.is_leader]
+    leader = leaders[0].node_id if leaders else None
+    for node in cluster.nodes:
+        if node.broker is None:
+            continue
+        named = node.broker.services.leader_hint(group)[0]
+        if named != leader:
+            yield f"{node.name} names {named}, not {leader}, as the leader of"
+        if late := node.broker.services.behind(group):
+            yield f"{node.name} names {tuple(late)} as out of sync in"
 
 
 def _other_settings(cluster: SimCluster) -> Iterator[str]:

@@ -170,7 +170,7 @@ def test_samples_of_every_node_come_at_each_interval(client):
 def test_the_cluster_is_told_with_its_edges(client):
     client.send(type="subscribe", id="c", feed="cluster", interval_ms=250)
     news = client.next("cluster")
-    assert news["health"]["status"] == "ok"
+    assert (news["health"]["status"], news["health"]["problems"]) == ("ok", [])
     assert [row["node_id"] for row in news["nodes"]] == [1, 2, 3]
     assert len(news["edges"]) == 6
     assert all(edge["reachable"] for edge in news["edges"])
