@@ -114,10 +114,39 @@ async def test_the_partitions_that_are_furthest_behind_are_looked_up(monkeypatch
     assert rows[0].lag_s is None
 
 
-async def test_a_long_look_is_not_followed_by_hours_of_silence():
-    assert rest_after(0.0) == lag_watch.EVERY_S
-    assert rest_after(0.5) == 25.0
-    assert rest_after(500.0) == lag_watch.REST_S_MAX
+@pytest.mark.parametrize(
+    ("groups", "partitions", "rest_s"),
+    [
+        (0, 0, lag_watch.EVERY_S),
+        (50, 300, 7.0),
+        (100, 10_000, 37.5),
+        (2, 30_000, lag_watch.REST_S_MAX),
+    ],
+)
+async def test_the_rest_after_a_look_goes_by_what_was_looked_at(groups, partitions, rest_s):
+    assert rest_after(groups, partitions) == pytest.approx(rest_s)
+
+
+async def test_a_look_that_waited_long_is_not_followed_by_a_long_rest(monkeypatch):
+    """As in a failover: who looks at the group then finds no hole of a minute in its history."""
+    noted: asyncio.Queue[float] = asyncio.Queue()
+
+    async def own_groups(node):
+        return ["g"]
+
+    async def one(node, group_id):
+        await asyncio.sleep(lag_watch.EVERY_S)
+        return detail(group_id, lag=7)
+
+    monkeypatch.setattr(grouping, "own_groups", own_groups)
+    monkeypatch.setattr(grouping, "detail", one)
+    monkeypatch.setattr(lag_watch, "EVERY_S", 0.2)
+    observer = SimpleNamespace(note_group_lags=lambda found, *, held_s: noted.put_nowait(held_s))
+    running = asyncio.create_task(LagWatch(SimpleNamespace(observer=observer)).run())
+    async with asyncio.timeout(10):
+        held_s = [await noted.get() for _ in range(2)]
+    running.cancel()
+    assert held_s == [0.2 * lag_watch.HELD_LOOKS] * 2
 
 
 async def test_looks_go_on_after_one_that_failed(monkeypatch):
@@ -164,4 +193,6 @@ async def test_a_group_that_cannot_be_asked_is_left_out_of_the_look(monkeypatch,
     monkeypatch.setattr(grouping, "own_groups", own_groups)
     monkeypatch.setattr(grouping, "detail", one)
     monkeypatch.setattr(lag_watch, "GROUP_S", 0.01)
-    assert list(await LagWatch(SimpleNamespace()).look()) == ["good"]
+    found = await LagWatch(SimpleNamespace()).look()
+    assert list(found.lags) == ["good"]
+    assert found.partitions == 1

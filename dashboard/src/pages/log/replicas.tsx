@@ -9,6 +9,7 @@ import { type Band, type Line, Plot } from "../../ui/plot";
 
 const SECONDS = 300;
 const INTERVAL_MS = 500;
+const WIDER_PX = 1.75;
 
 /** A moment: by node its log end, and what all know to be committed. */
 type Look = { at: number; ends: Record<number, number | null>; committed: number | null; term: number | null };
@@ -21,9 +22,10 @@ export function Replicas({ topic, partition }: { topic: string; partition: numbe
   const nodes = useMemo(() => (state?.replicas ?? []).map((row) => row.node_id).sort((a, b) => a - b), [state]);
   const ends = useMemo<Line[]>(
     () => [
-      ...nodes.map((node) => ({
+      ...nodes.map((node, at) => ({
         label: `node ${node}${node === state?.leader ? " (leader)" : ""}`,
         colour: `--node-${((node - 1) % 9) + 1}`,
+        width: widthOf(at, nodes.length),
         values: looks.map((look) => look.ends[node] ?? null),
       })),
       { label: "committed", colour: "--ink", values: looks.map((look) => look.committed), dash: [4, 4], width: 1.25 },
@@ -32,9 +34,10 @@ export function Replicas({ topic, partition }: { topic: string; partition: numbe
   );
   const behind = useMemo<Line[]>(
     () =>
-      nodes.map((node) => ({
+      nodes.map((node, at) => ({
         label: `node ${node}`,
         colour: `--node-${((node - 1) % 9) + 1}`,
+        width: widthOf(at, nodes.length),
         values: looks.map((look) => distance(look, node)),
       })),
     [looks, nodes],
@@ -52,6 +55,9 @@ export function Replicas({ topic, partition }: { topic: string; partition: numbe
     </div>
   );
 }
+
+/** Replicas are in step most of the time: the lines below are wider, so that each is seen. */
+const widthOf = (at: number, lines: number): number => 1.75 + (lines - 1 - at) * WIDER_PX;
 
 function ReplicaTable({ state }: { state: PartitionState }) {
   return (
