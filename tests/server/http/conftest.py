@@ -65,6 +65,20 @@ class Api:
         path = f"/v1/topics/{topic}/events"
         return self.post(path, {"events": list(events), **more}, node=node, headers=headers)
 
+    def wait_well(self, timeout_s=20.0):
+        """Return the cluster's health once it is ok: a topic made just now elects its leaders."""
+        found = {}
+
+        def is_well():
+            found.update(self.get("/v1/cluster/health").body)
+            return found["status"] == "ok"
+
+        try:
+            self.wait(is_well, timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"not well in {timeout_s} s: {found['problems']}") from error
+        return found
+
     def wait(self, holds, timeout_s=20.0):
         """Return the first truth that `holds()` returns."""
         deadline = time.monotonic() + timeout_s

@@ -167,7 +167,8 @@ def test_samples_of_every_node_come_at_each_interval(client):
     assert first["unreachable"] == []
 
 
-def test_the_cluster_is_told_with_its_edges(client):
+def test_the_cluster_is_told_with_its_edges(api, client):
+    api.wait_well()
     client.send(type="subscribe", id="c", feed="cluster", interval_ms=250)
     news = client.next("cluster")
     assert (news["health"]["status"], news["health"]["problems"]) == ("ok", [])
