@@ -73,8 +73,8 @@ class Bench:
             )
         return "\n".join([*lines, *self.cluster.damage])
 
-    async def start(self) -> None:
-        """Start all nodes and make the topic."""
+    async def start(self, *, replicas: int | None = None) -> None:
+        """Start all nodes and make the topic, on all of them or on the first so many."""
         for node in self.nodes:
             self.cluster.start(node)
         everyone = tuple(node.number for node in self.nodes)
@@ -82,7 +82,7 @@ class Bench:
         command = CreateTopic(
             name="events",
             topic_id=TOPIC,
-            assignments=(everyone,),
+            assignments=(everyone[:replicas],),
             settings={"segment.bytes": str(SEGMENT_BYTES)},
         )
         first = self.nodes[0]

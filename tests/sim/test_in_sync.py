@@ -91,3 +91,26 @@ def test_a_node_whose_disk_hangs_is_heard_of_and_yet_not_in_sync():
         await bench.until(lambda: all(behind(node) == () for node in others), limit_s=120.0)
 
     Bench(seed=5).run(scenario)
+
+
+def test_a_node_that_was_cut_off_learns_who_came_into_sync_meanwhile():
+    """It is no member of the group, and has forgotten who leads: what it was told is void."""
+
+    async def scenario(bench):
+        await bench.start(replicas=3)
+        await bench.produce(3)
+        leader, victim, outsider = bench.leader(), bench.follower(), bench.nodes[3]
+        victim.disk.conditions.slow_s = 8.0
+        await bench.produce(3)
+        await bench.until(lambda: behind(outsider) == (victim.number,))
+        others = [node.name for node in bench.nodes[:3]]
+        bench.cluster.network.cut([outsider.name], others)
+        victim.disk.conditions.slow_s = 0.0
+        await bench.until(lambda: behind(leader) == (), limit_s=120.0)
+        assert outsider.broker.services.leader_hint(GROUP)[0] is None
+        bench.cluster.network.mend([outsider.name], others)
+
+        await bench.until(lambda: outsider.broker.services.leader_hint(GROUP)[0] == leader.number)
+        await bench.until(lambda: behind(outsider) == ())
+
+    Bench(seed=6, nodes=4).run(scenario)

@@ -54,12 +54,6 @@ class InSync:
                 self._put(group, term, nodes)
         self._leaders.notify()
 
-    def connected(self, node: NodeId) -> None:
-        """`node` tells everything anew: what it said before may be out of date."""
-        for group in list(self._told):
-            if group not in self._led and self._leaders.hint(group)[0] == node:
-                del self._told[group]
-
     def forget(self, group: GroupId) -> None:
         """The group was deleted."""
         self._told.pop(group, None)
@@ -118,8 +112,8 @@ class InSync:
         return [self._fact(group) for group in fresh]
 
     def led_facts(self) -> Sequence[Behind]:
-        """Return all that a node which knows nothing must be told."""
-        return [self._fact(group) for group in self._led if group in self._told]
+        """Return what a node that connects is told: all, for it may still hold what is void."""
+        return [self._fact(group) for group in self._led]
 
     def _fact(self, group: GroupId) -> Behind:
         return (group, self._led[group], self._told.get(group, NOBODY)[1])

@@ -68,7 +68,6 @@ class Reachability:
         if lane is PeerLane.CONTROL:
             parts.heartbeats.connected(peer.node_id)
             self._back(peer.node_id, "connected")
-            parts.in_sync.connected(peer.node_id)
             parts.leaders.notify()
             own = parts.node_id
             led = [(group, term, own) for group, term in parts.leaders.led_by(own)]
