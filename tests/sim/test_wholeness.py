@@ -9,9 +9,10 @@ from trimaran.broker.node import Broker
 from trimaran.broker.partition import Partition
 from trimaran.broker.readmission import Readmission
 from trimaran.broker.replica import Replica
+from trimaran.ids import NodeId, Term
 from trimaran.sim.report import RunOptions
 from trimaran.sim.run import SeedRun, run_seed
-from trimaran.sim.wholeness import not_whole
+from trimaran.sim.wholeness import behind, not_whole
 
 pytestmark = pytest.mark.sim
 
@@ -83,4 +84,22 @@ def test_what_a_group_lacks_is_named():
         node.broker._consensus.groups.remove(first.group)
     assert not_whole(run.cluster, {}) == [f"{name} has no member"]
     assert not_whole(run.cluster, {first.group[:16]: "gone"}) == []
+    run.loop.close()
+
+
+def test_who_names_another_leader_or_a_replica_out_of_sync_is_named():
+    run = SeedRun(RunOptions(seed=1, seconds=1, kinds=()))
+    assert run.execute(trace_lines=1).passed
+    assert behind(run.cluster, {}) == []
+    leaders = (view for view in run.cluster.views() if view.replica.raft.is_leader)
+    group = next(view.replica.group for view in leaders if view.node != "node-1")
+    node = run.cluster.nodes[0].broker
+    leader, term = node.services.leader_hint(group)
+
+    node._consensus.in_sync.take([(group, term, (NodeId(9),))])
+    assert behind(run.cluster, {}) == [f"node-1 names (9,) as out of sync in group {group.hex()}"]
+    node._consensus.leaders.note(group, Term(term + 1), None, now_s=0.0)
+    assert behind(run.cluster, {}) == [
+        f"node-1 names None, not {leader}, as the leader of group {group.hex()}"
+    ]
     run.loop.close()
