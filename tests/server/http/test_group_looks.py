@@ -132,21 +132,21 @@ async def test_a_look_that_waited_long_is_not_followed_by_a_long_rest(monkeypatc
     noted: asyncio.Queue[float] = asyncio.Queue()
 
     async def own_groups(node):
-        return ["g"]
+        return ["silent"]
 
     async def one(node, group_id):
-        await asyncio.sleep(lag_watch.EVERY_S)
-        return detail(group_id, lag=7)
+        await for_ever()
 
     monkeypatch.setattr(grouping, "own_groups", own_groups)
     monkeypatch.setattr(grouping, "detail", one)
-    monkeypatch.setattr(lag_watch, "EVERY_S", 0.2)
+    monkeypatch.setattr(lag_watch, "GROUP_S", 0.2)
+    monkeypatch.setattr(lag_watch, "EVERY_S", 0.1)
     observer = SimpleNamespace(note_group_lags=lambda found, *, held_s: noted.put_nowait(held_s))
     running = asyncio.create_task(LagWatch(SimpleNamespace(observer=observer)).run())
     async with asyncio.timeout(10):
         held_s = [await noted.get() for _ in range(2)]
     running.cancel()
-    assert held_s == [0.2 * lag_watch.HELD_LOOKS] * 2
+    assert held_s == [0.1 * lag_watch.HELD_LOOKS] * 2
 
 
 async def test_looks_go_on_after_one_that_failed(monkeypatch):
